@@ -1,0 +1,47 @@
+"""The file as a whole: a header, then one chunk per group of tiles."""
+
+import zlib
+from collections.abc import Sequence
+
+from bitstream.constants import CRC_BYTES, WORD_BYTES
+from bitstream.errors import DamagedError
+from bitstream.header import Header, read_header
+from bitstream.reader import Reader, varint
+
+
+def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
+    """CRC-32 of header, chunk index and payload in a row, so that a chunk belongs to its place in its file; 4 bytes, little endian."""
+    return zlib.crc32(payload, zlib.crc32(index.to_bytes(4, "little"), zlib.crc32(header))).to_bytes(CRC_BYTES, "little")
+
+
+def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:
+    """The bytes of an igpt file; `payloads` has one entry per group."""
+    head = header.to_bytes()
+    chunks = [varint(len(payload)) + payload + chunk_crc(payload, k, head) for k, payload in enumerate(payloads)]
+    return head + b"".join(chunks)
+
+
+def read_file(data: bytes) -> tuple[Header, list[bytes]]:
+    """The header and the payloads, every checksum checked. Raises as `read_header`, and DamagedError naming the chunk."""
+    reader = Reader(data, "header")
+    header = read_header(reader)
+    head = bytes(reader.data[: reader.position])
+    if header.groups > reader.remaining:
+        reader.part = "chunks"
+        reader.take(header.groups)
+    payloads = []
+    for k in range(header.groups):
+        reader.part = f"chunk {k + 1} of {header.groups}"
+        payload_bytes = reader.varint()
+        if payload_bytes % WORD_BYTES:
+            msg = f"{reader.part} is damaged: its length is no whole number of words"
+            raise DamagedError(msg)
+        payload = reader.take(payload_bytes)
+        if reader.take(CRC_BYTES) != chunk_crc(payload, k, head):
+            msg = f"{reader.part} is damaged: its checksum does not match"
+            raise DamagedError(msg)
+        payloads.append(payload)
+    if reader.remaining:
+        msg = f"the file is damaged: {reader.remaining} bytes follow its end"
+        raise DamagedError(msg)
+    return header, payloads

@@ -1,0 +1,126 @@
+"""The header: everything about a file but its payload."""
+
+import zlib
+from dataclasses import dataclass
+
+from bitstream.constants import (
+    CRC_BYTES,
+    MAGIC,
+    MAX_MODEL_NAME_BYTES,
+    MAX_SIDE,
+    MAX_TILES_PER_GROUP,
+    MODEL_DIGEST_BYTES,
+    NUMERICS_VERSION,
+    PIXEL_DIGEST_BYTES,
+    VERSION,
+)
+from bitstream.errors import DamagedError, NewerVersionError, NotIgptError
+from bitstream.reader import Reader, varint
+
+CHANNELS_OF_KIND = {0: 3, 1: 1}
+
+
+@dataclass(frozen=True)
+class Header:
+    """width, height in pixels; kind: code of the planes' kind; tile_side in pixels; digests as bytes."""
+
+    width: int
+    height: int
+    channels: int
+    bit_depth: int
+    kind: int
+    tile_side: int
+    tiles_per_group: int
+    model_digest: bytes
+    model_name: str
+    pixel_digest: bytes
+    version: int = VERSION
+    numerics_version: int = NUMERICS_VERSION
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.width // self.tile_side) * -(-self.height // self.tile_side)
+
+    @property
+    def groups(self) -> int:
+        return -(-self.tiles // self.tiles_per_group)
+
+    def to_bytes(self) -> bytes:
+        name = self.model_name.encode()
+        fields = b"".join(
+            (
+                MAGIC,
+                bytes((self.version, self.numerics_version)),
+                varint(self.width),
+                varint(self.height),
+                bytes((self.channels, self.bit_depth, self.kind, self.tile_side)),
+                varint(self.tiles_per_group),
+                self.model_digest,
+                bytes((len(name),)),
+                name,
+                self.pixel_digest,
+            )
+        )
+        return fields + zlib.crc32(fields).to_bytes(CRC_BYTES, "little")
+
+
+def read_header(reader: Reader) -> Header:
+    """Takes the header off `reader`.
+
+    Raises NotIgptError, NewerVersionError, TruncatedError, or DamagedError where a checksum or a value is wrong.
+    """
+    start = bytes(reader.data[: len(MAGIC)])
+    if not start or start != MAGIC[: len(start)]:
+        msg = "this is not an igpt file" if start else "this is not an igpt file: it is empty"
+        if start[1:5] == MAGIC[1:5]:
+            msg = "the beginning of the file is damaged, as by a transfer in text mode"
+        raise NotIgptError(msg)
+    reader.take(len(MAGIC))
+    version = reader.byte()
+    if version > VERSION:
+        msg = f"the file has format version {version}, this igpt reads up to version {VERSION}: update igpt"
+        raise NewerVersionError(msg)
+    numerics_version = reader.byte()
+    width, height = reader.varint(), reader.varint()
+    channels, bit_depth, kind, tile_side = (reader.byte() for _ in range(4))
+    tiles_per_group = reader.varint()
+    model_digest = reader.take(MODEL_DIGEST_BYTES)
+    name = reader.take(reader.byte())
+    pixel_digest = reader.take(PIXEL_DIGEST_BYTES)
+    fields_end = reader.position
+    if int.from_bytes(reader.take(CRC_BYTES), "little") != zlib.crc32(reader.data[:fields_end]):
+        msg = "the header is damaged: its checksum does not match"
+        raise DamagedError(msg)
+    if numerics_version > NUMERICS_VERSION:
+        msg = f"the file needs numerics version {numerics_version}, this igpt has version {NUMERICS_VERSION}: update igpt"
+        raise NewerVersionError(msg)
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            msg = f"the header is damaged: {what}"
+            raise DamagedError(msg)
+
+    require(version == VERSION and numerics_version == NUMERICS_VERSION, "there is no such version")
+    require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
+    require(CHANNELS_OF_KIND.get(kind) == channels, f"kind {kind} with {channels} channels is unknown")
+    require(bit_depth == 8, f"the bit depth {bit_depth} is unknown")
+    require(tile_side == 32, f"the tile side {tile_side} is unknown")
+    require(1 <= tiles_per_group <= MAX_TILES_PER_GROUP, f"{tiles_per_group} tiles per group are out of range")
+    require(
+        len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable(),
+        "the model name is malformed",
+    )
+    return Header(
+        width,
+        height,
+        channels,
+        bit_depth,
+        kind,
+        tile_side,
+        tiles_per_group,
+        model_digest,
+        name.decode(),
+        pixel_digest,
+        version,
+        numerics_version,
+    )

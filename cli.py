@@ -1,0 +1,326 @@
+"""The `igpt` command: arguments, messages, exit codes. No codec logic."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bitstream.errors import IgptError
+
+app = typer.Typer(
+    help="Lossless image compression with an ImageGPT transformer and a range coder.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Input = Annotated[Path, typer.Argument(metavar="IN", help="Input file; - for standard input.")]
+Output = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Output file; - for standard output.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="Output file, instead of [OUT].")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
+Model = Annotated[
+    Path | None, typer.Option("--model", metavar="FOLDER", help="Folder of an integer model; default: the one in the package.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs; never changes the result.")]
+Threads = Annotated[
+    int, typer.Option("--threads", "-j", min=0, help="CPU threads; 0: as many as there are cores. Never changes the result.")
+]
+MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger pictures; default: 178,956,970.")]
+Preserve = Annotated[bool, typer.Option("--preserve/--no-preserve", help="Copy the modification time and the mode bits.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print times, and tracebacks of errors.")]
+
+
+class RequestError(Exception):
+    """The request itself makes no sense or would destroy something: exit code 2 for the former, 1 for the latter."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def reported(source: Path, verbose: bool) -> Iterator[None]:
+    """Turns errors into one sentence on stderr and an exit code."""
+    name = "standard input" if str(source) == "-" else str(source)
+    try:
+        yield
+    except RequestError as error:
+        say(f"igpt: {error}")
+        raise typer.Exit(error.code) from None
+    except (IgptError, OSError) as error:
+        if verbose:
+            traceback.print_exc()
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        where = getattr(error, "filename", None) or name
+        say(f"igpt: {where}: {reason}")
+        raise typer.Exit(1) from None
+    except MemoryError:
+        say(f"igpt: {name}: there is not enough memory")
+        raise typer.Exit(1) from None
+
+
+def read(source: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+
+
+def destination(source: Path, out: Path | None, option: Path | None, suffix: str, force: bool) -> Path:
+    """Where the output goes. Raises RequestError where that would be a mistake."""
+    if out and option:
+        msg = "the output is named twice"
+        raise RequestError(msg)
+    target = out or option
+    if target is None:
+        target = Path("-") if str(source) == "-" else source.with_suffix(suffix)
+    if str(target) == "-":
+        if sys.stdout.isatty():
+            msg = "refusing to write binary data to a terminal: name an output file or use a pipe"
+            raise RequestError(msg)
+        return target
+    if target.is_dir():
+        msg = f"{target} is a folder: name an output file"
+        raise RequestError(msg)
+    if str(source) != "-" and source.exists() and target.exists() and source.samefile(target):
+        msg = f"{target} is the input itself"
+        raise RequestError(msg)
+    refuse_overwriting(target, force)
+    return target
+
+
+def refuse_overwriting(target: Path, force: bool) -> None:
+    if target.exists() and not force:
+        msg = f"{target} exists already; use --force to overwrite it"
+        raise RequestError(msg, code=1)
+
+
+def write(target: Path, source: Path, preserve: bool, force: bool, save: Callable[[Any], object]) -> None:
+    """Lets `save` fill a temporary file beside `target`, which then takes its place at once, or leaves nothing behind."""
+    if str(target) == "-":
+        save(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            save(stream)
+        if preserve and str(source) != "-":
+            shutil.copystat(source, name)
+        else:
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod((stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH) & ~mask)
+        refuse_overwriting(target, force)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def progress_bar(pixels: int, what: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar in megapixels on stderr, on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=pixels / 1e6, desc=what, unit="MP", leave=False, bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining}") as bar:
+
+        def update(pixels: int) -> None:
+            bar.update(pixels / 1e6)
+
+        yield update
+
+
+def use_threads(threads: int) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@app.command()
+def compress(
+    source: Input,
+    out: Output = None,
+    option: OutputOption = None,
+    force: Force = False,
+    model: Model = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    max_pixels: MaxPixels = None,
+    preserve: Preserve = True,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compress a picture. OUT is by default IN with the extension .igpt."""
+    with reported(source, verbose):
+        target = destination(source, out, option, ".igpt", force)
+        import io
+
+        from codec.image import MAX_PIXELS, open_picture
+
+        start = time.perf_counter()
+        data = read(source)
+        picture = open_picture(io.BytesIO(data), MAX_PIXELS if max_pixels is None else max_pixels)
+        if picture.left_out and not quiet:
+            say(f"igpt: {source}: note: pixels only; not stored: {', '.join(picture.left_out)}")
+        from codec import compress_pixels
+
+        use_threads(threads)
+        height, width, _ = picture.pixels.shape
+        with progress_bar(height * width, source.name, quiet) as progress:
+            packed = compress_pixels(picture.pixels, model=model, device=device, progress=progress)
+        write(target, source, preserve, force, lambda stream: stream.write(packed))
+        if verbose:
+            say(f"igpt: {time.perf_counter() - start:.2f} s")
+        if not quiet:
+            raw, bpsp = picture.pixels.nbytes, 8 * len(packed) / picture.pixels.size
+            ratios = f"{len(packed) / len(data):.3f} of the input file, {len(packed) / raw:.3f} of raw"
+            say(f"{source} -> {target}: {len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}")
+
+
+@app.command()
+def decompress(
+    source: Input,
+    out: Output = None,
+    option: OutputOption = None,
+    force: Force = False,
+    model: Model = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    max_pixels: MaxPixels = None,
+    preserve: Preserve = True,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decompress an igpt file to a PNG. OUT is by default IN with the extension .png."""
+    with reported(source, verbose):
+        target = destination(source, out, option, ".png", force)
+        if str(target) != "-" and target.suffix.lower() != ".png":
+            msg = f"{target}: the output is a PNG; name it .png"
+            raise RequestError(msg)
+        start = time.perf_counter()
+        image = decompressed(source, model, device, threads, max_pixels, quiet)
+        write(target, source, preserve, force, lambda stream: image.save(stream, "PNG"))
+        if verbose:
+            say(f"igpt: {time.perf_counter() - start:.2f} s")
+        if not quiet:
+            say(f"{source} -> {target}: {image.width}x{image.height} pixels, mode {image.mode}")
+
+
+@app.command()
+def verify(
+    source: Input,
+    model: Model = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    max_pixels: MaxPixels = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decompress an igpt file and compare its pixels with their digest, writing nothing."""
+    with reported(source, verbose):
+        image = decompressed(source, model, device, threads, max_pixels, quiet)
+        if not quiet:
+            say(f"{source}: ok, {image.width}x{image.height} pixels, mode {image.mode}")
+
+
+def decompressed(source: Path, model: Path | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> Any:
+    data = read(source)
+    from codec import decompress, info
+
+    header = info(data)
+    use_threads(threads)
+    with progress_bar(header["width"] * header["height"], source.name, quiet) as progress:
+        return decompress(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
+
+
+@app.command("info")
+def show_info(
+    source: Input,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print what an igpt file's header says; nothing is decompressed."""
+    with reported(source, verbose):
+        data = read(source)
+        from codec import info
+
+        fields = {"file_bytes": len(data), **info(data)}
+        if as_json:
+            print(json.dumps(fields))
+        else:
+            width = max(map(len, fields))
+            for name, value in fields.items():
+                print(f"{name.replace('_', ' '):{width}}  {value}")
+
+
+@app.command()
+def train(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of lossless training pictures.", exists=True, file_okay=False)
+    ],
+    validation: Annotated[Path, typer.Option(help="Folder of pictures for validation.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the checkpoint; an unfinished training there goes on.")],
+    steps: Annotated[int, typer.Option(min=1, help="Batches in all.")] = 13000,
+    tiles: Annotated[int, typer.Option(min=1, help="Tiles per batch.")] = 12,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-3,
+    config: Annotated[Path | None, typer.Option(help="Folder with the config.json to use.", exists=True)] = None,
+    start_from: Annotated[Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.", exists=True)] = None,
+    sources: Annotated[Path | None, typer.Option(help="Text on the data's sources and licences, for the model card.", exists=True)] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model; write its float checkpoint, its integer form and a model card."""
+    with reported(folders[0], verbose):
+        from codec.devices import device_named
+        from codec.network.config import ModelConfig
+        from codec.training.card import finish
+        from codec.training.loop import train as run
+
+        chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
+        run(folders, validation, out, steps, chosen, device_named(device), tiles, rate, start_from, quiet)
+        finish(out, folders, validation, sources.read_text() if sources else "", device_named(device))
+
+
+def version(show: bool) -> None:
+    if show:
+        from codec import __version__
+
+        print(f"igpt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point. A terminated or interrupted run cleans up after itself as any other error does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    app()
+
+
+if __name__ == "__main__":
+    main()

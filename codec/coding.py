@@ -1,0 +1,148 @@
+"""Tiles <-> payloads: context, network, frequencies and words, encode and decode side by side.
+
+The tokens of a group are ordered by position, then channel, then tile; positions that do not exist in a tile are left out. So the decoder
+can take one position of all tiles at a time, and the encoder, which knows everything, computes the hidden states of whole tiles first.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bitstream.errors import DamagedError
+from bitstream.words import TokenDecoder, TokenEncoder
+from codec.context import (
+    FIRST_SAMPLE,
+    POSITIONS,
+    RESIDUAL_NEIGHBOURS,
+    SIDE,
+    SLOTS,
+    TileContext,
+    base_predictions,
+    channel_prediction,
+    head_features,
+    input_features,
+    neighbour_slots,
+    samples_of,
+)
+from codec.frequencies import frequencies
+from codec.network.integer import CachedAttention, IntegerImageGPT, ParallelAttention
+from codec.planes import Kind
+from codec.tiles import Samples
+
+ENCODED_TILES = {"cpu": 12, "cuda": 256}  # in one parallel pass
+ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, per channel
+DECODED_TILES = {"cpu": 512, "cuda": 1 << 14}  # in lockstep
+
+Extents = npt.NDArray[np.int64]  # (tiles, 2): rows and columns that exist
+Progress = Callable[[int], None]  # told how many more pixels are done
+
+
+def present(extents: Extents, position: int) -> npt.NDArray[np.bool_]:
+    """Which tiles have the position: (tiles,)."""
+    y, x = divmod(position, SIDE)
+    found: npt.NDArray[np.bool_] = (extents[:, 0] > y) & (extents[:, 1] > x)
+    return found
+
+
+def positions_needed(extents: Extents) -> int:
+    """One more than the last position that any of the tiles has."""
+    return int(((extents[:, 0] - 1) * SIDE + extents[:, 1]).max())
+
+
+def encode_group(network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress) -> bytes:
+    """The payload of one group of (tiles, channels, POSITIONS) samples."""
+    encoder = TokenEncoder()
+    tiles, needed = len(samples), positions_needed(extents)
+    hidden, features, tokens = hidden_states(network, samples, -(-needed // SIDE), kind)
+    at_once = max(1, ENCODED_ROWS[network.device.type] // tiles)
+    for start in range(0, needed, at_once):
+        span = range(start, min(start + at_once, needed))
+        rows = hidden[span.start : span.stop].flatten(0, 1)
+        tables = []
+        for c in range(kind.channels):
+            logits = network.logits(rows, features[c][span.start : span.stop].flatten(0, 1), c)
+            tables.append(frequencies(logits).view(len(span), tiles, -1))
+        exist = np.repeat(np.stack([present(extents, p) for p in span])[:, None], kind.channels, 1)  # (positions, channels, tiles)
+        ordered = torch.stack(tables, 1).cpu().numpy(), torch.stack([t[span.start : span.stop] for t in tokens], 1).cpu().numpy()
+        if exist.all():
+            encoder.encode(ordered[1].reshape(-1), ordered[0].reshape(exist.size, -1))
+        else:
+            encoder.encode(ordered[1][exist], ordered[0][exist])
+        progress(int(exist[:, 0].sum()))
+    return encoder.payload()
+
+
+def hidden_states(network: IntegerImageGPT, samples: Samples, rows: int, kind: Kind) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The parallel pass over the first `rows` rows of every tile.
+
+    Returns the hidden states (positions, tiles, n_embd) int8, and per channel the head features (positions, tiles, HEAD_FEATURES) int8 and
+    the tokens (positions, tiles) int32.
+    """
+    count = rows * SIDE
+    positions = torch.arange(count, device=network.device)
+    hidden, features, tokens = [], [], []
+    for part in torch.split(torch.from_numpy(samples), ENCODED_TILES[network.device.type]):
+        context = TileContext(part.to(network.device), kind)
+        attention = ParallelAttention(network.config, len(part), network.device)
+        states = network.hidden(context.features[:, :count].flatten(0, 1), positions.repeat(len(part)), attention)
+        hidden.append(states.view(len(part), count, -1))
+        features.append([f[:, :count] for f in context.head_features])
+        tokens.append([t[:, :count] for t in context.tokens])
+
+    def joined(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts)).transpose(0, 1).contiguous()
+
+    by_channel = [[joined(parts) for parts in zip(*of, strict=True)] for of in (features, tokens)]
+    return joined(hidden), by_channel[0], by_channel[1]
+
+
+def decode_groups(
+    network: IntegerImageGPT, payloads: Sequence[bytes], extents: Sequence[Extents], kind: Kind, progress: Progress
+) -> list[Samples]:
+    """The samples of several groups, decoded in lockstep. Raises DamagedError where a payload is not what an encoder writes."""
+    decoders = [TokenDecoder(payload) for payload in payloads]
+    bounds = np.cumsum([0, *map(len, extents)])
+    all_extents = np.concatenate(list(extents))
+    device, tiles = network.device, len(all_extents)
+    slots = neighbour_slots(device)
+    samples = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
+    residuals = torch.zeros_like(samples)
+    attention = CachedAttention(network.config, tiles, device)
+
+    def decode(logits: Tensor, exist: npt.NDArray[np.bool_]) -> Tensor:
+        tables = frequencies(logits).cpu().numpy()
+        tokens = np.zeros(tiles, np.int32)
+        for k, decoder in enumerate(decoders):
+            group = slice(bounds[k], bounds[k + 1])
+            found = exist[group]
+            tokens[group][found] = decoder.decode(tables[group] if found.all() else tables[group][found])
+        return torch.from_numpy(tokens).to(device)
+
+    for position in range(positions_needed(all_extents)):
+        exist = present(all_extents, position)
+        values = samples[:, :, slots[position]]  # (tiles, channels, neighbours)
+        around = residuals[:, :, slots[position, :RESIDUAL_NEIGHBOURS]]
+        attention.position = position
+        hidden = network.hidden(input_features(values, around, kind), torch.tensor(position, device=device), attention)
+        base = base_predictions(values)
+        repeats = None if exist.all() else torch.from_numpy(~exist).to(device)
+        known: list[Tensor] = []
+        for c in range(kind.channels):
+            prediction = channel_prediction(values, samples[:, 0, position], c)
+            logits = network.logits(hidden, head_features(known, prediction, base[:, c]), c)
+            sample = samples_of(decode(logits, exist), prediction)
+            if repeats is not None:
+                sample = torch.where(repeats, values[:, c, 0], sample)
+            samples[:, c, position] = sample
+            known.append(sample - prediction)
+            residuals[:, c, position] = known[-1]
+        progress(int(exist.sum()))
+    for k, decoder in enumerate(decoders):
+        if not decoder.exhausted:
+            msg = f"the payload of group {k + 1} is damaged: words are left over"
+            raise DamagedError(msg)
+    whole = samples[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
+    return [whole[bounds[k] : bounds[k + 1]] for k in range(len(payloads))]

@@ -1,0 +1,33 @@
+"""The models that ship with the package, and finding the one that a file names."""
+
+from pathlib import Path
+
+import torch
+
+from bitstream.errors import ModelError
+from codec.network.integer import IntegerImageGPT
+
+FOLDER = Path(__file__).parent
+DEFAULT = "photo-1"
+
+
+def shipped() -> list[Path]:
+    """The folders of all models in the package."""
+    return sorted(path.parent for path in FOLDER.glob("*/config.json"))
+
+
+def load(folder: Path | None, device: torch.device) -> IntegerImageGPT:
+    """The model in `folder`, or the default one. Raises ModelError."""
+    return IntegerImageGPT.load(folder or FOLDER / DEFAULT, device)
+
+
+def find(digest: bytes, name: str, folder: Path | None, device: torch.device) -> IntegerImageGPT:
+    """The model with this digest: the one in `folder` if given, else a shipped one. Raises ModelError naming both digests."""
+    candidates = [IntegerImageGPT.load(path, device) for path in ([folder] if folder else shipped())]
+    for model in candidates:
+        if model.digest == digest:
+            return model
+    have = ", ".join(f"{model.name} ({model.digest.hex()})" for model in candidates)
+    advice = "give its folder with --model" if folder is None else "give the folder of the model that it names"
+    msg = f"the file needs the model {name} ({digest.hex()}), here is {have}: {advice}"
+    raise ModelError(msg)

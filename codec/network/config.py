@@ -1,0 +1,75 @@
+"""Sizes and layout of a network, read from a checkpoint's `config.json`."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bitstream.errors import ModelError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """An ImageGPT's sizes, under the names of `transformers.ImageGPTConfig`, and what the "rgb" layout adds.
+
+    attention_window: a position attends to itself and the `attention_window - 1` positions before it.
+    head_inner: width of the hidden layer of each channel's head.
+    """
+
+    n_embd: int = 128
+    n_layer: int = 4
+    n_head: int = 4
+    n_inner: int = 512
+    n_positions: int = 1024
+    attention_window: int = 96
+    head_inner: int = 128
+    layer_norm_epsilon: float = 1e-5
+    activation_function: str = "quick_gelu"
+    layout: str = "rgb"
+    model_type: str = "imagegpt"
+
+    def __post_init__(self) -> None:
+        def require(holds: bool, what: str) -> None:
+            if not holds:
+                msg = f"unusable model configuration: {what}"
+                raise ModelError(msg)
+
+        for name in ("n_embd", "n_layer", "n_head", "n_inner", "n_positions", "attention_window", "head_inner"):
+            value = getattr(self, name)
+            require(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
+        require(self.layout == "rgb", f"layout {self.layout!r} is not known")
+        require(self.activation_function == "quick_gelu", f"activation {self.activation_function!r} is not known")
+        require(self.n_positions == 1024, f"n_positions is {self.n_positions}, tiles have 1024")
+        require(self.n_embd % self.n_head == 0, "n_embd is not a multiple of n_head")
+        require(self.n_embd // self.n_head <= 128, "a head is wider than 128")
+        require(self.attention_window <= self.n_positions, "attention_window is larger than n_positions")
+        for name in ("n_embd", "n_inner", "head_inner"):
+            require(getattr(self, name) % 16 == 0, f"{name} is not a multiple of 16")
+
+    @property
+    def head_dim(self) -> int:
+        return self.n_embd // self.n_head
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """Keys that are not fields are ignored, as published configurations carry many."""
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+
+    @classmethod
+    def load(cls, folder: Path) -> "ModelConfig":
+        """Raises ModelError where `config.json` is missing or unusable."""
+        try:
+            values = json.loads((folder / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            msg = f"{folder}: no usable config.json ({error})"
+            raise ModelError(msg) from error
+        if not isinstance(values, dict):
+            msg = f"{folder}: config.json is not an object"
+            raise ModelError(msg)
+        return cls.from_dict(values)
+
+    def save(self, folder: Path) -> None:
+        (folder / "config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")

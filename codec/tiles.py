@@ -1,0 +1,63 @@
+"""Planes <-> tiles: 32x32 squares in raster order, in groups that are coded by themselves.
+
+A tile at the right or lower edge may be partial. Its missing columns repeat the last real one, its missing rows the last real row; they
+are never coded.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.context import POSITIONS, SIDE
+from codec.planes import Planes
+
+LARGEST_GROUP = 256  # tiles
+
+Samples = npt.NDArray[np.uint8]  # (tiles, channels, POSITIONS)
+
+
+def balanced_group(tiles: int) -> int:
+    """Tiles per group when `tiles` are spread evenly over as few groups as possible."""
+    return math.ceil(tiles / math.ceil(tiles / LARGEST_GROUP))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of an image of width x height pixels."""
+
+    width: int
+    height: int
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // SIDE)
+
+    @property
+    def tiles(self) -> int:
+        return self.columns * -(-self.height // SIDE)
+
+    def extents(self, first: int, last: int) -> npt.NDArray[np.int64]:
+        """Rows and columns that exist in the tiles first to last - 1: (tiles, 2)."""
+        y, x = np.divmod(np.arange(first, last), self.columns)
+        extents: npt.NDArray[np.int64] = np.minimum(np.stack([self.height - y * SIDE, self.width - x * SIDE], 1), SIDE)
+        return extents
+
+
+def tiles_from_planes(planes: Planes, grid: Grid, first: int, last: int) -> Samples:
+    """The tiles first to last - 1 of (channels, height, width) planes."""
+    samples = np.empty((last - first, planes.shape[0], SIDE, SIDE), np.uint8)
+    for k, (rows, columns) in enumerate(grid.extents(first, last)):
+        y, x = (SIDE * n for n in divmod(first + k, grid.columns))
+        tile = planes[:, y : y + rows, x : x + columns]
+        samples[k] = np.pad(tile, ((0, 0), (0, SIDE - rows), (0, SIDE - columns)), "edge")
+    return samples.reshape(last - first, -1, POSITIONS)
+
+
+def tiles_into_planes(samples: Samples, planes: Planes, grid: Grid, first: int) -> None:
+    """Puts tiles first, first + 1, ... back where `tiles_from_planes` took them."""
+    squares = samples.reshape(len(samples), -1, SIDE, SIDE)
+    for k, (rows, columns) in enumerate(grid.extents(first, first + len(samples))):
+        y, x = (SIDE * n for n in divmod(first + k, grid.columns))
+        planes[:, y : y + rows, x : x + columns] = squares[k, :, :rows, :columns]
