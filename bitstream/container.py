@@ -10,8 +10,12 @@ from bitstream.reader import Reader, varint
 
 
 def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
-    """CRC-32 of header, chunk index and payload in a row, so that a chunk belongs to its place in its file; 4 bytes, little endian."""
-    return zlib.crc32(payload, zlib.crc32(index.to_bytes(4, "little"), zlib.crc32(header))).to_bytes(CRC_BYTES, "little")
+    """CRC-32 of header, chunk index and payload in a row, so that a chunk belongs to its place in its file; 4 bytes, little endian.
+
+    Without the header's own CRC: over data and its CRC, CRC-32 is the same for all data.
+    """
+    before = zlib.crc32(index.to_bytes(4, "little"), zlib.crc32(header[:-CRC_BYTES]))
+    return zlib.crc32(payload, before).to_bytes(CRC_BYTES, "little")
 
 
 def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:

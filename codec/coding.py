@@ -4,13 +4,14 @@ The tokens of a group are ordered by position, then channel, then tile; position
 can take one position of all tiles at a time, and the encoder, which knows everything, computes the hidden states of whole tiles first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bitstream.constants import ALPHABET
 from bitstream.errors import DamagedError
 from bitstream.words import TokenDecoder, TokenEncoder
 from codec.context import (
@@ -55,24 +56,30 @@ def positions_needed(extents: Extents) -> int:
 def encode_group(network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress) -> bytes:
     """The payload of one group of (tiles, channels, POSITIONS) samples."""
     encoder = TokenEncoder()
+    for tokens, tables in tokens_and_frequencies(network, samples, extents, kind):
+        encoder.encode(tokens, tables)
+        progress(len(tokens) // kind.channels)
+    return encoder.payload()
+
+
+def tokens_and_frequencies(
+    network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind
+) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
+    """A group's tokens in coding order with the frequencies they are coded with, in parts: (n,) and (n, 256)."""
     tiles, needed = len(samples), positions_needed(extents)
     hidden, features, tokens = hidden_states(network, samples, -(-needed // SIDE), kind)
     at_once = max(1, ENCODED_ROWS[network.device.type] // tiles)
     for start in range(0, needed, at_once):
-        span = range(start, min(start + at_once, needed))
-        rows = hidden[span.start : span.stop].flatten(0, 1)
-        tables = []
-        for c in range(kind.channels):
-            logits = network.logits(rows, features[c][span.start : span.stop].flatten(0, 1), c)
-            tables.append(frequencies(logits).view(len(span), tiles, -1))
-        exist = np.repeat(np.stack([present(extents, p) for p in span])[:, None], kind.channels, 1)  # (positions, channels, tiles)
-        ordered = torch.stack(tables, 1).cpu().numpy(), torch.stack([t[span.start : span.stop] for t in tokens], 1).cpu().numpy()
+        span = slice(start, min(start + at_once, needed))
+        rows = hidden[span].flatten(0, 1)
+        logits = [network.logits(rows, features[c][span].flatten(0, 1), c) for c in range(kind.channels)]
+        tables = torch.stack([frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
+        ordered = torch.stack([t[span] for t in tokens], 1).cpu().numpy()  # (positions, channels, tiles)
+        exist = np.stack([present(extents, p) for p in range(needed)[span]])[:, None].repeat(kind.channels, 1)
         if exist.all():
-            encoder.encode(ordered[1].reshape(-1), ordered[0].reshape(exist.size, -1))
+            yield ordered.reshape(-1), tables.reshape(-1, ALPHABET)
         else:
-            encoder.encode(ordered[1][exist], ordered[0][exist])
-        progress(int(exist[:, 0].sum()))
-    return encoder.payload()
+            yield ordered[exist], tables[exist]
 
 
 def hidden_states(network: IntegerImageGPT, samples: Samples, rows: int, kind: Kind) -> tuple[Tensor, list[Tensor], list[Tensor]]:

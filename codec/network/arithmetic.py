@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-ACCUMULATOR_LIMIT = 1 << 23  # of |products + bias| in front of `requantize`
+ACCUMULATOR_LIMIT = (1 << 23) - 1  # of |products + bias| in front of `requantize`
 MULTIPLIER_LIMIT = 255
 SHIFT_LIMITS = (1, 24)
 FLOAT32_EXACT = 1 << 24
@@ -36,11 +36,10 @@ def exp2_table(steps: int, top: int, device: torch.device) -> Tensor:
     values: list[int] = []
     with localcontext() as context:
         context.prec = 50
-        factor = Decimal(2) ** (Decimal(-1) / steps)
-        power = Decimal(top)
+        octave = [top * Decimal(2) ** (Decimal(-i) / steps) for i in range(steps)]
         while not values or values[-1]:
-            values.append(int(power.to_integral_value(ROUND_HALF_UP)))
-            power *= factor
+            halvings, i = divmod(len(values), steps)
+            values.append(int((octave[i] / (1 << halvings)).to_integral_value(ROUND_HALF_UP)))
     return torch.tensor(values, dtype=torch.int32, device=device)
 
 
@@ -60,7 +59,7 @@ def integer_sqrt(x: Tensor) -> Tensor:
 def requantize(accumulator: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, limit: int) -> Tensor:
     """(accumulator * multiplier + offset) >> shift, clamped to +-limit; int32, in the place of `accumulator`.
 
-    offset is bias * multiplier + 2^(shift - 1), so this scales the product plus bias and rounds half up. |accumulator + bias| <= 2^23,
+    offset is bias * multiplier + 2^(shift - 1), so this scales the product plus bias and rounds half up. |accumulator + bias| < 2^23,
     multiplier <= 255 and shift <= 24 keep it below 2^31.
     """
     return torch.addcmul(offset, accumulator, multiplier, out=accumulator).bitwise_right_shift_(shift).clamp_(-limit, limit)

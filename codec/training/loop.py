@@ -96,7 +96,7 @@ def train(
     torch.manual_seed(step)
     rng = np.random.default_rng(step)
     while step < steps:
-        progress = step / steps
+        progress = (step + 1) / steps
         if progress >= QUANTIZED_FROM and not model.transformer.ln_f.out.enabled:
             if not model.has_steps:
                 choose_steps(model, data, rng, tiles)

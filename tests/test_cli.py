@@ -1,0 +1,233 @@
+"""The command line: files, pipes, messages, exit codes, and what is left behind."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import cli
+import codec
+from tests.conftest import TINY, picture
+
+IGPT = Path(sys.executable).parent / "igpt"
+PIXELS = picture(21, 34, 3)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(PIXELS).save(path)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    path.chmod(0o640)
+    return path
+
+
+def igpt(*arguments, data=None):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments], input=data)
+
+
+def compressed(photo):
+    result = igpt("compress", photo, "--model", TINY)
+    assert result.exit_code == 0
+    return photo.with_suffix(".igpt")
+
+
+def assert_refused(result, code, *words):
+    """One line on stderr that says why, nothing on stdout."""
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def test_there_and_back(photo):
+    result = igpt("compress", photo, "--model", TINY)
+    packed = photo.with_suffix(".igpt")
+    size = packed.stat().st_size
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    raw, bpsp = PIXELS.size, 8 * size / PIXELS.size
+    ratios = f"{size / photo.stat().st_size:.3f} of the input file, {size / raw:.3f} of raw"
+    assert result.stderr.splitlines()[-1] == f"{photo} -> {packed}: {size:,} bytes, {bpsp:.3f} bpsp, {ratios}"
+    back = photo.with_name("back.png")
+    assert igpt("decompress", packed, back, "--model", TINY).exit_code == 0
+    assert (np.asarray(Image.open(back)) == PIXELS).all()
+    for path in (packed, back):
+        assert path.stat().st_mtime == 1_000_000_000
+        assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(p.name for p in photo.parent.iterdir()) == ["back.png", "photo.igpt", "photo.png"]
+
+
+def test_no_preserve(photo):
+    before = os.umask(0o027)
+    try:
+        assert igpt("compress", photo, "--model", TINY, "--no-preserve").exit_code == 0
+    finally:
+        os.umask(before)
+    packed = photo.with_suffix(".igpt")
+    assert packed.stat().st_mtime > 1_000_000_000
+    assert packed.stat().st_mode & 0o777 == 0o640
+
+
+def test_quiet_says_nothing(photo):
+    for command in (("compress", photo), ("verify", photo.with_suffix(".igpt")), ("decompress", photo.with_suffix(".igpt"), photo, "-f")):
+        result = igpt(*command, "-q", "--model", TINY)
+        assert (result.exit_code, result.output) == (0, "")
+
+
+def test_pipes(photo):
+    packed = igpt("compress", "-", "--model", TINY, data=photo.read_bytes())
+    assert packed.exit_code == 0
+    assert packed.stdout_bytes == compressed(photo).read_bytes()
+    back = igpt("decompress", "-", "-", "--model", TINY, data=packed.stdout_bytes)
+    assert (np.asarray(Image.open(io.BytesIO(back.stdout_bytes))) == PIXELS).all()
+
+
+def test_output_option(photo, tmp_path):
+    assert igpt("compress", photo, "-o", tmp_path / "a.igpt", "--model", TINY).exit_code == 0
+    assert (tmp_path / "a.igpt").exists()
+    assert_refused(igpt("compress", photo, "x.igpt", "-o", "y.igpt"), 2, "twice")
+
+
+def test_nothing_is_overwritten_unless_forced(photo):
+    packed = compressed(photo)
+    packed.write_bytes(b"precious")
+    assert_refused(igpt("compress", photo, "--model", TINY), 1, "--force")
+    assert packed.read_bytes() == b"precious"
+    assert igpt("compress", photo, "--model", TINY, "-f").exit_code == 0
+    assert_refused(igpt("decompress", packed, "--model", TINY), 1, "photo.png exists")
+    assert_refused(igpt("compress", photo, photo, "-f"), 2, "input itself")
+
+
+def test_outputs_that_make_no_sense(photo, tmp_path):
+    packed = compressed(photo)
+    assert_refused(igpt("compress", photo, tmp_path), 2, "folder")
+    assert_refused(igpt("decompress", packed, tmp_path / "x.jpg"), 2, ".png")
+    assert_refused(igpt("compress", photo, tmp_path / "none" / "x.igpt", "--model", TINY), 1, "No such file")
+
+
+BAD = {"missing": None, "empty": b"", "text": b"hello", "png": b"\x89PNG\r\n\x1a\n"}
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "info", "verify"])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_leaves_nothing_behind(tmp_path, command, name):
+    source = tmp_path / "x.bin"
+    if BAD[name] is not None:
+        source.write_bytes(BAD[name])
+    assert_refused(igpt(command, source), 1, str(source))
+    assert list(tmp_path.iterdir()) == ([source] if source.exists() else [])
+
+
+def test_damage_is_named_and_leaves_nothing_behind(photo):
+    packed = compressed(photo)
+    data = bytearray(packed.read_bytes())
+    data[-30] ^= 4
+    packed.write_bytes(data)
+    out = photo.with_name("out.png")
+    for command in (("decompress", packed, out), ("verify", packed)):
+        assert_refused(igpt(*command, "--model", TINY), 1, "chunk 1 of 1", "damaged")
+    assert not out.exists()
+
+
+def test_the_wrong_model_says_which(photo):
+    packed = compressed(photo)
+    assert_refused(igpt("decompress", packed, "-f"), 1, "--model", codec.info(packed.read_bytes())["model_digest"])
+
+
+def test_limits(photo):
+    assert_refused(igpt("compress", photo, "--max-pixels", 713), 1, "34x21", "--max-pixels")
+    packed = compressed(photo)
+    assert_refused(igpt("verify", packed, "--max-pixels", 713), 1, "34x21")
+    assert igpt("verify", packed, "--max-pixels", 714, "--model", TINY).exit_code == 0
+
+
+def test_metadata_that_is_left_out_is_said(photo):
+    Image.fromarray(PIXELS).save(photo, dpi=(72, 72))
+    result = igpt("compress", photo, "--model", TINY)
+    assert "not stored: dpi" in result.stderr.splitlines()[0]
+
+
+def test_info(photo):
+    packed = compressed(photo)
+    result = igpt("info", packed, "--json")
+    assert result.stderr == ""
+    fields = json.loads(result.stdout)
+    assert fields == {"file_bytes": packed.stat().st_size, **codec.info(packed.read_bytes())}
+    assert (fields["width"], fields["height"], fields["mode"], fields["model"]) == (34, 21, "RGB", "tiny")
+    assert re.search(r"^model digest +[0-9a-f]{16}$", igpt("info", packed).stdout, re.MULTILINE)
+
+
+def test_verify(photo):
+    result = igpt("verify", compressed(photo), "--model", TINY)
+    assert result.exit_code == 0
+    assert "ok, 34x21" in result.stderr
+
+
+def test_verbose_shows_times_and_tracebacks(photo):
+    assert re.search(r"^igpt: \d+\.\d\d s$", igpt("compress", photo, "-v", "--model", TINY).stderr, re.MULTILINE)
+    assert "Traceback" in igpt("info", photo, "-v").stderr
+    assert "Traceback" not in igpt("info", photo).stderr
+
+
+def test_usage_errors():
+    for arguments in ([], ["compress"], ["nonsense"], ["compress", "a", "--nonsense"], ["compress", "a", "-j", "-1"]):
+        assert igpt(*arguments).exit_code == 2
+
+
+def run(*arguments, **options):
+    return subprocess.run([IGPT, *map(str, arguments)], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, **options)
+
+
+def test_the_installed_command(photo):
+    assert run("--version").stdout == f"igpt {codec.__version__}\n"
+    assert run("compress", photo, "-j", 1, "--device", "cpu").returncode == 0
+    packed = photo.with_suffix(".igpt")
+    assert run("decompress", packed, photo, "-f").returncode == 0
+    assert (np.asarray(Image.open(photo)) == PIXELS).all()
+    bad = run("decompress", photo, "x.png")
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr == f"igpt: {photo}: this is not an igpt file\n"
+
+
+def test_help_and_info_are_quick_and_import_no_torch(photo):
+    packed = compressed(photo)
+    code = "import sys, cli; sys.argv = ['igpt', *sys.argv[1:]]\ntry: cli.main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    for arguments in (["--help"], ["info", packed], ["compress", packed]):
+        result = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert result.stderr.endswith("False\n")
+    start = time.perf_counter()
+    assert run("--help").returncode == 0
+    assert time.perf_counter() - start < 2  # 0.1 s on a quiet machine
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path, number):
+    source = tmp_path / "large.png"
+    Image.fromarray(picture(1500, 1500, 3)).save(source)
+    process = subprocess.Popen([IGPT, "compress", source], stderr=subprocess.PIPE)
+    time.sleep(4)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, 1, 2)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_full_disk_leaves_nothing_behind(photo, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli.shutil, "copystat", full)
+    assert_refused(igpt("compress", photo, "--model", TINY), 1, "No space left")
+    assert [p.name for p in photo.parent.iterdir()] == ["photo.png"]

@@ -1,0 +1,73 @@
+"""Files written once stay readable, and are written the same way today. `python -m tests.make_golden` adds new ones."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec
+from tests.conftest import GOLDEN, TINY
+from tests.plain_decoder import decode
+
+FILES = sorted(GOLDEN.glob("*.igpt"))
+
+
+def expected(path):
+    pixels = np.asarray(Image.open(GOLDEN / f"{path.name.split('.')[0]}.png"))
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def model_of(path):
+    return TINY if path.name.split(".")[1] == "tiny" else None
+
+
+def test_there_are_golden_files_of_every_shipped_model():
+    from codec.models import shipped
+
+    assert {path.name.split(".")[1] for path in FILES} == {"tiny", *(folder.name for folder in shipped())}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_decompress_from(path):
+    assert (codec.decompress_pixels(path.read_bytes(), model=model_of(path), device="cpu") == expected(path)).all()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_compress_to(path):
+    assert codec.compress_pixels(expected(path), model=model_of(path), device="cpu") == path.read_bytes()
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if model_of(p)], ids=lambda p: p.stem)
+def test_the_document_is_enough(path):
+    """A second decoder, written from FORMAT.md, finds the same pixels."""
+    assert (decode(path.read_bytes(), TINY) == expected(path)).all()
+
+
+MUST_FAIL = {
+    "empty": lambda data: b"",
+    "magic only": lambda data: data[:9],
+    "text mode": lambda data: data.replace(b"\r\n", b"\n"),
+    "newer": lambda data: data[:9] + b"\2" + data[10:],
+    "half": lambda data: data[: len(data) // 2],
+    "no last byte": lambda data: data[:-1],
+    "one more byte": lambda data: data + b"\0",
+    "twice": lambda data: data + data,
+    "other name length": lambda data: data[:29] + b"\xff" + data[30:],
+    "first payload byte": lambda data: data[:70] + bytes([data[70] ^ 1]) + data[71:],
+    "last CRC byte": lambda data: data[:-1] + bytes([data[-1] ^ 128]),
+}
+
+
+@pytest.mark.parametrize("name", MUST_FAIL)
+def test_must_fail(name):
+    data = MUST_FAIL[name]((GOLDEN / "rgb-33x45.tiny.igpt").read_bytes())
+    with pytest.raises(codec.IgptError):
+        codec.decompress(data, model=TINY, device="cpu")
+
+
+def test_golden_files_were_not_touched():
+    """Their digests, so that a refresh by accident is seen."""
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FILES}
+    listed = dict(line.split() for line in (GOLDEN / "digests.txt").read_text().splitlines())
+    assert found == listed

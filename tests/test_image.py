@@ -1,0 +1,126 @@
+"""Picture files: what is kept is exact, what cannot be kept is refused."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitstream.errors import TooLargeError, UnsupportedImageError
+from codec.image import MAX_PIXELS, open_picture, picture_of
+from tests.conftest import DATA, picture
+
+
+def opened(data, max_pixels=MAX_PIXELS):
+    return open_picture(io.BytesIO(data), max_pixels)
+
+
+def saved(image, form="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def png(width, height, depth, colour, rows):
+    """A PNG made by hand, as Pillow writes no 16-bit RGB."""
+
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def flipped(data, place):
+    """One bit of one byte changed; -14 is in the checksum of a PNG's last IDAT chunk."""
+    changed = bytearray(data)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("form", ["PNG", "PPM", "BMP", "TIFF"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_kept(form, channels):
+    pixels = picture(21, 13, channels)
+    assert (opened(saved(Image.fromarray(pixels.squeeze()), form)).pixels == pixels).all()
+
+
+def test_webp_pixels_are_kept():
+    pixels = picture(21, 13, 3)
+    assert (opened(saved(Image.fromarray(pixels), "WEBP", lossless=True)).pixels == pixels).all()
+
+
+UNSUPPORTED = {
+    "16-bit RGB": (png(1, 1, 16, 2, b"\0" + bytes(6)), "16 bits"),
+    "16-bit RGBA": (png(1, 1, 16, 6, b"\0" + bytes(8)), "RGBA"),
+    "16-bit grey": (png(1, 1, 16, 0, b"\0" + bytes(2)), "I;16"),
+    "4-bit grey": (png(2, 1, 4, 0, b"\0\0"), "4 bits"),
+    "2-bit grey": (png(4, 1, 2, 0, b"\0\0"), "2 bits"),
+    "1-bit": (saved(Image.new("1", (3, 3))), "mode 1"),
+    "palette": (saved(Image.new("P", (3, 3))), "mode P"),
+    "RGBA": (saved(Image.new("RGBA", (3, 3))), "RGBA"),
+    "LA": (saved(Image.new("LA", (3, 3))), "LA"),
+    "transparent colour": (saved(Image.new("RGB", (3, 3)), transparency=(1, 2, 3)), "transparent"),
+    "deep PPM": (b"P6 1 1 65535\n" + bytes(6), "65535"),
+    "shallow PGM": (b"P5 1 1 100\n" + bytes(1), "100"),
+    "CMYK": (saved(Image.new("CMYK", (3, 3)), "TIFF"), "CMYK"),
+    "float": (saved(Image.new("F", (3, 3)), "TIFF"), "mode F"),
+    "pages": (saved(Image.new("L", (3, 3)), "TIFF", save_all=True, append_images=[Image.new("L", (3, 3), 9)]), "2 pages"),
+    "animation": (saved(Image.new("L", (3, 3)), "PNG", save_all=True, append_images=[Image.new("L", (3, 3), 9)]), "animation"),
+    "GIF": (saved(Image.new("L", (3, 3)), "GIF"), "convert it to PNG"),
+    "text": (b"hello", "convert it to PNG"),
+    "empty": (b"", "convert it to PNG"),
+    "truncated": (saved(Image.fromarray(picture(50, 50, 3)))[:-60], "damaged"),
+    "wrong checksum": (flipped(saved(Image.new("RGB", (3, 3))), -14), "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_refused_in_one_sentence(name):
+    data, reason = UNSUPPORTED[name]
+    with pytest.raises(UnsupportedImageError, match=reason) as caught:
+        opened(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_in_memory_is_checked_too():
+    with pytest.raises(UnsupportedImageError, match="16 bits"):
+        picture_of(Image.open(io.BytesIO(UNSUPPORTED["16-bit RGB"][0])))
+    with pytest.raises(UnsupportedImageError, match="without pixels"):
+        picture_of(Image.new("RGB", (0, 5)))
+
+
+def test_too_large_is_said_before_any_pixel_is_read():
+    with pytest.raises(TooLargeError, match="100000x100000"):
+        opened(png(100_000, 100_000, 8, 2, b""))
+    with pytest.raises(TooLargeError):
+        opened(saved(Image.new("L", (10, 10))), 99)
+    assert opened(saved(Image.new("L", (10, 10))), 100).pixels.shape == (10, 10, 1)
+    assert Image.MAX_IMAGE_PIXELS
+
+
+def test_metadata_that_is_not_stored_is_named():
+    image = Image.new("RGB", (3, 3))
+    assert opened(saved(image)).left_out == ()
+    assert opened(saved(image, dpi=(72, 72), icc_profile=b"x" * 10)).left_out == ("dpi", "icc_profile")
+
+
+def test_pngsuite():
+    """Every 8-bit greyscale or RGB file is kept as Pillow's own pixels, every other one, and every damaged one, is refused."""
+    paths = sorted((DATA / "pngsuite").glob("*.png"))
+    if not paths:
+        pytest.skip(f"no PngSuite in {DATA / 'pngsuite'}; set IGPT_DATA")
+    kept = 0
+    for path in paths:
+        data = path.read_bytes()
+        plain = data[24] == 8 and data[25] in (0, 2) and b"tRNS" not in data and not path.name.startswith("x")
+        if plain:
+            expected = np.asarray(Image.open(path))
+            assert (opened(data).pixels == expected.reshape(*expected.shape[:2], -1)).all()
+            kept += 1
+        else:
+            with pytest.raises(UnsupportedImageError):
+                opened(data)
+    assert kept == 37

@@ -1,0 +1,184 @@
+"""The integer network gives the same integers however it is driven, and where."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from codec.context import HEAD_FEATURES, TileContext
+from codec.frequencies import frequencies
+from codec.network.arithmetic import PRODUCTS, is_exact
+from codec.network.integer import CachedAttention, IntegerImageGPT, ParallelAttention
+from codec.planes import GREY, RGB
+from codec.training.data import as_samples
+from tests.conftest import CPU, TINY, picture
+
+TILES = 64
+ROWS = 3
+STEPS = ROWS * 32
+
+
+def samples(kind=RGB, tiles=TILES):
+    pictures = [picture(32, 32, kind.channels, seed) for seed in range(tiles - 2)]
+    rng = np.random.default_rng(0)
+    extremes = [np.full((32, 32, kind.channels), 255, np.uint8), rng.choice([0, 255], (32, 32, kind.channels)).astype(np.uint8)]
+    return as_samples([*pictures, *extremes], kind)
+
+
+def parallel(network, samples, kind=RGB, rows=ROWS):
+    """Every layer's output, and the frequencies of every channel: a list of (tiles, positions, ...)."""
+    tiles, steps = len(samples), rows * 32
+    context = TileContext(samples.to(network.device), kind)
+    positions = torch.arange(steps, device=network.device).repeat(tiles)
+    outputs = list(
+        network.layer_outputs(
+            context.features[:, :steps].flatten(0, 1), positions, ParallelAttention(network.config, tiles, network.device)
+        )
+    )
+    tables = [frequencies(network.logits(outputs[-1], context.head_features[c][:, :steps].flatten(0, 1), c)) for c in range(kind.channels)]
+    return [x.view(tiles, steps, -1).cpu() for x in outputs + tables]
+
+
+def stepwise(network, samples, kind=RGB, rows=ROWS):
+    """The same by cached steps."""
+    tiles, steps = len(samples), rows * 32
+    context = TileContext(samples.to(network.device), kind)
+    attention = CachedAttention(network.config, tiles, network.device)
+    by_step = []
+    for p in range(steps):
+        attention.position = p
+        outputs = list(network.layer_outputs(context.features[:, p].contiguous(), torch.tensor(p, device=network.device), attention))
+        tables = [frequencies(network.logits(outputs[-1], context.head_features[c][:, p], c)) for c in range(kind.channels)]
+        by_step.append(outputs + tables)
+    return [torch.stack(x, 1).cpu() for x in zip(*by_step, strict=True)]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def expected(tiny):
+    return parallel(tiny, samples())
+
+
+def test_outputs_are_not_trivial(expected):
+    for layer in expected:
+        assert len(layer.unique()) > 50
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_stepwise_equals_parallel_in_any_batch(tiny, expected, batch):
+    assert_same(stepwise(tiny, samples()[:batch]), [x[:batch] for x in expected])
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_parallel_in_any_batch(tiny, expected, batch):
+    assert_same(parallel(tiny, samples()[:batch]), [x[:batch] for x in expected])
+
+
+def test_grey(tiny):
+    assert_same(stepwise(tiny, samples(GREY, 5), GREY), parallel(tiny, samples(GREY, 5), GREY))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_any_thread_count(tiny, expected, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_same(parallel(tiny, samples()), expected)
+        assert_same(stepwise(tiny, samples()[:7]), [x[:7] for x in expected])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_tiles_in_another_order(tiny, expected):
+    order = torch.randperm(TILES, generator=torch.Generator().manual_seed(1))
+    assert_same(parallel(tiny, samples()[order]), [x[order] for x in expected])
+    assert_same(stepwise(tiny, samples()[order][:7]), [x[order][:7] for x in expected])
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_product(tiny, expected, name):
+    if not is_exact(PRODUCTS[name], CPU):
+        pytest.skip(f"the {name} product is not exact on this machine, and so is never chosen")
+    network = IntegerImageGPT(tiny.config, tiny.tensors, "tiny", CPU, PRODUCTS[name])
+    assert_same(parallel(network, samples()), expected)
+    assert_same(stepwise(network, samples()[:7]), [x[:7] for x in expected])
+
+
+def test_the_window_is_respected_over_the_whole_tile(tiny):
+    assert_same(stepwise(tiny, samples()[-2:], rows=32), parallel(tiny, samples()[-2:], rows=32))
+
+
+def test_the_future_and_other_tiles_do_not_matter(tiny, expected):
+    changed = samples()
+    changed[:, :, 40:] = changed[:, :, 40:].flip(0)
+    for found, layer in zip(parallel(tiny, changed), expected, strict=True):
+        assert torch.equal(found[:, :40], layer[:, :40])
+
+
+def test_frequencies_are_those_of_the_format(tiny, expected):
+    for table in expected[-3:]:
+        assert int(table.min()) >= 1
+        assert (table.long().sum(-1) == 1 << 24).all()
+
+
+def test_frequencies_at_the_extremes():
+    logits = torch.zeros(4, 256, dtype=torch.int32)
+    logits[1, 3] = 2**15 - 1
+    logits[2] = -(2**15) + 1
+    logits[3, ::2], logits[3, 1::2] = 2**15 - 1, -(2**15) + 1
+    found = frequencies(logits)
+    assert (found.long().sum(-1) == 1 << 24).all()
+    assert int(found.min()) >= 1
+    assert int(found[1, 3]) == (1 << 24) - 255
+    assert torch.equal(found[0], found[2])
+
+
+INSTRUCTION_SETS = [
+    {},
+    {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    {"ONEDNN_MAX_CPU_ISA": "AVX2_VNNI"},
+    {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"},
+]
+
+
+@pytest.mark.parametrize("environment", INSTRUCTION_SETS, ids=lambda e: e.get("ONEDNN_MAX_CPU_ISA", "best"))
+def test_every_instruction_set(expected, environment):
+    """In a process of its own, as the setting is read once: the full outputs of both drivers, compared by digest."""
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.test_network"], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == [digest(expected), digest([x[:7] for x in expected])]
+
+
+def digest(outputs):
+    import hashlib
+
+    return hashlib.sha256(b"".join(x.contiguous().numpy().tobytes() for x in outputs)).hexdigest()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_cuda_equals_cpu(tiny, expected, name):
+    network = IntegerImageGPT(tiny.config, tiny.tensors, "tiny", torch.device("cuda"), PRODUCTS[name])
+    assert is_exact(PRODUCTS[name], network.device)
+    assert_same(parallel(network, samples()), expected)
+    for batch in (1, 7, 64):
+        assert_same(stepwise(network, samples()[:batch]), [x[:batch] for x in expected])
+
+
+def test_head_features_are_as_wide_as_the_heads_expect(tiny):
+    assert tiny.tensors["heads.0.c_fc.weight"].shape[1] == tiny.config.n_embd + HEAD_FEATURES
+
+
+if __name__ == "__main__":
+    model = IntegerImageGPT.load(TINY, CPU)
+    print(digest(parallel(model, samples())), digest(stepwise(model, samples()[:7])))

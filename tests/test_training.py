@@ -1,0 +1,85 @@
+"""Training on next to nothing: it learns, goes on where it stopped, and leaves a model that codes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import codec
+from codec.network.config import ModelConfig
+from codec.network.reference import ImageGPT
+from codec.planes import GREY, RGB
+from codec.training import loop
+from codec.training.card import finish
+from codec.training.data import TrainingData
+from tests.conftest import CPU, picture
+
+CONFIG = ModelConfig(n_embd=16, n_layer=1, n_head=2, n_inner=32, head_inner=16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "pictures"
+    path.mkdir()
+    for seed in range(3):
+        Image.fromarray(picture(60, 70, 3, seed)).save(path / f"{seed}.png")
+    return path
+
+
+def test_batches(folder):
+    batch = TrainingData([folder, folder]).batch(40, np.random.default_rng(0))
+    assert batch[RGB].shape[1:] == (3, 1024)
+    assert batch[GREY].shape[1:] == (1, 1024)
+    assert sum(len(samples) for samples in batch.values()) == 40
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no picture"):
+        TrainingData([tmp_path])
+
+
+def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    monkeypatch.setattr(loop, "VALIDATION_TILES", 4)
+    arguments = ([folder], folder, out)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "choose_steps", stop)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(*arguments, steps=60, config=CONFIG, device=CPU, tiles=2, quiet=True)
+    first = json.loads((out / "training.json").read_text())
+    assert (out / "training.pt").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "VALIDATION_TILES", 4)
+    loop.train(*arguments, steps=60, config=CONFIG, device=CPU, tiles=2, quiet=True)
+    log = json.loads((out / "training.json").read_text())
+    assert log[: len(first)] == first
+    assert log[-1]["step"] == 60
+    assert log[-1]["bpsp"] < log[0]["bpsp"] - 0.3
+    assert not (out / "training.pt").exists()
+    finish(out, [folder], folder, "Made up.", CPU)
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "Made up." in card
+    pixels = picture(40, 40, 3, 1)
+    data = codec.compress_pixels(pixels, model=out, device="cpu")
+    assert codec.info(data)["model_digest"] in card
+    assert (codec.decompress_pixels(data, model=out, device="cpu") == pixels).all()
+
+
+def test_training_from_a_checkpoint(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATION_TILES", 2)
+    monkeypatch.setattr(loop, "VALIDATIONS", 1)
+    torch.manual_seed(0)
+    ImageGPT(CONFIG).save(tmp_path / "start")
+    loop.train([folder], folder, tmp_path / "out", steps=3, config=CONFIG, device=CPU, tiles=1, start_from=tmp_path / "start", quiet=True)
+    assert ImageGPT.load(tmp_path / "out").has_steps
+
+
+@pytest.mark.gpu
+def test_training_on_cuda(folder, tmp_path):
+    loop.train([folder], folder, tmp_path / "out", steps=20, config=CONFIG, device=torch.device("cuda"), tiles=2, quiet=True)
+    assert ImageGPT.load(tmp_path / "out").has_steps
