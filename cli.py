@@ -273,6 +273,80 @@ def show_info(
 
 
 @app.command()
+def heatmap(
+    source: Input,
+    out: Output = None,
+    option: OutputOption = None,
+    force: Force = False,
+    model: Model = None,
+    device: Device = "auto",
+    max_pixels: MaxPixels = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw where a picture's bits go: the picture, and the bits of each channel from black (0) to pale yellow (8 or more).
+
+    OUT is by default IN with the extension .heat.png.
+    """
+    with reported(source, verbose):
+        target = destination(source, out, option, ".heat.png", force)
+        import io
+
+        from codec.image import MAX_PIXELS, open_picture
+
+        pixels = open_picture(io.BytesIO(read(source)), MAX_PIXELS if max_pixels is None else max_pixels).pixels
+        from codec import models
+        from codec.analysis import costs_of, heat_map
+        from codec.devices import device_named
+
+        costs = costs_of(pixels, models.load(model, device_named(device)))
+        write(target, source, False, force, lambda stream: heat_map(pixels, costs).save(stream, "PNG"))
+        if not quiet:
+            shares = ", ".join(f"{name} {costs.bits[..., k].mean():.3f}" for k, name in enumerate("RGB" if pixels.shape[-1] == 3 else "L"))
+            say(f"{source} -> {target}: bits per pixel: {shares}")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="PNG for the grid of pictures.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1024, help="Pictures to draw.")] = 16,
+    complete: Annotated[Path | None, typer.Option(metavar="IN", help="Keep the upper half of this picture's 32x32 thumbnail.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1: likelier pictures; above: wilder ones.")] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, max=256, help="Draw from the K likeliest tokens only; 0: from all.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures on the same machine.")] = 0,
+    force: Force = False,
+    model: Model = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file."""
+    with reported(complete or out, verbose):
+        target = destination(Path("-"), out, None, ".png", force)
+        import io
+
+        import numpy as np
+        from PIL import Image
+
+        from codec.image import MAX_PIXELS, open_picture
+
+        given = None
+        if complete:
+            picture = open_picture(io.BytesIO(read(complete)), MAX_PIXELS).pixels
+            whole = Image.fromarray(picture.repeat(4 - picture.shape[-1], -1)[..., :3])
+            given = np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS))
+        from codec import models
+        from codec.devices import device_named
+        from codec.sampling import draw, grid_of
+
+        network = models.load(model, device_named(device))
+        with progress_bar(count * 1024, "sample", quiet) as progress:
+            pictures = draw(network, count, seed, temperature, top_k, given, progress)
+        sheet = grid_of(pictures if given is None else [given, *pictures])
+        write(target, Path("-"), False, force, lambda stream: sheet.save(stream, "PNG"))
+
+
+@app.command()
 def train(
     folders: Annotated[
         list[Path], typer.Argument(metavar="FOLDER...", help="Folders of lossless training pictures.", exists=True, file_okay=False)

@@ -1,34 +1,38 @@
-"""What the benchmark scripts share: theory, and the sizes that other codecs make of the same pixels."""
+"""What the benchmark scripts share: the sizes that other codecs make of the same pixels, and what is said of the machine."""
 
+import functools
+import importlib.metadata
+import importlib.util
 import io
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
-from bitstream.constants import FREQUENCY_BITS
-from codec.coding import tokens_and_frequencies
 from codec.image import image_of
-from codec.network.integer import IntegerImageGPT
-from codec.planes import kind_of, pixels_to_planes
-from codec.tiles import Grid, balanced_group, tiles_from_planes
 
 Pixels = npt.NDArray[np.uint8]
+RESULTS = Path(__file__).parent / "results"
+SUFFIXES = {".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
 
 
-def theoretical_bits(pixels: Pixels, network: IntegerImageGPT) -> float:
-    """The sum of -log2(frequency / 2^24) of all tokens: what no coder with this model can go below."""
-    height, width, channels = pixels.shape
-    kind, grid = kind_of(channels), Grid(width, height)
-    planes = pixels_to_planes(pixels, kind)
-    total, group = 0.0, balanced_group(grid.tiles)
-    for first in range(0, grid.tiles, group):
-        last = min(first + group, grid.tiles)
-        samples = tiles_from_planes(planes, grid, first, last)
-        for tokens, tables in tokens_and_frequencies(network, samples, grid.extents(first, last), kind):
-            total += float((FREQUENCY_BITS - np.log2(tables[np.arange(len(tokens)), tokens])).sum())
-    return total
+def pictures_in(folder: Path | None) -> list[Path]:
+    """The pictures of a folder, or the photographs that come with scikit-image."""
+    if folder is not None:
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    import skimage.data
+
+    here = Path(skimage.data.__file__).parent
+    names = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "moon", "motorcycle_left")
+    return [here / f"{name}.png" for name in names]
 
 
 def saved(image: Image.Image, form: str, **options: object) -> bytes:
@@ -37,25 +41,94 @@ def saved(image: Image.Image, form: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def _jxl(image: Image.Image) -> bytes:
+def _jxl(effort: int, image: Image.Image) -> bytes:
     import pillow_jxl  # noqa: F401
 
-    return saved(image, "JXL", lossless=True, effort=9, num_threads=1)
+    return saved(image, "JXL", lossless=True, effort=effort, num_threads=1)
 
 
-COMPETITORS: dict[str, Callable[[Image.Image], bytes]] = {
-    "PNG (optimised)": lambda image: saved(image, "PNG", optimize=True),
-    "WebP lossless": lambda image: saved(image, "WEBP", lossless=True, method=6, quality=100, exact=True),
-    "JPEG XL effort 9": _jxl,
-}
+def _oxipng(image: Image.Image) -> bytes:
+    import oxipng
+
+    return bytes(oxipng.optimize_from_memory(saved(image, "PNG"), level=6))
 
 
-def competitor_bytes(pixels: Pixels, name: str) -> int:
-    """The size of what `name` makes of the pixels, decoded and compared before it counts."""
+def _flif(image: Image.Image) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "x.png", Path(folder) / "x.flif"
+        image.save(source)
+        subprocess.run(["flif", "-e", "-E100", source, target], check=True, capture_output=True)
+        data = target.read_bytes()
+        source.unlink()
+        subprocess.run(["flif", "-d", target, source], check=True, capture_output=True)
+        with Image.open(source) as back:
+            if back.tobytes() != image.tobytes():
+                msg = "flif changed the pixels"
+                raise ValueError(msg)
+    return data
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+Encoder = Callable[[Image.Image], bytes]
+
+
+def lossless_encoders(efforts: tuple[int, ...] = (7, 9, 10)) -> dict[str, Encoder]:
+    """Name -> encoder, of those that are installed."""
+    encoders: dict[str, Encoder] = {"PNG optimised": lambda image: saved(image, "PNG", optimize=True)}
+    if _has("oxipng"):
+        encoders["oxipng 6"] = _oxipng
+    encoders["WebP"] = lambda image: saved(image, "WEBP", lossless=True, method=6, quality=100, exact=True)
+    if _has("pillow_jxl"):
+        encoders |= {f"JPEG XL {effort}": functools.partial(_jxl, effort) for effort in efforts}
+    if shutil.which("flif"):
+        encoders["FLIF"] = _flif
+    return encoders
+
+
+def lossless_bytes(pixels: Pixels, encode: Encoder) -> int:
+    """The size of what an encoder makes of the pixels, decoded and compared before it counts."""
     image = image_of(pixels)
-    data = COMPETITORS[name](image)
-    with Image.open(io.BytesIO(data)) as back:
-        if not np.array_equal(np.asarray(back.convert(image.mode)), np.asarray(image)):
-            msg = f"{name} changed the pixels"
-            raise ValueError(msg)
+    data = encode(image)
+    if not data.startswith(b"FLIF"):  # compared where it was made
+        with Image.open(io.BytesIO(data)) as back:
+            if not np.array_equal(np.asarray(back.convert(image.mode)), np.asarray(image)):
+                msg = f"a {back.format} file holds other pixels"
+                raise ValueError(msg)
     return len(data)
+
+
+def jpeg(pixels: Pixels, quality: int) -> tuple[int, float]:
+    """Bytes and PSNR (dB) of a JPEG: lossy, for orientation only."""
+    data = saved(image_of(pixels), "JPEG", quality=quality)
+    with Image.open(io.BytesIO(data)) as back:
+        error = np.square(np.asarray(back, np.float64).reshape(pixels.shape) - pixels).mean()
+    return len(data), float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def circumstances(command: str) -> str:
+    """The commit, machine and versions behind a result, as lines of Markdown."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "not a checkout"
+    cpu = next((line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")), platform.processor())
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    packages = ("igpt", "torch", "constriction", "pillow", "pillow-jxl-plugin", "pyoxipng")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages if _installed(name))
+    machine = f"{cpu}, {os.cpu_count()} cores{gpu}; {platform.system()}, Python {platform.python_version()}"
+    return f"Command: `{command}`  \nCommit: {commit}  \nMachine: {machine}  \nVersions: {versions}\n"
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

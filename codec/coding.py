@@ -4,6 +4,7 @@ The tokens of a group are ordered by position, then channel, then tile; position
 can take one position of all tiles at a time, and the encoder, which knows everything, computes the hidden states of whole tiles first.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -39,6 +40,7 @@ DECODED_TILES = {"cpu": 512, "cuda": 1 << 14}  # in lockstep
 
 Extents = npt.NDArray[np.int64]  # (tiles, 2): rows and columns that exist
 Progress = Callable[[int], None]  # told how many more pixels are done
+TokensAt = Callable[[int, int, Tensor, Tensor], Tensor]
 
 
 def present(extents: Extents, position: int) -> npt.NDArray[np.bool_]:
@@ -112,24 +114,39 @@ def decode_groups(
     """The samples of several groups, decoded in lockstep. Raises DamagedError where a payload is not what an encoder writes."""
     decoders = [TokenDecoder(payload) for payload in payloads]
     bounds = np.cumsum([0, *map(len, extents)])
+    groups = [slice(first, last) for first, last in itertools.pairwise(bounds)]
     all_extents = np.concatenate(list(extents))
-    device, tiles = network.device, len(all_extents)
+
+    def read_tokens(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
+        tables = frequencies(logits).cpu().numpy()
+        exist = present(all_extents, position)
+        tokens = np.zeros(len(all_extents), np.int32)
+        for decoder, group in zip(decoders, groups, strict=True):
+            found = exist[group]
+            if found.any():
+                tokens[group][found] = decoder.decode(tables[group] if found.all() else tables[group][found])
+        return torch.from_numpy(tokens).to(logits.device)
+
+    samples = step_through(network, all_extents, kind, read_tokens, progress)
+    for k, decoder in enumerate(decoders):
+        if not decoder.exhausted:
+            msg = f"the payload of group {k + 1} is damaged: words are left over"
+            raise DamagedError(msg)
+    return [samples[group] for group in groups]
+
+
+def step_through(network: IntegerImageGPT, extents: Extents, kind: Kind, tokens_at: TokensAt, progress: Progress) -> Samples:
+    """Builds tiles position by position, each token from the logits that all before it lead to: the decoder, and the sampler.
+
+    tokens_at: called with position, channel, predictions (tiles) and logits (tiles, 256); gives the tokens (tiles) int32.
+    """
+    device, tiles = network.device, len(extents)
     slots = neighbour_slots(device)
     samples = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
     residuals = torch.zeros_like(samples)
     attention = CachedAttention(network.config, tiles, device)
-
-    def decode(logits: Tensor, exist: npt.NDArray[np.bool_]) -> Tensor:
-        tables = frequencies(logits).cpu().numpy()
-        tokens = np.zeros(tiles, np.int32)
-        for k, decoder in enumerate(decoders):
-            group = slice(bounds[k], bounds[k + 1])
-            found = exist[group]
-            tokens[group][found] = decoder.decode(tables[group] if found.all() else tables[group][found])
-        return torch.from_numpy(tokens).to(device)
-
-    for position in range(positions_needed(all_extents)):
-        exist = present(all_extents, position)
+    for position in range(positions_needed(extents)):
+        exist = present(extents, position)
         values = samples[:, :, slots[position]]  # (tiles, channels, neighbours)
         around = residuals[:, :, slots[position, :RESIDUAL_NEIGHBOURS]]
         attention.position = position
@@ -140,16 +157,11 @@ def decode_groups(
         for c in range(kind.channels):
             prediction = channel_prediction(values, samples[:, 0, position], c)
             logits = network.logits(hidden, head_features(known, prediction, base[:, c]), c)
-            sample = samples_of(decode(logits, exist), prediction)
+            sample = samples_of(tokens_at(position, c, prediction, logits), prediction)
             if repeats is not None:
                 sample = torch.where(repeats, values[:, c, 0], sample)
             samples[:, c, position] = sample
             known.append(sample - prediction)
             residuals[:, c, position] = known[-1]
         progress(int(exist.sum()))
-    for k, decoder in enumerate(decoders):
-        if not decoder.exhausted:
-            msg = f"the payload of group {k + 1} is damaged: words are left over"
-            raise DamagedError(msg)
-    whole = samples[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
-    return [whole[bounds[k] : bounds[k + 1]] for k in range(len(payloads))]
+    return samples[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()

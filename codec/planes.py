@@ -5,12 +5,14 @@ know of red or blue.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Planes = npt.NDArray[np.uint8]
+Sample = TypeVar("Sample", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ def kind_of(channels: int) -> Kind:
     return next(kind for kind in KINDS if kind.channels == channels)
 
 
-def pixels_to_planes(pixels: Pixels, kind: Kind) -> Planes:
+def pixels_to_planes(pixels: npt.NDArray[Sample], kind: Kind) -> npt.NDArray[Sample]:
     """(height, width, channels) -> (channels, height, width), in the kind's coding order."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[list(kind.order)])
 
 
-def planes_to_pixels(planes: Planes, kind: Kind) -> Pixels:
+def planes_to_pixels(planes: npt.NDArray[Sample], kind: Kind) -> npt.NDArray[Sample]:
     """(channels, height, width) -> (height, width, channels): the inverse of `pixels_to_planes`."""
     return np.ascontiguousarray(planes[list(np.argsort(kind.order))].transpose(1, 2, 0))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.context import POSITIONS, SIDE
-from codec.planes import Planes
+from codec.planes import Planes, Sample
 
 LARGEST_GROUP = 256  # tiles
 
@@ -55,7 +55,7 @@ def tiles_from_planes(planes: Planes, grid: Grid, first: int, last: int) -> Samp
     return samples.reshape(last - first, -1, POSITIONS)
 
 
-def tiles_into_planes(samples: Samples, planes: Planes, grid: Grid, first: int) -> None:
+def tiles_into_planes(samples: npt.NDArray[Sample], planes: npt.NDArray[Sample], grid: Grid, first: int) -> None:
     """Puts tiles first, first + 1, ... back where `tiles_from_planes` took them."""
     squares = samples.reshape(len(samples), -1, SIDE, SIDE)
     for k, (rows, columns) in enumerate(grid.extents(first, first + len(samples))):

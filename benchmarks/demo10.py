@@ -1,0 +1,119 @@
+"""Ten pictures, small and full size, in colour, grey and 512 colours: `python -m benchmarks.demo10 [FOLDER]`.
+
+What the project began with, an estimate at 24x24, with real files: every size is that of a file that was decoded and compared. Writes
+demo10.csv, demo10.md and demo10.png.
+"""
+
+import argparse
+import csv
+import io
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import codec
+from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, saved
+from codec.image import image_of
+
+SIZES = {"24x24": 24, "32x32": 32, "full": 0}
+COLOURS = 512
+
+
+def quantised(pixels: Pixels) -> Pixels:
+    """The picture in at most 512 colours, found by k-means on up to 20,000 of its pixels."""
+    from scipy.cluster.vq import kmeans2, vq
+
+    flat = pixels.reshape(-1, 3).astype(np.float64)
+    chosen = flat[np.random.default_rng(0).permutation(len(flat))[:20_000]]
+    if len(np.unique(chosen, axis=0)) <= COLOURS:
+        palette = np.unique(chosen, axis=0)
+    else:
+        palette, _ = kmeans2(chosen, COLOURS, minit="++", seed=0)
+        palette = palette[~np.isnan(palette).any(1)]
+    return palette.round().astype(np.uint8)[vq(flat, palette)[0]].reshape(pixels.shape)
+
+
+def variants(pixels: Pixels) -> Iterator[tuple[str, str, Pixels]]:
+    """Size, colours, pixels."""
+    for size, side in SIZES.items():
+        image = image_of(pixels).convert("RGB")
+        if side:
+            image = image.resize((side, side), Image.Resampling.LANCZOS)
+        colour = np.asarray(image)
+        yield size, "rgb", colour
+        yield size, "grey", np.asarray(image.convert("L"))[..., None]
+        yield size, f"{COLOURS} colours", quantised(colour)
+
+
+def real_bytes(pixels: Pixels, folder: str) -> int:
+    """The size of the file, which was read, decoded and compared."""
+    path = Path(folder) / "x.igpt"
+    path.write_bytes(codec.compress_pixels(pixels))
+    if not np.array_equal(codec.decompress_pixels(path.read_bytes()), pixels):
+        msg = "other pixels came back"
+        raise ValueError(msg)
+    return os.path.getsize(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in tqdm(pictures_in(arguments.folder)[:10], unit="picture"):
+            pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
+            for size, colours, variant in variants(pixels.reshape(*pixels.shape[:2], -1)):
+                png = len(saved(image_of(variant), "PNG", optimize=True))
+                samples = variant.size
+                rows.append(
+                    {"picture": path.stem, "size": size, "colours": colours, "samples": samples, "igpt": real_bytes(variant, folder)}
+                )
+                rows[-1]["png"] = png
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / "demo10.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    kinds = list(itertools.product(SIZES, ("rgb", "grey", f"{COLOURS} colours")))
+
+    def bpp(row: dict[str, object]) -> float:
+        return 8 * int(str(row["igpt"])) / (int(str(row["samples"])) / (1 if row["colours"] == "grey" else 3))
+
+    names = list(dict.fromkeys(row["picture"] for row in rows))
+    by = {(row["picture"], row["size"], row["colours"]): row for row in rows}
+    head = "| picture | " + " | ".join(f"{s} {c}" for s, c in kinds) + " |\n|---" + "|---:" * len(kinds) + "|\n"
+    lines = [f"| {n} | " + " | ".join(f"{by[n, s, c]['igpt']:,}" for s, c in kinds) + " |" for n in names]
+    mean = [np.mean([bpp(by[n, s, c]) for n in names]) for s, c in kinds]
+    ratio = [sum(by[n, s, c]["png"] for n in names) / sum(by[n, s, c]["igpt"] for n in names) for s, c in kinds]
+    lines.append("| **bits per pixel, mean** | " + " | ".join(f"{m:.3f}" for m in mean) + " |")
+    lines.append("| **PNG / igpt** | " + " | ".join(f"{r:.3f}" for r in ratio) + " |")
+    note = "Bytes of `.igpt` files. A picture in 512 colours is lossy; it is coded by its RGB values.\n"
+    text = f"# Ten pictures\n\n{circumstances('python -m benchmarks.demo10')}\n{note}\n{head}" + "\n".join(lines) + "\n"
+    (arguments.out / "demo10.md").write_text(text)
+
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    for k, (size, colours) in enumerate(kinds):
+        places = np.arange(len(names)) + (k - (len(kinds) - 1) / 2) * 0.85 / len(kinds)
+        axes.bar(places, [bpp(by[n, size, colours]) for n in names], 0.85 / len(kinds), label=f"{size}, {colours}")
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_ylabel("bits per pixel, real bytes")
+    axes.legend(ncols=3, fontsize=8)
+    figure.savefig(arguments.out / "demo10.png", dpi=110)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Real bytes against theory and against other codecs: `python -m benchmarks.rate [FOLDER] [--name NAME] [--out FOLDER]`.
+
+For every picture: the size of its `.igpt` file, decoded again and compared; the theoretical bits of the integer and of the float model; the
+order-0 entropy; and what other lossless codecs make of the same pixels. JPEG stands beside them, marked as lossy. Writes NAME.csv, NAME.md
+and plots.
+"""
+
+import argparse
+import csv
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import codec
+from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in
+from bitstream.container import read_file
+from codec import models
+from codec.analysis import Costs, costs_of, heat_map
+from codec.devices import device_named
+from codec.image import MAX_PIXELS, open_picture
+from codec.network.reference import ImageGPT
+from codec.planes import kind_of, pixels_to_planes
+from codec.tiles import Grid, tiles_from_planes
+from codec.training.loop import bits
+
+JPEG_QUALITIES = (75, 90, 95, 100)
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+
+Row = dict[str, Any]
+
+
+def order_0_bits(pixels: Pixels) -> float:
+    """The entropy of each channel's histogram, times its samples."""
+    total = 0.0
+    for channel in pixels.reshape(-1, pixels.shape[-1]).T:
+        counts = np.bincount(channel, minlength=256)
+        shares = counts[counts > 0] / channel.size
+        total -= channel.size * float((shares * np.log2(shares)).sum())
+    return total
+
+
+@torch.no_grad()
+def float_bits(pixels: Pixels, model: ImageGPT) -> float:
+    """The float model's code length; only whole tiles can be asked of it, so of the part of the picture that whole tiles cover."""
+    height, width = (n - n % 32 for n in pixels.shape[:2])
+    kind, grid = kind_of(pixels.shape[-1]), Grid(width, height)
+    samples = tiles_from_planes(pixels_to_planes(pixels[:height, :width], kind), grid, 0, grid.tiles)
+    return float(sum(float(bits(model, {kind: part})[0]) for part in torch.split(torch.from_numpy(samples), 16)))
+
+
+def measure(path: Path, encoders: dict[str, Any], reference: ImageGPT | None) -> tuple[Row, Pixels, Costs]:
+    """One picture's row of the table; its pixels; what each sample costs."""
+    with path.open("rb") as stream:
+        pixels = open_picture(stream, MAX_PIXELS).pixels
+    data = codec.compress_pixels(pixels)
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "x.igpt"
+        packed.write_bytes(data)
+        size = packed.stat().st_size
+        if not np.array_equal(codec.decompress_pixels(packed.read_bytes()), pixels):
+            msg = f"{path}: other pixels came back"
+            raise ValueError(msg)
+    costs = costs_of(pixels, models.load(None, device_named("auto")))
+    payload = sum(map(len, read_file(data)[1]))
+    theory = float(costs.bits.astype(np.float64).sum())
+    row: Row = {
+        "picture": path.name,
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "channels": pixels.shape[2],
+        "igpt": size,
+        "theory": theory / 8,
+        "float model": "",
+        "overhead": size - payload,
+        "order 0": order_0_bits(pixels) / 8,
+        "as stored": path.stat().st_size,
+    }
+    if reference is not None and pixels.shape[0] % 32 == pixels.shape[1] % 32 == 0:
+        row["float model"] = float_bits(pixels, reference) / 8
+    row |= {name: lossless_bytes(pixels, encode) for name, encode in encoders.items()}
+    for quality in JPEG_QUALITIES:
+        row[f"JPEG {quality} (lossy)"], row[f"JPEG {quality} PSNR"] = jpeg(pixels, quality)
+    return row, pixels, costs
+
+
+def subpixels(row: Row) -> int:
+    return int(row["width"] * row["height"] * row["channels"])
+
+
+def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """Markdown: per picture and in all, bytes; then bits per subpixel, its mean and deviation over pictures, and the ratio to igpt."""
+    lines = ["| picture | " + " | ".join(columns) + " |", "|---" + "|---:" * len(columns) + "|"]
+    lines += [f"| {row['picture']} | " + " | ".join(f"{round(row[c]):,}" if row[c] != "" else "" for c in columns) + " |" for row in rows]
+    full = [c for c in columns if all(row[c] != "" for row in rows)]
+
+    def summary(name: str, value: Any) -> str:
+        return f"| **{name}** | " + " | ".join(value(c) if c in full else "" for c in columns) + " |"
+
+    def bpsp(c: str) -> list[float]:
+        return [8 * row[c] / subpixels(row) for row in rows]
+
+    def total(c: str) -> float:
+        return float(sum(row[c] for row in rows))
+
+    samples = sum(map(subpixels, rows))
+    lines.append(summary("all, bytes", lambda c: f"{round(total(c)):,}"))
+    lines.append(summary("all, bpsp", lambda c: f"{8 * total(c) / samples:.3f}"))
+    lines.append(summary("bpp, mean", lambda c: f"{statistics.mean(8 * r[c] / (r['width'] * r['height']) for r in rows):.3f}"))
+    lines.append(summary("bpsp, mean", lambda c: f"{statistics.mean(bpsp(c)):.3f}"))
+    lines.append(summary("bpsp, standard deviation", lambda c: f"{statistics.pstdev(bpsp(c)):.3f}"))
+    lines.append(summary("raw / bytes", lambda c: f"{samples / total(c):.3f}"))
+    lines.append(summary("bytes / igpt", lambda c: f"{total(c) / total('igpt'):.3f}"))
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: Sequence[Row], others: Sequence[str], ranks: Sequence[int], prefix: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(max(7, 0.42 * len(rows)), 4.2), layout="constrained")
+    for k, name in enumerate(others):
+        places = np.arange(len(rows)) + (k - (len(others) - 1) / 2) * 0.8 / len(others)
+        axes.bar(places, [row[name] / row["igpt"] for row in rows], 0.8 / len(others), label=name)
+    axes.axhline(1.0, color="black", linewidth=1)
+    axes.set_xticks(range(len(rows)), [Path(row["picture"]).stem[:16] for row in rows], rotation=60, ha="right", fontsize=8)
+    axes.set_ylabel("size / igpt's size")
+    axes.set_ylim(0.8, None)
+    axes.set_title("above the line: igpt is smaller")
+    axes.legend(ncols=len(others), fontsize=8)
+    figure.savefig(f"{prefix}-ratio.png", dpi=110)
+
+    figure, axes = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
+    theory, real = ([row[name] for row in rows] for name in ("theory", "igpt"))
+    axes.plot([min(theory), max(theory)], [min(theory), max(theory)], color="grey", linewidth=1)
+    axes.scatter(theory, real, s=14)
+    axes.set(xlabel="theoretical bytes", ylabel="real bytes", title="real against theory", xscale="log", yscale="log")
+    figure.savefig(f"{prefix}-theory.png", dpi=110)
+
+    figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+    share = np.array(ranks) / sum(ranks)
+    axes.bar(range(32), share[:32])
+    axes.set(xlabel="rank of the token that came (0: the model's first choice)", ylabel="share of tokens", yscale="log")
+    axes.set_title(f"first choice right: {100 * share[0]:.1f} %")
+    figure.savefig(f"{prefix}-ranks.png", dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
+    parser.add_argument("--name", help="of the result files; default: the folder's name")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--efforts", type=int, nargs="*", default=[7, 9, 10], help="of JPEG XL")
+    arguments = parser.parse_args()
+    name = arguments.name or (arguments.folder.name if arguments.folder else "scikit-image")
+    encoders = lossless_encoders(tuple(arguments.efforts))
+    checkpoint = CHECKPOINTS / models.DEFAULT
+    reference = ImageGPT.load(checkpoint) if checkpoint.exists() else None
+    rows, ranks = [], np.zeros(256, np.int64)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    hottest = None
+    for path in tqdm(pictures_in(arguments.folder), unit="picture", desc=name):
+        row, pixels, costs = measure(path, encoders, reference)
+        rows.append(row)
+        ranks += np.bincount(costs.ranks.ravel(), minlength=256)
+        hottest = hottest or heat_map(pixels, costs)
+    prefix = arguments.out / name
+    with open(f"{prefix}.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    columns = ["igpt", "theory", "float model", "overhead", "order 0", "as stored", *encoders]
+    columns += [f"JPEG {quality} (lossy)" for quality in JPEG_QUALITIES]
+    psnr = ", ".join(f"{q}: {statistics.mean(row[f'JPEG {q} PSNR'] for row in rows):.1f} dB" for q in JPEG_QUALITIES)
+    command = "python -m benchmarks.rate" + (f" {arguments.folder.name}" if arguments.folder else "")
+    text = f"# {name}\n\n{circumstances(command)}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
+    Path(f"{prefix}.md").write_text(text)
+    plot(rows, [n for n in encoders if n != "PNG optimised"], ranks.tolist(), prefix)
+    if hottest:
+        hottest.save(f"{prefix}-heat.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

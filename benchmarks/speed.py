@@ -1,0 +1,139 @@
+"""Megapixels per second: `python -m benchmarks.speed [PICTURE] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--runs 3]`.
+
+One photograph, tiled or cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and the same process.
+Medians, spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel against seconds.
+"""
+
+import argparse
+import csv
+import functools
+import io
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+import codec
+from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
+from codec.image import image_of
+
+SKIPPED = ("PNG optimised", "oxipng 6", "FLIF")
+
+
+def sized(pixels: Pixels, megapixels: float) -> Pixels:
+    """A picture of about so many megapixels with sides in the ratio 3 to 2, repeated in mirror images where it must grow."""
+    height = round((megapixels * 1e6 * 2 / 3) ** 0.5)
+    width = round(height * 1.5)
+    grown = np.pad(pixels, ((0, max(0, height - pixels.shape[0])), (0, max(0, width - pixels.shape[1])), (0, 0)), "symmetric")
+    return np.ascontiguousarray(grown[:height, :width])
+
+
+def timed(work: Callable[[], Any], runs: int) -> tuple[list[float], Any]:
+    """Seconds of each run, and the last result."""
+    seconds = []
+    result = None
+    for _ in range(runs):
+        start = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - start)
+    return seconds, result
+
+
+def row(name: str, pixels: Pixels, compress: Callable[[], bytes], decompress: Callable[[bytes], Any], runs: int) -> dict[str, Any]:
+    there, data = timed(compress, runs)
+    back, image = timed(lambda: decompress(data), runs)
+    if not np.array_equal(np.asarray(image).reshape(pixels.shape), pixels):
+        msg = f"{name} changed the pixels"
+        raise ValueError(msg)
+    megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
+    return {
+        "codec": name,
+        "megapixels": round(megapixels, 3),
+        "bpsp": round(8 * len(data) / pixels.size, 4),
+        "compress s": round(statistics.median(there), 4),
+        "compress spread": round(max(there) - min(there), 4),
+        "decompress s": round(statistics.median(back), 4),
+        "decompress spread": round(max(back) - min(back), 4),
+        "compress MP/s": round(megapixels / statistics.median(there), 4),
+        "decompress MP/s": round(megapixels / statistics.median(back), 4),
+        "peak MB so far": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picture", nargs="?", type=Path)
+    parser.add_argument("--megapixels", type=float, nargs="+", default=[0.1, 0.4, 1.6, 6, 25])
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    source = arguments.picture or pictures_in(None)[0]
+    photo = np.asarray(Image.open(source).convert("RGB"))
+    encoders: dict[str, Encoder] = {"PNG": lambda image: _png(image)}
+    encoders |= {name: encode for name, encode in lossless_encoders().items() if name not in SKIPPED}
+    rows = []
+    compress = functools.partial(codec.compress_pixels, device=arguments.device)
+    decompress = functools.partial(codec.decompress_pixels, device=arguments.device)
+    compress(photo[:32, :32])
+    for megapixels in tqdm(arguments.megapixels, unit="size"):
+        pixels = sized(photo, megapixels)
+        for threads in arguments.threads:
+            torch.set_num_threads(threads)
+            rows.append(row(f"igpt, {threads} threads", pixels, functools.partial(compress, pixels), decompress, arguments.runs))
+        image = image_of(pixels)
+        rows += [row(name, pixels, functools.partial(encode, image), opened, arguments.runs) for name, encode in encoders.items()]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / "speed.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
+    body = "".join("| " + " | ".join(str(v) for v in r.values()) + " |\n" for r in rows)
+    text = f"# Speed\n\n{circumstances('python -m benchmarks.speed')}\nMedians of {arguments.runs} runs.\n\n{head}{body}"
+    (arguments.out / "speed.md").write_text(text)
+    plot(rows, arguments.out / "speed.png")
+    print(text)
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Bits per subpixel against seconds, at the size nearest to 0.4 megapixels."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    size = min({r["megapixels"] for r in rows}, key=lambda m: abs(m - 0.4))
+    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    for r in (r for r in rows if r["megapixels"] == size):
+        line = axes.plot([r["compress s"], r["decompress s"]], [r["bpsp"]] * 2, linewidth=1)
+        axes.plot(r["compress s"], r["bpsp"], "o", color=line[0].get_color())
+        axes.plot(r["decompress s"], r["bpsp"], "s", color=line[0].get_color())
+        axes.annotate(r["codec"], (r["compress s"], r["bpsp"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel="seconds (circle: compress, square: decompress)", ylabel="bits per subpixel")
+    axes.set_title(f"{size:g} megapixels; lower and further left is better")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

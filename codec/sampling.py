@@ -1,0 +1,60 @@
+"""Pictures drawn from a model: what it has learnt, made visible."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from codec.coding import Progress, step_through
+from codec.context import POSITIONS, SIDE, tokens_of
+from codec.network.arithmetic import LOGIT_STEPS
+from codec.network.integer import IntegerImageGPT
+from codec.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
+from codec.tiles import Samples
+
+GAP = 2  # pixels between the pictures of a grid
+
+
+def draw(
+    network: IntegerImageGPT,
+    count: int,
+    seed: int,
+    temperature: float,
+    top_k: int,
+    given: Pixels | None,
+    progress: Progress,
+) -> list[Pixels]:
+    """`count` pictures of (SIDE, SIDE, 3), token by token from the model's softmax.
+
+    temperature: divides the logits. top_k: only so many of the likeliest tokens, 0 for all. given: (SIDE, SIDE, 3), of which the upper
+    half is taken as it is. The same steps as the decoder's, with a random generator in the place of the file.
+    """
+    generator = torch.Generator(network.device).manual_seed(seed)
+    known: Tensor | None = None
+    if given is not None:
+        known = torch.from_numpy(pixels_to_planes(given, RGB).reshape(RGB.channels, POSITIONS)).to(network.device, torch.int32)
+
+    def tokens_at(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
+        if known is not None and position < POSITIONS // 2:
+            return tokens_of(known[channel, position], predictions)
+        scores = logits.double() * math.log(2) / LOGIT_STEPS / temperature
+        if top_k:
+            scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -math.inf)
+        return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0].to(torch.int32)
+
+    extents = np.full((count, 2), SIDE)
+    samples: Samples = step_through(network, extents, RGB, tokens_at, progress)
+    return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE), RGB) for tile in samples]
+
+
+def grid_of(pictures: list[npt.NDArray[np.uint8]]) -> Image.Image:
+    """Square pictures of the same size side by side, in about as many rows as columns."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    pitch = SIDE + GAP
+    sheet = Image.new("RGB", (columns * pitch - GAP, math.ceil(len(pictures) / columns) * pitch - GAP), "white")
+    for k, picture in enumerate(pictures):
+        sheet.paste(Image.fromarray(picture), (k % columns * pitch, k // columns * pitch))
+    return sheet
