@@ -18,6 +18,8 @@ import typer
 
 from bitstream.errors import IgptError
 
+FIRST_BYTES = 1 << 16
+
 app = typer.Typer(
     help="Lossless image compression with an ImageGPT transformer and a range coder.",
     no_args_is_help=True,
@@ -76,8 +78,11 @@ def reported(source: Path, verbose: bool) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def read(source: Path) -> bytes:
-    return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
+    """The whole input, but no more than it can be: `plausible` is shown how it begins, and gives its largest size or raises IgptError."""
+    with contextlib.nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb") as stream:
+        start = stream.read(FIRST_BYTES)
+        return start + stream.read(max(0, plausible(start) - len(start) + 1))
 
 
 def destination(source: Path, out: Path | None, option: Path | None, suffix: str, force: bool) -> Path:
@@ -93,6 +98,7 @@ def destination(source: Path, out: Path | None, option: Path | None, suffix: str
             msg = "refusing to write binary data to a terminal: name an output file or use a pipe"
             raise RequestError(msg)
         return target
+    target = target.resolve() if target.is_symlink() else target
     if target.is_dir():
         msg = f"{target} is a folder: name an output file"
         raise RequestError(msg)
@@ -104,7 +110,7 @@ def destination(source: Path, out: Path | None, option: Path | None, suffix: str
 
 
 def refuse_overwriting(target: Path, force: bool) -> None:
-    if target.exists() and not force:
+    if target.is_file() and not force:
         msg = f"{target} exists already; use --force to overwrite it"
         raise RequestError(msg, code=1)
 
@@ -115,7 +121,11 @@ def write(target: Path, source: Path, preserve: bool, force: bool, save: Callabl
         save(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    if target.exists() and not target.is_file():  # a device or a named pipe
+        with target.open("wb") as stream:
+            save(stream)
+        return
+    handle, name = tempfile.mkstemp(prefix=".igpt-", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             save(stream)
@@ -174,11 +184,12 @@ def compress(
         target = destination(source, out, option, ".igpt", force)
         import io
 
-        from codec.image import MAX_PIXELS, open_picture
+        from codec.image import MAX_PIXELS, largest_picture_file, open_picture
 
         start = time.perf_counter()
-        data = read(source)
-        picture = open_picture(io.BytesIO(data), MAX_PIXELS if max_pixels is None else max_pixels)
+        limit = MAX_PIXELS if max_pixels is None else max_pixels
+        data = read(source, lambda start: largest_picture_file(start, limit))
+        picture = open_picture(io.BytesIO(data), limit)
         if picture.left_out and not quiet:
             say(f"igpt: {source}: note: pixels only; not stored: {', '.join(picture.left_out)}")
         from codec import compress_pixels
@@ -243,9 +254,9 @@ def verify(
 
 
 def decompressed(source: Path, model: Path | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> Any:
-    data = read(source)
-    from codec import decompress, info
+    from codec import decompress, info, largest_file
 
+    data = read(source, largest_file)
     header = info(data)
     use_threads(threads)
     with progress_bar(header["width"] * header["height"], source.name, quiet) as progress:
@@ -260,9 +271,9 @@ def show_info(
 ) -> None:
     """Print what an igpt file's header says; nothing is decompressed."""
     with reported(source, verbose):
-        data = read(source)
-        from codec import info
+        from codec import info, largest_file
 
+        data = read(source, largest_file)
         fields = {"file_bytes": len(data), **info(data)}
         if as_json:
             print(json.dumps(fields))
@@ -292,9 +303,10 @@ def heatmap(
         target = destination(source, out, option, ".heat.png", force)
         import io
 
-        from codec.image import MAX_PIXELS, open_picture
+        from codec.image import MAX_PIXELS, largest_picture_file, open_picture
 
-        pixels = open_picture(io.BytesIO(read(source)), MAX_PIXELS if max_pixels is None else max_pixels).pixels
+        limit = MAX_PIXELS if max_pixels is None else max_pixels
+        pixels = open_picture(io.BytesIO(read(source, lambda start: largest_picture_file(start, limit))), limit).pixels
         from codec import models
         from codec.analysis import costs_of, heat_map
         from codec.devices import device_named
@@ -328,11 +340,11 @@ def sample(
         import numpy as np
         from PIL import Image
 
-        from codec.image import MAX_PIXELS, open_picture
+        from codec.image import MAX_PIXELS, largest_picture_file, open_picture
 
         given = None
         if complete:
-            picture = open_picture(io.BytesIO(read(complete)), MAX_PIXELS).pixels
+            picture = open_picture(io.BytesIO(read(complete, lambda start: largest_picture_file(start, MAX_PIXELS))), MAX_PIXELS).pixels
             whole = Image.fromarray(picture.repeat(4 - picture.shape[-1], -1)[..., :3])
             given = np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS))
         from codec import models

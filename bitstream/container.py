@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Sequence
 
-from bitstream.constants import CRC_BYTES, WORD_BYTES
+from bitstream.constants import CRC_BYTES, FREQUENCY_BITS, MAX_VARINT_BYTES, WORD_BYTES
 from bitstream.errors import DamagedError
 from bitstream.header import Header, read_header
 from bitstream.reader import Reader, varint
@@ -16,6 +16,12 @@ def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
     """
     before = zlib.crc32(index.to_bytes(4, "little"), zlib.crc32(header[:-CRC_BYTES]))
     return zlib.crc32(payload, before).to_bytes(CRC_BYTES, "little")
+
+
+def largest_file(header: Header) -> int:
+    """A bound on the size in bytes of a file with this header: no token takes more than 24 bits, no group more than a few words besides."""
+    samples = header.width * header.height * header.channels
+    return len(header.to_bytes()) + samples * FREQUENCY_BITS // 8 + header.groups * (MAX_VARINT_BYTES + CRC_BYTES + 4 * WORD_BYTES)
 
 
 def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:

@@ -182,5 +182,14 @@ def pixel_digest(pixels: "Pixels") -> bytes:
     return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()[:PIXEL_DIGEST_BYTES]
 
 
+def largest_file(start: bytes) -> int:
+    """The largest size in bytes of a file whose header is in `start`. Raises as `info`."""
+    from bitstream.container import largest_file as largest
+    from bitstream.header import read_header
+    from bitstream.reader import Reader
+
+    return largest(read_header(Reader(start, "header")))
+
+
 def _ignore(pixels: int) -> None:
     pass

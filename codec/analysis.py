@@ -38,7 +38,8 @@ def costs_of(pixels: Pixels, network: IntegerImageGPT) -> Costs:
         extents = grid.extents(first, last)
         needed = positions_needed(extents)
         parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
-        for tokens, tables in tokens_and_frequencies(network, tiles_from_planes(planes, grid, first, last), extents, kind):
+        samples = tiles_from_planes(planes, grid, first, last)
+        for tokens, tables in tokens_and_frequencies(network, samples, extents, kind, lambda _: None):
             own = tables[np.arange(len(tokens)), tokens]
             parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
         exist = np.stack([present(extents, p) for p in range(needed)])[:, None].repeat(channels, 1)  # (positions, channels, tiles)

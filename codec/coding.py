@@ -58,18 +58,17 @@ def positions_needed(extents: Extents) -> int:
 def encode_group(network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress) -> bytes:
     """The payload of one group of (tiles, channels, POSITIONS) samples."""
     encoder = TokenEncoder()
-    for tokens, tables in tokens_and_frequencies(network, samples, extents, kind):
+    for tokens, tables in tokens_and_frequencies(network, samples, extents, kind, progress):
         encoder.encode(tokens, tables)
-        progress(len(tokens) // kind.channels)
     return encoder.payload()
 
 
 def tokens_and_frequencies(
-    network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind
+    network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress
 ) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
     """A group's tokens in coding order with the frequencies they are coded with, in parts: (n,) and (n, 256)."""
     tiles, needed = len(samples), positions_needed(extents)
-    hidden, features, tokens = hidden_states(network, samples, -(-needed // SIDE), kind)
+    hidden, features, tokens = hidden_states(network, samples, extents, kind, progress)
     at_once = max(1, ENCODED_ROWS[network.device.type] // tiles)
     for start in range(0, needed, at_once):
         span = slice(start, min(start + at_once, needed))
@@ -84,22 +83,26 @@ def tokens_and_frequencies(
             yield ordered[exist], tables[exist]
 
 
-def hidden_states(network: IntegerImageGPT, samples: Samples, rows: int, kind: Kind) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The parallel pass over the first `rows` rows of every tile.
+def hidden_states(
+    network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The parallel pass over every tile, down to the last row that any has; here goes most of the encoder's time.
 
     Returns the hidden states (positions, tiles, n_embd) int8, and per channel the head features (positions, tiles, HEAD_FEATURES) int8 and
     the tokens (positions, tiles) int32.
     """
-    count = rows * SIDE
+    count = int(extents[:, 0].max()) * SIDE
     positions = torch.arange(count, device=network.device)
     hidden, features, tokens = [], [], []
-    for part in torch.split(torch.from_numpy(samples), ENCODED_TILES[network.device.type]):
+    at_once = ENCODED_TILES[network.device.type]
+    for first, part in zip(range(0, len(samples), at_once), torch.split(torch.from_numpy(samples), at_once), strict=True):
         context = TileContext(part.to(network.device), kind)
         attention = ParallelAttention(network.config, len(part), network.device)
         states = network.hidden(context.features[:, :count].flatten(0, 1), positions.repeat(len(part)), attention)
         hidden.append(states.view(len(part), count, -1))
         features.append([f[:, :count] for f in context.head_features])
         tokens.append([t[:, :count] for t in context.tokens])
+        progress(int(extents[first : first + at_once].prod(1).sum()))
 
     def joined(parts: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(parts)).transpose(0, 1).contiguous()

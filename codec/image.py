@@ -13,6 +13,8 @@ from codec.planes import Pixels
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
 MODES = {"L": 1, "RGB": 3}
 FORMATS = ("PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG")
+FOREIGN = f"this is not a picture that igpt reads ({', '.join(FORMATS)}); convert it to PNG first"
+LARGEST_PIXEL = 16  # bytes in a file, for a picture that is stored plainly
 
 # Info keys that say how the file was laid out, not what the picture is.
 _LAYOUT = {
@@ -37,6 +39,15 @@ class Picture:
     left_out: tuple[str, ...] = ()
 
 
+def largest_picture_file(start: bytes, max_pixels: int) -> int:
+    """A bound in bytes on a picture file that begins with `start` and is to be kept. Raises UnsupportedImageError for foreign files."""
+    Image.init()
+    accepts = [Image.OPEN[form][1] for form in FORMATS]
+    if not any(accept is None or accept(start[:16]) for accept in accepts):
+        raise UnsupportedImageError(FOREIGN)
+    return max_pixels * LARGEST_PIXEL + (1 << 26)
+
+
 def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
     """Reads a picture file. Raises UnsupportedImageError or TooLargeError."""
     data = stream.read()
@@ -48,8 +59,7 @@ def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return picture_of(image)
     except UnidentifiedImageError as error:
-        msg = f"this is not a picture that igpt reads ({', '.join(FORMATS)}); convert it to PNG first"
-        raise UnsupportedImageError(msg) from error
+        raise UnsupportedImageError(FOREIGN) from error
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, MemoryError) as error:
         msg = f"the picture is damaged: {str(error).rstrip('.') or type(error).__name__}"
         raise UnsupportedImageError(msg) from error

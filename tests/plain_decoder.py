@@ -54,7 +54,9 @@ class Model:
     def __init__(self, folder):
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.tensors = load_file(Path(folder) / "integer.safetensors")
-        digest = hashlib.sha256(b"igpt numerics 1\n" + json.dumps(self.config, sort_keys=True).encode() + b"\n")
+        digest = hashlib.sha256(b"igpt numerics 1\n")
+        for name in ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions"):
+            digest.update(f"{name} {self.config[name]}\n".encode())
         for name in sorted(self.tensors):
             t = self.tensors[name]
             digest.update(f"{name} {t.dtype.name} {list(t.shape)}\n".encode() + t.tobytes())

@@ -110,6 +110,35 @@ def test_nothing_is_overwritten_unless_forced(photo):
     assert_refused(igpt("compress", photo, photo, "-f"), 2, "input itself")
 
 
+def test_links_and_devices_are_written_through(photo, tmp_path):
+    real, link = tmp_path / "real.igpt", tmp_path / "link.igpt"
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    assert igpt("compress", photo, link, "--model", TINY, "-f").exit_code == 0
+    assert link.is_symlink()
+    assert codec.info(real.read_bytes())["width"] == 34
+    assert igpt("compress", photo, "/dev/null", "--model", TINY, "-f").exit_code == 0
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_name_as_long_as_names_can_be(photo, tmp_path):
+    target = tmp_path / ("n" * 250 + ".igpt")
+    assert igpt("compress", photo, target, "--model", TINY).exit_code == 0
+    assert target.exists()
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "info", "verify", "heatmap"])
+def test_endless_input_is_refused_at_once(command, tmp_path):
+    assert_refused(igpt(command, "/dev/zero", *([tmp_path / "x.png"] if command in ("decompress", "heatmap") else [])), 1, "/dev/zero")
+
+
+def test_input_is_read_no_further_than_it_can_go(photo):
+    packed = compressed(photo)
+    packed.write_bytes(packed.read_bytes() + bytes(1_000_000))
+    assert_refused(igpt("verify", packed, "--model", TINY), 1, "follow its end")
+    assert len(cli.read(packed, codec.largest_file)) == cli.FIRST_BYTES
+
+
 def test_outputs_that_make_no_sense(photo, tmp_path):
     packed = compressed(photo)
     assert_refused(igpt("compress", photo, tmp_path), 2, "folder")

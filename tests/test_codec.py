@@ -51,7 +51,7 @@ def test_payload_is_theory(tiny):
     grid = Grid(130, 90)
     samples = tiles_from_planes(pixels_to_planes(pixels, RGB), grid, 0, grid.tiles)
     theory = 0.0
-    for tokens, tables in coding.tokens_and_frequencies(tiny, samples, grid.extents(0, grid.tiles), RGB):
+    for tokens, tables in coding.tokens_and_frequencies(tiny, samples, grid.extents(0, grid.tiles), RGB, lambda _: None):
         theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
     (payload,) = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
     assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
@@ -164,6 +164,25 @@ def test_another_weight_is_another_digest(tiny):
     tensors["wpe"][5, 5] += 1
     assert IntegerImageGPT(tiny.config, tensors, "tiny", CPU).digest != tiny.digest
     assert IntegerImageGPT(tiny.config, tiny.tensors, "another name", CPU).digest == tiny.digest
+
+
+SMALL = codec.compress_pixels(picture(20, 25, 3), model=TINY, device="cpu")
+
+
+def test_every_truncation_of_a_file():
+    for length in range(len(SMALL)):
+        with pytest.raises(codec.IgptError):
+            codec.decompress(SMALL[:length], model=TINY, device="cpu")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sets(st.integers(0, 8 * len(SMALL) - 1), min_size=1, max_size=5))
+def test_flipped_bits_of_a_file(bits):
+    broken = bytearray(SMALL)
+    for bit in bits:
+        broken[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(codec.IgptError):
+        codec.decompress(bytes(broken), model=TINY, device="cpu")
 
 
 def test_too_large_is_refused_before_anything_is_decoded():

@@ -1,5 +1,6 @@
 """The models that ship with the package, and finding the one that a file names."""
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,12 +19,18 @@ def shipped() -> list[Path]:
 
 def load(folder: Path | None, device: torch.device) -> IntegerImageGPT:
     """The model in `folder`, or the default one. Raises ModelError."""
-    return IntegerImageGPT.load(folder or FOLDER / DEFAULT, device)
+    return _shipped_model(FOLDER / DEFAULT, device) if folder is None else IntegerImageGPT.load(folder, device)
+
+
+@cache
+def _shipped_model(folder: Path, device: torch.device) -> IntegerImageGPT:
+    """Loaded and checked once in a process; what ships with the package does not change under it."""
+    return IntegerImageGPT.load(folder, device)
 
 
 def find(digest: bytes, name: str, folder: Path | None, device: torch.device) -> IntegerImageGPT:
     """The model with this digest: the one in `folder` if given, else a shipped one. Raises ModelError naming both digests."""
-    candidates = [IntegerImageGPT.load(path, device) for path in ([folder] if folder else shipped())]
+    candidates = [IntegerImageGPT.load(folder, device)] if folder else [_shipped_model(path, device) for path in shipped()]
     for model in candidates:
         if model.digest == digest:
             return model

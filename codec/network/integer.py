@@ -5,7 +5,6 @@ to the same `IntegerImageGPT.layer_outputs`.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +35,7 @@ from codec.network.arithmetic import (
 from codec.network.config import ModelConfig
 
 WEIGHTS_FILE = "integer.safetensors"
+DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
 TABLE_SIZE = 1024  # entries of an activation table, for indices -512 to 511
 
 Tensors = dict[str, Tensor]
@@ -106,9 +106,10 @@ def validate(config: ModelConfig, tensors: Tensors) -> None:
 
 
 def model_digest(config: ModelConfig, tensors: Tensors) -> bytes:
-    """SHA-256, cut to 8 bytes, of the numerics version, the configuration and every tensor by name, in sorted order."""
+    """SHA-256, cut to 8 bytes, of the numerics version, the sizes in the configuration and every tensor by name, in sorted order."""
     digest = hashlib.sha256(f"igpt numerics {NUMERICS_VERSION}\n".encode())
-    digest.update(json.dumps(config.to_dict(), sort_keys=True).encode() + b"\n")
+    for name in DIGEST_FIELDS:
+        digest.update(f"{name} {getattr(config, name)}\n".encode())
     for name in sorted(tensors):
         array = tensors[name].cpu().numpy()
         little = array.astype(array.dtype.newbyteorder("<"))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,12 @@ def train(
         step, log = state["step"], state["log"]
     parameters = sum(p.numel() for p in model.parameters())
     bar = tqdm(total=steps, initial=step, unit="step", disable=quiet, mininterval=1, smoothing=0.05)
-    bar.write(
+
+    def tell(text: str) -> None:
+        if not quiet:
+            bar.write(text, file=sys.stderr)
+
+    tell(
         f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {steps * tiles / 977:.0f} million positions, on {device}"
     )
     torch.manual_seed(step)
@@ -116,7 +122,7 @@ def train(
         bar.update()
         if step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
             log.append({"step": step, "positions": step * tiles * POSITIONS, "bpsp": round(bits_per_subpixel(model, held_out, RGB), 4)})
-            bar.write(f"step {step}: validation {log[-1]['bpsp']:.4f} bpsp")
+            tell(f"step {step}: validation {log[-1]['bpsp']:.4f} bpsp")
             model.save(out)
             saved_updates = [optimizer.state_dict() for optimizer in updates]
             torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)

@@ -1,0 +1,80 @@
+"""Heat maps and sampling say what the coder does."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import cli
+import codec
+from bitstream.container import read_file
+from codec.analysis import HOTTEST_BITS, costs_of, heat_map
+from codec.sampling import draw, grid_of
+from tests.conftest import TINY, picture
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_costs_add_up_to_the_payload(tiny, channels):
+    pixels = picture(45, 70, channels)
+    costs = costs_of(pixels, tiny)
+    payloads = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
+    theory = float(costs.bits.sum(dtype=np.float64))
+    assert costs.bits.shape == costs.ranks.shape == pixels.shape
+    assert (costs.bits > 0).all()
+    assert theory <= 8 * sum(map(len, payloads)) <= theory * 1.001 + 64 * 8
+
+
+def test_a_surprise_costs_where_it_is(tiny):
+    pixels = np.full((32, 64, 3), 90, np.uint8)
+    pixels[20, 40, 0] = 255
+    bits = costs_of(pixels, tiny).bits
+    calm = costs_of(np.full((32, 64, 3), 90, np.uint8), tiny).bits
+    assert (bits[:20] == calm[:20]).all()
+    assert (bits[:, :32] == calm[:, :32]).all()
+    assert bits[20, 40, 0] != calm[20, 40, 0]
+    assert bits[20, 40, 1] == calm[20, 40, 1]  # green is coded before red
+
+
+def test_heat_map_shows_picture_and_channels(tiny):
+    pixels = picture(20, 30, 3)
+    costs = costs_of(pixels, tiny)
+    costs.bits[0, 0, 0], costs.bits[0, 0, 1] = 0, 2 * HOTTEST_BITS
+    image = heat_map(pixels, costs)
+    assert image.size == (120, 20)
+    assert (np.asarray(image)[:, :30] == pixels).all()
+    assert image.getpixel((30, 0)) == (0, 0, 0)
+    assert image.getpixel((60, 0)) == (255, 255, 200)
+
+
+def test_samples_are_drawn_by_the_decoders_steps(tiny):
+    """With the likeliest token only, nothing that is drawn is a surprise to the encoder (two tokens may be equally likely)."""
+    (likeliest,) = draw(tiny, 1, 0, 1.0, 1, None, lambda n: None)
+    assert costs_of(likeliest, tiny).ranks.max() <= 1
+    wild = draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)
+    assert (wild[0] != wild[1]).any()
+    assert (draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)[1] == wild[1]).all()
+    assert (draw(tiny, 2, 1, 1.0, 0, None, lambda n: None)[1] != wild[1]).any()
+
+
+def test_completion_keeps_the_upper_half(tiny):
+    given = picture(32, 32, 3)
+    for drawn in draw(tiny, 2, 0, 1.0, 0, given, lambda n: None):
+        assert (drawn[:16] == given[:16]).all()
+        assert (drawn[16:] != given[16:]).any()
+
+
+def test_grid():
+    assert grid_of([picture(32, 32, 3)] * 5).size == (3 * 34 - 2, 2 * 34 - 2)
+
+
+def test_commands(tmp_path):
+    source = tmp_path / "p.png"
+    Image.fromarray(picture(20, 30, 3)).save(source)
+    runner = CliRunner()
+    assert runner.invoke(cli.app, ["heatmap", str(source), "--model", str(TINY)]).exit_code == 0
+    assert np.asarray(Image.open(tmp_path / "p.heat.png")).shape == (20, 120, 3)
+    grid = tmp_path / "grid.png"
+    arguments = ["sample", str(grid), "-n", "3", "--complete", str(source), "--model", str(TINY), "-q"]
+    assert runner.invoke(cli.app, arguments).exit_code == 0
+    assert np.asarray(Image.open(grid)).shape == (66, 66, 3)
+    assert runner.invoke(cli.app, arguments).exit_code == 1  # it exists now

@@ -1,0 +1,87 @@
+"""The benchmark scripts run on small pictures, and what they report is real."""
+
+import csv
+import io
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec
+from benchmarks import demo10, measure, rate, speed
+from codec import models
+from tests.conftest import TINY, picture
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "set"
+    path.mkdir()
+    Image.fromarray(picture(40, 50, 3)).save(path / "a.png")
+    Image.fromarray(picture(33, 20, 1).squeeze()).save(path / "b.png")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """The tiny model, and no full-length thumbnails: what is tested is the scripts."""
+    monkeypatch.setattr(models, "FOLDER", TINY.parent)
+    monkeypatch.setattr(models, "DEFAULT", TINY.name)
+    monkeypatch.setattr(demo10, "SIZES", {"3x3": 3, "full": 0})
+
+
+def run(module, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments)])
+    module.main()
+
+
+def rows(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_rate(folder, tmp_path, monkeypatch):
+    run(rate, monkeypatch, folder, "--out", tmp_path / "out", "--efforts", 1)
+    first, second = rows(tmp_path / "out" / "set.csv")
+    assert int(first["igpt"]) == len(codec.compress(Image.open(folder / "a.png")))
+    assert int(second["as stored"]) == os.path.getsize(folder / "b.png")
+    assert float(first["theory"]) <= int(first["igpt"]) <= float(first["theory"]) * 1.001 + 128
+    text = (tmp_path / "out" / "set.md").read_text()
+    for word in ("Commit:", "Machine:", "torch", "python -m benchmarks.rate", "| **all, bytes** |"):
+        assert word in text
+    for plot in ("ratio", "theory", "ranks", "heat"):
+        assert (tmp_path / "out" / f"set-{plot}.png").exists()
+
+
+def test_demo10(folder, tmp_path, monkeypatch):
+    run(demo10, monkeypatch, folder, "--out", tmp_path / "out")
+    found = rows(tmp_path / "out" / "demo10.csv")
+    assert len(found) == 2 * 6
+    assert {(r["size"], r["colours"]) for r in found} == {(s, c) for s in demo10.SIZES for c in ("rgb", "grey", "512 colours")}
+
+
+def test_speed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "lossless_encoders", lambda: measure.lossless_encoders((1,)))
+    run(speed, monkeypatch, folder / "a.png", "--megapixels", 0.002, "--runs", 2, "--out", tmp_path / "out")
+    names = [r["codec"] for r in rows(tmp_path / "out" / "speed.csv")]
+    assert names[0].startswith("igpt")
+    assert {"PNG", "WebP", "JPEG XL 1"} <= set(names)
+
+
+def test_a_competitor_that_changes_pixels_does_not_count():
+    pixels = picture(30, 30, 3)
+
+    def lossy(image):
+        stream = io.BytesIO()
+        image.save(stream, "JPEG")
+        return stream.getvalue()
+
+    with pytest.raises(ValueError, match="other pixels"):
+        measure.lossless_bytes(pixels, lossy)
+
+
+def test_order_0_entropy():
+    assert rate.order_0_bits(np.full((8, 8, 3), 5, np.uint8)) == 0
+    assert rate.order_0_bits(np.arange(256, dtype=np.uint8).reshape(16, 16, 1)) == 256 * 8

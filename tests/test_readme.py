@@ -1,0 +1,55 @@
+"""What the README says is so."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import cli
+from benchmarks.readme import README, with_results
+from tests.conftest import picture
+
+TEXT = README.read_text()
+
+
+def test_the_numbers_are_those_of_the_committed_tables():
+    assert with_results(TEXT) == TEXT
+    assert TEXT.count("| Kodak, 24 pictures |") == 1
+
+
+def test_every_command_is_in_the_table():
+    named = set(re.findall(r"^\| `igpt (\w+)", TEXT, re.MULTILINE))
+    commands = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    assert named == commands
+
+
+def test_every_link_and_file_exists():
+    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert (README.parent / link).exists(), link
+    for name in re.findall(r"^\| `(codec/\S+?|bitstream/|benchmarks/|cli\.py)`", TEXT, re.MULTILINE):
+        assert (README.parent / name.rstrip("`,")).exists(), name
+
+
+def test_the_python_example(tmp_path):
+    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "photo.png")
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=tmp_path, check=True)
+
+
+def test_the_first_example(tmp_path):
+    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "photo.png")
+    first, second = re.findall(r"^\$ (igpt .*)$", TEXT, re.MULTILINE)[:2]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(first, shell=True, cwd=tmp_path, env=environment, check=True)
+    subprocess.run(f"{second} -f", shell=True, cwd=tmp_path, env=environment, check=True)
+    assert Image.open(tmp_path / "photo.png").tobytes() == picture(20, 30, 3).tobytes()
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path):
+    result = subprocess.run([sys.executable, "-m", "benchmarks.demo"], cwd=README.parent, capture_output=True, text=True, check=True)
+    assert "every pixel identical" in result.stdout
