@@ -131,10 +131,9 @@ def decode_groups(
         return torch.from_numpy(tokens).to(logits.device)
 
     samples = step_through(network, all_extents, kind, read_tokens, progress)
-    for k, decoder in enumerate(decoders):
-        if not decoder.exhausted:
-            msg = f"the payload of group {k + 1} is damaged: words are left over"
-            raise DamagedError(msg)
+    if not all(decoder.exhausted for decoder in decoders):
+        msg = "a payload is damaged: words are left over"
+        raise DamagedError(msg)
     return [samples[group] for group in groups]
 
 

@@ -89,6 +89,24 @@ def test_attend_at_its_bounds(window, dim):
             assert got == [(2 * s + total) // (2 * total) for s in sums]
 
 
+def test_attend_where_twice_a_sum_is_beyond_float32():
+    """Sums near the bound under an odd total: 2 * sum + total is odd and beyond what float32 holds."""
+    rng = np.random.default_rng(4)
+    table = A.exp2_table(A.EXPONENT_STEPS, 1024, CPU).tolist()
+    query = np.full((1, 8), 1)
+    total = 0
+    while total % 2 == 0:
+        key = rng.integers(-2, 1, (96, 8))
+        scores = key.sum(1)
+        weights = [table[(int(scores.max()) - int(s)) >> 3] for s in scores]
+        total = sum(weights)
+    for value in (rng.integers(126, 128, (96, 64)), rng.integers(-127, -125, (96, 64))):
+        found = A.attend(*(torch.tensor(x, dtype=torch.int8) for x in (query, key, value)), 1, 3, 1024)
+        sums = [sum(w * int(v) for w, v in zip(weights, column, strict=True)) for column in value.T]
+        assert 2 * max(map(abs, sums)) > A.FLOAT32_EXACT
+        assert found[0].tolist() == [(2 * s + total) // (2 * total) for s in sums]
+
+
 def test_forbidden_keys_count_for_nothing():
     rng = np.random.default_rng(3)
     query, key, value = (torch.tensor(rng.integers(-127, 128, (20, 8)), dtype=torch.int8) for _ in range(3))
