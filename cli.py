@@ -370,6 +370,7 @@ def train(
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-3,
     config: Annotated[Path | None, typer.Option(help="Folder with the config.json to use.", exists=True)] = None,
     start_from: Annotated[Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.", exists=True)] = None,
+    quantize_from: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps after which integers are simulated.")] = 0.88,
     sources: Annotated[Path | None, typer.Option(help="Text on the data's sources and licences, for the model card.", exists=True)] = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -383,7 +384,7 @@ def train(
         from codec.training.loop import train as run
 
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
-        run(folders, validation, out, steps, chosen, device_named(device), tiles, rate, start_from, quiet)
+        run(folders, validation, out, steps, chosen, device_named(device), tiles, rate, start_from, quantize_from, quiet)
         finish(out, folders, validation, sources.read_text() if sources else "", device_named(device))
 
 

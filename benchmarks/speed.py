@@ -1,4 +1,4 @@
-"""Megapixels per second: `python -m benchmarks.speed [PICTURE] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--runs 3]`.
+"""Megapixels per second: `python -m benchmarks.speed [PICTURE] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--batch 512] [--runs 3]`.
 
 One photograph, tiled or cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and the same process.
 Medians, spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel against seconds.
@@ -8,6 +8,7 @@ import argparse
 import csv
 import functools
 import io
+import itertools
 import resource
 import statistics
 import time
@@ -22,6 +23,8 @@ from tqdm import tqdm
 
 import codec
 from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
+from codec import coding
+from codec.devices import device_named
 from codec.image import image_of
 
 SKIPPED = ("PNG optimised", "oxipng 6", "FLIF")
@@ -78,6 +81,7 @@ def main() -> None:
     parser.add_argument("picture", nargs="?", type=Path)
     parser.add_argument("--megapixels", type=float, nargs="+", default=[0.1, 0.4, 1.6, 6, 25])
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
+    parser.add_argument("--batch", type=int, nargs="+", help="most tiles decoded in lockstep; default: as the decoder does")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -87,14 +91,17 @@ def main() -> None:
     encoders: dict[str, Encoder] = {"PNG": lambda image: _png(image)}
     encoders |= {name: encode for name, encode in lossless_encoders().items() if name not in SKIPPED}
     rows = []
+    device = device_named(arguments.device)
     compress = functools.partial(codec.compress_pixels, device=arguments.device)
     decompress = functools.partial(codec.decompress_pixels, device=arguments.device)
     compress(photo[:32, :32])
     for megapixels in tqdm(arguments.megapixels, unit="size"):
         pixels = sized(photo, megapixels)
-        for threads in arguments.threads:
+        for threads, batch in itertools.product(arguments.threads, arguments.batch or [coding.DECODED_TILES[device.type]]):
             torch.set_num_threads(threads)
-            rows.append(row(f"igpt, {threads} threads", pixels, functools.partial(compress, pixels), decompress, arguments.runs))
+            coding.DECODED_TILES[device.type] = batch
+            name = f"igpt, {device.type}, {threads} threads, batch {batch}"
+            rows.append(row(name, pixels, functools.partial(compress, pixels), decompress, arguments.runs))
         image = image_of(pixels)
         rows += [row(name, pixels, functools.partial(encode, image), opened, arguments.runs) for name, encode in encoders.items()]
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from codec.network.arithmetic import (
 )
 from codec.network.integer import TABLE_SIZE, IntegerImageGPT, Tensors
 from codec.network.reference import (
+    ACTIVATION_LIMIT,
     FEATURE_STEP,
     HEAD_FEATURE_STEP,
     WEIGHT_LIMIT,
@@ -33,31 +34,36 @@ from codec.network.reference import (
 
 RESIDUAL_STEP = 2.0**-RESIDUAL_BITS
 LOGIT_STEP = math.log(2) / LOGIT_STEPS
+LARGEST_BIAS = 1 << 22
 
 
 def fixed_point(scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Multipliers and shifts with multiplier * 2^-shift just at or above `scale` (float64, any shape), of 8 bits where the shift allows."""
+    """Multipliers and shifts with multiplier * 2^-shift nearest to `scale` (float64, any shape), of 8 bits where the shift allows."""
     low, high = SHIFT_LIMITS
     shift = (8 - torch.ceil(torch.log2(scale.clamp(min=2.0**-32)))).clamp(low, high)
-    multiplier = torch.ceil(scale * 2**shift)
-    over = (multiplier > MULTIPLIER_LIMIT) & (shift > low)
+    over = (torch.round(scale * 2**shift) > MULTIPLIER_LIMIT) & (shift > low)
     shift = torch.where(over, shift - 1, shift)
-    multiplier = torch.ceil(scale * 2**shift).clamp(min=1)
+    multiplier = torch.round(scale * 2**shift).clamp(min=1)
     if bool((multiplier > MULTIPLIER_LIMIT).any()):
         msg = f"unusable checkpoint: a scale of {float(scale.max()):.3g} is beyond the integer network's range"
         raise ModelError(msg)
     return multiplier.to(torch.int32), shift.to(torch.int32)
 
 
-def integer_projection(projection: Projection, in_step: Tensor, out_step: Tensor) -> Tensors:
-    """in_step: value of one unit per input, out_step: per output, float64. Weights are stored as (outputs, inputs)."""
+def integer_projection(projection: Projection, in_step: Tensor, out_step: Tensor, in_zero: int = 0) -> Tensors:
+    """in_step: value of one unit per input, out_step: per output, float64. in_zero: the number of units that stands for zero in the input.
+
+    Weights are stored as (outputs, inputs).
+    """
     weight = projection.weight.detach().double() * in_step[:, None]
-    wanted = weight.abs().amax(0).clamp(min=1e-12) / WEIGHT_LIMIT
-    multiplier, shift = fixed_point(wanted / out_step)
+    grid = weight.abs().amax(0).clamp(min=1e-12) / WEIGHT_LIMIT  # the very one of the training
+    rounded = torch.round(weight / grid)
+    multiplier, shift = fixed_point(grid / out_step)
     unit = multiplier.double() * 2.0 ** -shift.double() * out_step  # the value of one unit of the accumulator
+    bias = torch.round(projection.bias.detach().double() / unit) - in_zero * rounded.sum(0)
     return {
-        "weight": torch.round(weight / unit).to(torch.int8).t().contiguous(),
-        "bias": torch.round(projection.bias.detach().double() / unit).clamp(-(1 << 22), 1 << 22).to(torch.int32),
+        "weight": rounded.to(torch.int8).t().contiguous(),
+        "bias": bias.clamp(-LARGEST_BIAS, LARGEST_BIAS).to(torch.int32),
         "multiplier": multiplier,
         "shift": shift,
     }
@@ -77,9 +83,11 @@ def integer_feed_forward(block: FeedForward, in_step: Tensor, out_step: float) -
     inner, outputs = block.c_proj.weight.shape
     index_step, act_step = float(block.index.step), float(block.act.step)
     u = (torch.arange(TABLE_SIZE, dtype=torch.float64) - TABLE_SIZE // 2) * index_step
-    table = torch.round(u * torch.sigmoid(1.702 * u) / act_step).clamp(-127, 127).to(torch.int8)
+    low, high = (int(end) for end in block.act.range(block.act.step))
+    zero = -ACTIVATION_LIMIT - low  # the table's lowest entry is -127
+    table = (torch.round(u * torch.sigmoid(1.702 * u) / act_step).clamp(low, high) + zero).to(torch.int8)
     c_fc = integer_projection(block.c_fc, in_step, steps(block.index, inner))
-    c_proj = integer_projection(block.c_proj, steps(block.act, inner), torch.full((outputs,), out_step, dtype=torch.float64))
+    c_proj = integer_projection(block.c_proj, steps(block.act, inner), torch.full((outputs,), out_step, dtype=torch.float64), zero)
     return {"table": table, **under("c_fc", c_fc), **under("c_proj", c_proj)}
 
 

@@ -9,7 +9,9 @@ the rounding of the weights on.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -26,10 +28,11 @@ HEAD_FEATURE_STEP = 1 / 16
 WEIGHT_LIMIT = 63  # weights are 7-bit: products of int8 pairs must not saturate on machines without VNNI
 ACTIVATION_LIMIT = 127
 INDEX_LIMIT = 511  # the input of an activation table
+LOWEST_ACTIVATION = 0.1636  # the largest of -x * sigmoid(1.702 x)
 
 
 class Quantizer(nn.Module):
-    """Rounds to multiples of `step` within +-limit steps, passing gradients straight through; a step of zero rounds nothing."""
+    """Rounds to multiples of `step` from -limit to limit steps, passing gradients straight through."""
 
     step: Tensor
 
@@ -47,8 +50,14 @@ class Quantizer(nn.Module):
             self.observed.append(flat.abs().max()[None])
         if not self.enabled:
             return x
-        scaled = (x / self.step).clamp(-self.limit, self.limit)
+        low, high = self.range(self.step)
+        scaled = (x / self.step).clamp(low, high)
         return (scaled + (scaled.round() - scaled).detach()) * self.step
+
+    def range(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The lowest and the highest number of steps."""
+        limit = torch.full_like(step, self.limit)
+        return -limit, limit
 
     def choose_step(self) -> None:
         """Sets the step with the least squared error on what was observed."""
@@ -56,29 +65,44 @@ class Quantizer(nn.Module):
             return
         values = torch.cat(self.observed)
         largest = values.abs().max().clamp(min=1e-3)
-        steps = [largest * share / self.limit for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1)]
-        errors = [((values / s).round().clamp(-self.limit, self.limit) * s - values).square().mean() for s in steps]
+        steps = [largest * share / self.range(largest)[1] for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1)]
+        errors = [((values / s).round().clamp(*self.range(s)) * s - values).square().mean() for s in steps]
         self.step.copy_(steps[int(torch.stack(errors).argmin())])
         self.observed = None
 
 
-def quantized_weight(weight: Tensor) -> Tensor:
-    """(inputs, outputs), rounded to 7 bits with one scale per output; gradients pass straight through."""
-    scale = weight.detach().abs().amax(0).clamp(min=1e-8) / WEIGHT_LIMIT
-    return weight + ((weight / scale).round() * scale - weight).detach()
+class ActivationQuantizer(Quantizer):
+    """For what quick-GELU gives, which is never below -0.17: all 8 bits from there upwards."""
+
+    def range(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        low = -torch.ceil(LOWEST_ACTIVATION / step)
+        return low, low + 2 * ACTIVATION_LIMIT
+
+
+def quantized_weight(weight: Tensor, in_step: Tensor) -> Tensor:
+    """(inputs, outputs), rounded to 7 bits with one scale per output; gradients pass straight through.
+
+    in_step: the value of one unit of each input, up to a common factor. An integer product has no other scale per input.
+    """
+    scaled = weight.detach() * in_step[:, None]
+    scale = scaled.abs().amax(0).clamp(min=1e-12) / WEIGHT_LIMIT
+    return weight + ((scaled / scale).round() * scale / in_step[:, None] - weight).detach()
 
 
 class Projection(nn.Module):
     """A linear map with its weight stored as (inputs, outputs), as in `transformers`' Conv1D."""
 
+    in_step: Tensor
+
     def __init__(self, inputs: int, outputs: int, gain: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(inputs, outputs) * gain / math.sqrt(inputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("in_step", torch.ones(inputs), persistent=False)
         self.quantized = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = quantized_weight(self.weight) if self.quantized else self.weight
+        weight = quantized_weight(self.weight, self.in_step) if self.quantized else self.weight
         return F.linear(x, weight.t(), self.bias)
 
 
@@ -147,7 +171,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.c_fc = Projection(inputs, inner)
         self.c_proj = Projection(inner, outputs, gain)
-        self.index, self.act = Quantizer(INDEX_LIMIT), Quantizer()
+        self.index, self.act = Quantizer(INDEX_LIMIT), ActivationQuantizer()
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.index(self.c_fc(x))
@@ -213,6 +237,9 @@ class ImageGPT(nn.Module):
                 module.quantized = on
             if isinstance(module, Quantizer):
                 module.enabled = on
+        for head in cast("Iterable[FeedForward]", self.heads):  # the one place where inputs of two scales meet
+            head.c_fc.in_step[: self.config.n_embd] = self.transformer.ln_f.out.step
+            head.c_fc.in_step[self.config.n_embd :] = HEAD_FEATURE_STEP
 
     def observe(self) -> None:
         """From here on every Quantizer remembers what passes through it, until `choose_steps`."""

@@ -19,7 +19,6 @@ from codec.planes import RGB, Kind
 from codec.training.data import TrainingData
 
 WARM_UP = 0.02  # shares of the whole training
-QUANTIZED_FROM = 0.88
 VALIDATIONS = 20
 VALIDATION_TILES = 128
 OBSERVED_BATCHES = 8
@@ -71,11 +70,13 @@ def train(
     tiles: int = 12,
     rate: float = 6e-3,
     start_from: Path | None = None,
+    quantize_from: float = 0.88,
     quiet: bool = False,
 ) -> None:
     """Trains for `steps` batches of `tiles` tiles and writes the checkpoint folder `out`.
 
     Where `out` holds an unfinished training, that one goes on. start_from: a checkpoint folder whose weights to begin with.
+    quantize_from: the share of the steps after which the training simulates the integer network.
     """
     data = TrainingData(folders)
     held_out = TrainingData([validation]).batch(VALIDATION_TILES, np.random.default_rng(0))[RGB].to(device)
@@ -103,7 +104,7 @@ def train(
     rng = np.random.default_rng(step)
     while step < steps:
         progress = (step + 1) / steps
-        if progress >= QUANTIZED_FROM and not model.transformer.ln_f.out.enabled:
+        if progress >= quantize_from and not model.transformer.ln_f.out.enabled:
             if not model.has_steps:
                 choose_steps(model, data, rng, tiles)
             model.set_quantized(True)
