@@ -57,6 +57,7 @@ def test_quantisation_is_deterministic_and_the_shipped_model_is_its_result(shipp
     assert made.digest == models.load(None, CPU).digest
 
 
+@torch.no_grad()
 def test_quantized_forward_is_close_to_the_float_one():
     torch.manual_seed(0)
     model = ImageGPT(ModelConfig(n_embd=32, n_layer=1, n_head=2, n_inner=64, head_inner=16))
