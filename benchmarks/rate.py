@@ -30,6 +30,7 @@ from codec.tiles import Grid, tiles_from_planes
 from codec.training.loop import bits
 
 JPEG_QUALITIES = (75, 90, 95, 100)
+HEAT_SIDE = 256  # of the part of the first picture that the heat map shows
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
 Row = dict[str, Any]
@@ -170,7 +171,9 @@ def main() -> None:
         row, pixels, costs = measure(path, encoders, reference)
         rows.append(row)
         ranks += np.bincount(costs.ranks.ravel(), minlength=256)
-        hottest = hottest or heat_map(pixels, costs)
+        hottest = hottest or heat_map(
+            pixels[:HEAT_SIDE, :HEAT_SIDE], Costs(*(x[:HEAT_SIDE, :HEAT_SIDE] for x in (costs.bits, costs.ranks)))
+        )
     prefix = arguments.out / name
     with open(f"{prefix}.csv", "w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
@@ -183,7 +186,7 @@ def main() -> None:
     text = f"# {name}\n\n{circumstances(command)}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
     Path(f"{prefix}.md").write_text(text)
     plot(rows, [n for n in encoders if n != "PNG optimised"], ranks.tolist(), prefix)
-    if hottest:
+    if hottest and arguments.folder is None:  # other pictures may not be ours to show
         hottest.save(f"{prefix}-heat.png")
     print(text)
 

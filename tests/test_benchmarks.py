@@ -51,7 +51,7 @@ def test_rate(folder, tmp_path, monkeypatch):
     text = (tmp_path / "out" / "set.md").read_text()
     for word in ("Commit:", "Machine:", "torch", "python -m benchmarks.rate", "| **all, bytes** |"):
         assert word in text
-    for plot in ("ratio", "theory", "ranks", "heat"):
+    for plot in ("ratio", "theory", "ranks"):
         assert (tmp_path / "out" / f"set-{plot}.png").exists()
 
 
