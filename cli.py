@@ -12,11 +12,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bitstream.errors import IgptError
+
+if TYPE_CHECKING:
+    from codec.image import Picture
 
 FIRST_BYTES = 1 << 16
 
@@ -83,6 +86,17 @@ def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
     with contextlib.nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb") as stream:
         start = stream.read(FIRST_BYTES)
         return start + stream.read(max(0, plausible(start) - len(start) + 1))
+
+
+def read_picture(source: Path, max_pixels: int | None) -> tuple["Picture", int]:
+    """The picture, and the size of its file in bytes."""
+    import io
+
+    from codec.image import MAX_PIXELS, largest_picture_file, open_picture
+
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    data = read(source, lambda start: largest_picture_file(start, limit))
+    return open_picture(io.BytesIO(data), limit), len(data)
 
 
 def destination(source: Path, out: Path | None, option: Path | None, suffix: str, force: bool) -> Path:
@@ -182,14 +196,8 @@ def compress(
     """Compress a picture. OUT is by default IN with the extension .igpt."""
     with reported(source, verbose):
         target = destination(source, out, option, ".igpt", force)
-        import io
-
-        from codec.image import MAX_PIXELS, largest_picture_file, open_picture
-
         start = time.perf_counter()
-        limit = MAX_PIXELS if max_pixels is None else max_pixels
-        data = read(source, lambda start: largest_picture_file(start, limit))
-        picture = open_picture(io.BytesIO(data), limit)
+        picture, file_bytes = read_picture(source, max_pixels)
         if picture.left_out and not quiet:
             say(f"igpt: {source}: note: pixels only; not stored: {', '.join(picture.left_out)}")
         from codec import compress_pixels
@@ -203,7 +211,7 @@ def compress(
             say(f"igpt: {time.perf_counter() - start:.2f} s")
         if not quiet:
             raw, bpsp = picture.pixels.nbytes, 8 * len(packed) / picture.pixels.size
-            ratios = f"{len(packed) / len(data):.3f} of the input file, {len(packed) / raw:.3f} of raw"
+            ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
             say(f"{source} -> {target}: {len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}")
 
 
@@ -301,12 +309,7 @@ def heatmap(
     """
     with reported(source, verbose):
         target = destination(source, out, option, ".heat.png", force)
-        import io
-
-        from codec.image import MAX_PIXELS, largest_picture_file, open_picture
-
-        limit = MAX_PIXELS if max_pixels is None else max_pixels
-        pixels = open_picture(io.BytesIO(read(source, lambda start: largest_picture_file(start, limit))), limit).pixels
+        pixels = read_picture(source, max_pixels)[0].pixels
         from codec import models
         from codec.analysis import costs_of, heat_map
         from codec.devices import device_named
@@ -335,16 +338,12 @@ def sample(
     """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file."""
     with reported(complete or out, verbose):
         target = destination(Path("-"), out, None, ".png", force)
-        import io
-
         import numpy as np
         from PIL import Image
 
-        from codec.image import MAX_PIXELS, largest_picture_file, open_picture
-
         given = None
         if complete:
-            picture = open_picture(io.BytesIO(read(complete, lambda start: largest_picture_file(start, MAX_PIXELS))), MAX_PIXELS).pixels
+            picture = read_picture(complete, None)[0].pixels
             whole = Image.fromarray(picture.repeat(4 - picture.shape[-1], -1)[..., :3])
             given = np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS))
         from codec import models

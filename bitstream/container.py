@@ -33,11 +33,11 @@ def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:
 
 def read_file(data: bytes) -> tuple[Header, list[bytes]]:
     """The header and the payloads, every checksum checked. Raises as `read_header`, and DamagedError naming the chunk."""
-    reader = Reader(data, "header")
+    reader = Reader(data, "the header")
     header = read_header(reader)
     head = bytes(reader.data[: reader.position])
     if header.groups > reader.remaining:
-        reader.part = "chunks"
+        reader.part = "the chunks"
         reader.take(header.groups)
     payloads = []
     for k in range(header.groups):

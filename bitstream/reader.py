@@ -25,7 +25,7 @@ class Reader:
     def take(self, count: int) -> bytes:
         """The next `count` bytes. Raises TruncatedError."""
         if count > self.remaining:
-            msg = f"the file is truncated: it ends inside the {self.part}"
+            msg = f"the file is truncated: it ends in {self.part}"
             raise TruncatedError(msg)
         self.position += count
         return bytes(self.data[self.position - count : self.position])
@@ -43,7 +43,7 @@ class Reader:
                 if byte == 0 and k:
                     break
                 return value
-        msg = f"the {self.part} is damaged: a number in it is malformed"
+        msg = f"{self.part} is damaged: a number in it is malformed"
         raise DamagedError(msg)
 
     @property

@@ -154,7 +154,7 @@ def info(data: bytes) -> dict[str, Any]:
     from bitstream.header import read_header
     from bitstream.reader import Reader
 
-    header = read_header(Reader(data, "header"))
+    header = read_header(Reader(data, "the header"))
     return {
         "version": header.version,
         "numerics_version": header.numerics_version,
@@ -188,7 +188,7 @@ def largest_file(start: bytes) -> int:
     from bitstream.header import read_header
     from bitstream.reader import Reader
 
-    return largest(read_header(Reader(start, "header")))
+    return largest(read_header(Reader(start, "the header")))
 
 
 def _ignore(pixels: int) -> None:

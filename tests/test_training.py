@@ -36,7 +36,7 @@ def test_batches(folder):
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(codec.IgptError, match="no picture"):
         TrainingData([tmp_path])
 
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bitstream.errors import IgptError
 from codec.context import POSITIONS, SIDE
 from codec.planes import GREY, RGB, Kind, pixels_to_planes
 
@@ -46,7 +47,7 @@ class TrainingData:
         self.shares = np.array([math.sqrt(folder.sizes.sum()) for folder in self.folders])
         if not self.shares.all():
             msg = f"a training folder holds no picture of at least {SIDE}x{SIDE}: {[str(f) for f in folders]}"
-            raise ValueError(msg)
+            raise IgptError(msg)
 
     @property
     def megapixels(self) -> float:
