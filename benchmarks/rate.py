@@ -20,6 +20,7 @@ from tqdm import tqdm
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in
 from bitstream.container import read_file
+from bitstream.errors import UnsupportedImageError
 from codec import models
 from codec.analysis import Costs, costs_of, heat_map
 from codec.devices import device_named
@@ -164,11 +165,15 @@ def main() -> None:
     encoders = lossless_encoders(tuple(arguments.efforts))
     checkpoint = CHECKPOINTS / models.DEFAULT
     reference = ImageGPT.load(checkpoint) if checkpoint.exists() else None
-    rows, ranks = [], np.zeros(256, np.int64)
+    rows, refused, ranks = [], [], np.zeros(256, np.int64)
     arguments.out.mkdir(parents=True, exist_ok=True)
     hottest = None
     for path in tqdm(pictures_in(arguments.folder), unit="picture", desc=name):
-        row, pixels, costs = measure(path, encoders, reference)
+        try:
+            row, pixels, costs = measure(path, encoders, reference)
+        except UnsupportedImageError:
+            refused.append(path.name)
+            continue
         rows.append(row)
         ranks += np.bincount(costs.ranks.ravel(), minlength=256)
         hottest = hottest or heat_map(
@@ -183,7 +188,8 @@ def main() -> None:
     columns += [f"JPEG {quality} (lossy)" for quality in JPEG_QUALITIES]
     psnr = ", ".join(f"{q}: {statistics.mean(row[f'JPEG {q} PSNR'] for row in rows):.1f} dB" for q in JPEG_QUALITIES)
     command = "python -m benchmarks.rate" + (f" {arguments.folder.name}" if arguments.folder else "")
-    text = f"# {name}\n\n{circumstances(command)}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
+    left_out = f"\n{len(refused)} files that igpt refuses are left out: {', '.join(refused)}.\n" if refused else ""
+    text = f"# {name}\n\n{circumstances(command)}{left_out}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
     Path(f"{prefix}.md").write_text(text)
     plot(rows, [n for n in encoders if n != "PNG optimised"], ranks.tolist(), prefix)
     if hottest and arguments.folder is None:  # other pictures may not be ours to show
