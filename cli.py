@@ -43,6 +43,9 @@ Threads = Annotated[
     int, typer.Option("--threads", "-j", min=0, help="CPU threads; 0: as many as there are cores. Never changes the result.")
 ]
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger pictures; default: 178,956,970.")]
+UsePast = Annotated[
+    bool, typer.Option("--past/--no-past", help="Code what a decoded JPEG or PhotoCD was made of, where that is recognised and smaller.")
+]
 Preserve = Annotated[bool, typer.Option("--preserve/--no-preserve", help="Copy the modification time and the mode bits.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print times, and tracebacks of errors.")]
@@ -186,6 +189,7 @@ def compress(
     option: OutputOption = None,
     force: Force = False,
     model: Model = None,
+    use_past: UsePast = True,
     device: Device = "auto",
     threads: Threads = 0,
     max_pixels: MaxPixels = None,
@@ -200,15 +204,15 @@ def compress(
         picture, file_bytes = read_picture(source, max_pixels)
         if picture.left_out and not quiet:
             say(f"igpt: {source}: note: pixels only; not stored: {', '.join(picture.left_out)}")
-        from codec import compress_pixels
+        from codec import compress_pixels, info
 
         use_threads(threads)
         height, width, _ = picture.pixels.shape
         with progress_bar(height * width, source.name, quiet) as progress:
-            packed = compress_pixels(picture.pixels, model=model, device=device, progress=progress)
+            packed = compress_pixels(picture.pixels, model=model, device=device, past=use_past, progress=progress)
         write(target, source, preserve, force, lambda stream: stream.write(packed))
         if verbose:
-            say(f"igpt: {time.perf_counter() - start:.2f} s")
+            say(f"igpt: {time.perf_counter() - start:.2f} s; past: {info(packed).get('past', 'none coded')}")
         if not quiet:
             raw, bpsp = picture.pixels.nbytes, 8 * len(packed) / picture.pixels.size
             ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
@@ -298,6 +302,7 @@ def heatmap(
     option: OutputOption = None,
     force: Force = False,
     model: Model = None,
+    use_past: UsePast = True,
     device: Device = "auto",
     max_pixels: MaxPixels = None,
     quiet: Quiet = False,
@@ -310,14 +315,14 @@ def heatmap(
     with reported(source, verbose):
         target = destination(source, out, option, ".heat.png", force)
         pixels = read_picture(source, max_pixels)[0].pixels
-        from codec import models
-        from codec.analysis import costs_of, heat_map
-        from codec.devices import device_named
+        from codec import what_is_coded
+        from codec.analysis import bits_per_pixel, costs_of, heat_map
 
-        costs = costs_of(pixels, models.load(model, device_named(device)))
-        write(target, source, False, force, lambda stream: heat_map(pixels, costs).save(stream, "PNG"))
+        network, past, layers = what_is_coded(pixels, model, device, use_past)
+        channels = bits_per_pixel(costs_of(layers, network), past)
+        write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
         if not quiet:
-            shares = ", ".join(f"{name} {costs.bits[..., k].mean():.3f}" for k, name in enumerate("RGB" if pixels.shape[-1] == 3 else "L"))
+            shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())
             say(f"{source} -> {target}: bits per pixel: {shares}")
 
 
@@ -350,7 +355,7 @@ def sample(
         from codec.devices import device_named
         from codec.sampling import draw, grid_of
 
-        network = models.load(model, device_named(device))
+        network = models.load(model, "rgb", device_named(device))
         with progress_bar(count * 1024, "sample", quiet) as progress:
             pictures = draw(network, count, seed, temperature, top_k, given, progress)
         sheet = grid_of(pictures if given is None else [given, *pictures])

@@ -27,7 +27,7 @@ def float_seconds(tiles: int, device: torch.device) -> float:
     """Seconds for 1024 cached steps of a float32 ImageGPT over `tiles` tiles."""
     from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 
-    config = models.load(None, device).config
+    config = models.load(None, "rgb", device).config
     sizes = {name: getattr(config, name) for name in ("n_embd", "n_layer", "n_head", "n_inner", "n_positions")}
     model = ImageGPTForCausalImageModeling(ImageGPTConfig(vocab_size=513, **sizes)).eval().to(device)
     tokens = torch.randint(0, 512, (tiles, POSITIONS), device=device)

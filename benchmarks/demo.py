@@ -14,9 +14,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import lossless_bytes, lossless_encoders
-from codec import models
+from codec import what_is_coded
 from codec.analysis import costs_of
-from codec.devices import device_named
 
 IGPT = Path(sys.executable).parent / "igpt"
 
@@ -42,7 +41,8 @@ def main() -> int:
         print("the pixels differ")
         return 1
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    theory = round(float(costs_of(pixels, models.load(None, device_named("auto"))).bits.sum(dtype=np.float64)) / 8)
+    network, _, layers = what_is_coded(pixels, None, "auto", True)
+    theory = round(sum(costs.total for costs in costs_of(layers, network)) / 8)
     rows = [("igpt", size), ("igpt, theoretical", theory)]
     rows += [(name, lossless_bytes(pixels, encode)) for name, encode in lossless_encoders((7, 9)).items()]
     rows += [("PNG as stored", source.stat().st_size), ("raw", pixels.nbytes)]

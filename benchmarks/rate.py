@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 import codec
@@ -22,13 +23,11 @@ from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_by
 from bitstream.container import read_file
 from bitstream.errors import UnsupportedImageError
 from codec import models
-from codec.analysis import Costs, costs_of, heat_map
-from codec.devices import device_named
+from codec.analysis import Costs, bits_per_pixel, costs_of, heat_map
 from codec.image import MAX_PIXELS, open_picture
+from codec.layers import Layer
 from codec.network.reference import ImageGPT
-from codec.planes import kind_of, pixels_to_planes
-from codec.tiles import Grid, tiles_from_planes
-from codec.training.loop import bits
+from codec.training.loop import bits_per_sample
 
 JPEG_QUALITIES = (75, 90, 95, 100)
 HEAT_SIDE = 256  # of the part of the first picture that the heat map shows
@@ -47,48 +46,58 @@ def order_0_bits(pixels: Pixels) -> float:
     return total
 
 
-@torch.no_grad()
-def float_bits(pixels: Pixels, model: ImageGPT) -> float:
-    """The float model's code length; only whole tiles can be asked of it, so of the part of the picture that whole tiles cover."""
-    height, width = (n - n % 32 for n in pixels.shape[:2])
-    kind, grid = kind_of(pixels.shape[-1]), Grid(width, height)
-    samples = tiles_from_planes(pixels_to_planes(pixels[:height, :width], kind), grid, 0, grid.tiles)
-    return float(sum(float(bits(model, {kind: part})[0]) for part in torch.split(torch.from_numpy(samples), 16)))
+def float_bits(layer: Layer, model: ImageGPT) -> float:
+    """The float model's code length of a layer that consists of whole tiles."""
+    group, samples = layer.part(0, layer.grid.tiles)
+    windows = None if group.windows is None else torch.from_numpy(group.windows)
+    return bits_per_sample(model, {layer.kind: (torch.from_numpy(samples), windows)})[layer.kind] * samples.size
 
 
-def measure(path: Path, encoders: dict[str, Any], reference: ImageGPT | None) -> tuple[Row, Pixels, Costs]:
-    """One picture's row of the table; its pixels; what each sample costs."""
+def real_bytes(pixels: Pixels, folder: str, past: bool) -> tuple[int, bytes]:
+    """The size of a file, which was read, decoded and compared; and what it holds."""
+    path = Path(folder) / "x.igpt"
+    path.write_bytes(codec.compress_pixels(pixels, past=past))
+    data = path.read_bytes()
+    if not np.array_equal(codec.decompress_pixels(data), pixels):
+        msg = "other pixels came back"
+        raise ValueError(msg)
+    return path.stat().st_size, data
+
+
+def measure(path: Path, encoders: dict[str, Any], references: dict[str, ImageGPT]) -> tuple[Row, Image.Image, list[Costs]]:
+    """One picture's row of the table; its heat map; what each sample costs."""
     with path.open("rb") as stream:
         pixels = open_picture(stream, MAX_PIXELS).pixels
-    data = codec.compress_pixels(pixels)
     with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder) / "x.igpt"
-        packed.write_bytes(data)
-        size = packed.stat().st_size
-        if not np.array_equal(codec.decompress_pixels(packed.read_bytes()), pixels):
-            msg = f"{path}: other pixels came back"
-            raise ValueError(msg)
-    costs = costs_of(pixels, models.load(None, device_named("auto")))
-    payload = sum(map(len, read_file(data)[1]))
-    theory = float(costs.bits.astype(np.float64).sum())
+        size, data = real_bytes(pixels, folder, past=True)
+        name = codec.info(data).get("past", "")
+        without = real_bytes(pixels, folder, past=False)[0] if name else size
+    network, past, layers = codec.what_is_coded(pixels, None, "auto", True)
+    costs = costs_of(layers, network)
+    header, payloads = read_file(data)
+    exceptions = len(payloads[0]) if header.past else 0
     row: Row = {
         "picture": path.name,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "channels": pixels.shape[2],
+        "past": name,
         "igpt": size,
-        "theory": theory / 8,
+        "igpt --no-past": without,
+        "theory": sum(c.total for c in costs) / 8 + exceptions,
         "float model": "",
-        "overhead": size - payload,
+        "overhead": size - sum(map(len, payloads)),
+        "exceptions": exceptions,
         "order 0": order_0_bits(pixels) / 8,
         "as stored": path.stat().st_size,
     }
-    if reference is not None and pixels.shape[0] % 32 == pixels.shape[1] % 32 == 0:
-        row["float model"] = float_bits(pixels, reference) / 8
+    if network.config.layout in references and not any(n % 32 for layer in layers for n in layer.planes.shape[1:]):
+        row["float model"] = sum(float_bits(layer, references[network.config.layout]) for layer in layers) / 8 + exceptions
     row |= {name: lossless_bytes(pixels, encode) for name, encode in encoders.items()}
     for quality in JPEG_QUALITIES:
         row[f"JPEG {quality} (lossy)"], row[f"JPEG {quality} PSNR"] = jpeg(pixels, quality)
-    return row, pixels, costs
+    channels = [heat[:HEAT_SIDE, :HEAT_SIDE] for heat in bits_per_pixel(costs, past).values()]
+    return row, heat_map(pixels[:HEAT_SIDE, :HEAT_SIDE], channels), costs
 
 
 def subpixels(row: Row) -> int:
@@ -163,28 +172,36 @@ def main() -> None:
     arguments = parser.parse_args()
     name = arguments.name or (arguments.folder.name if arguments.folder else "scikit-image")
     encoders = lossless_encoders(tuple(arguments.efforts))
-    checkpoint = CHECKPOINTS / models.DEFAULT
-    reference = ImageGPT.load(checkpoint) if checkpoint.exists() else None
+    checkpoints = {layout: CHECKPOINTS / default for layout, default in models.DEFAULTS.items()}
+    references = {layout: ImageGPT.load(path) for layout, path in checkpoints.items() if path.exists()}
     rows, refused, ranks = [], [], np.zeros(256, np.int64)
     arguments.out.mkdir(parents=True, exist_ok=True)
     hottest = None
     for path in tqdm(pictures_in(arguments.folder), unit="picture", desc=name):
         try:
-            row, pixels, costs = measure(path, encoders, reference)
+            row, heat, costs = measure(path, encoders, references)
         except UnsupportedImageError:
             refused.append(path.name)
             continue
         rows.append(row)
-        ranks += np.bincount(costs.ranks.ravel(), minlength=256)
-        hottest = hottest or heat_map(
-            pixels[:HEAT_SIDE, :HEAT_SIDE], Costs(*(x[:HEAT_SIDE, :HEAT_SIDE] for x in (costs.bits, costs.ranks)))
-        )
+        ranks += sum(np.bincount(c.ranks.ravel(), minlength=256) for c in costs)
+        hottest = hottest or heat
     prefix = arguments.out / name
     with open(f"{prefix}.csv", "w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    columns = ["igpt", "theory", "float model", "overhead", "order 0", "as stored", *encoders]
+    columns = [
+        "igpt",
+        *(["igpt --no-past"] if any(row["past"] for row in rows) else []),
+        "theory",
+        "float model",
+        "overhead",
+        "exceptions",
+        "order 0",
+        "as stored",
+        *encoders,
+    ]
     columns += [f"JPEG {quality} (lossy)" for quality in JPEG_QUALITIES]
     psnr = ", ".join(f"{q}: {statistics.mean(row[f'JPEG {q} PSNR'] for row in rows):.1f} dB" for q in JPEG_QUALITIES)
     command = "python -m benchmarks.rate" + (f" {arguments.folder.name}" if arguments.folder else "")

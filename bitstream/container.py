@@ -1,10 +1,11 @@
-"""The file as a whole: a header, then one chunk per group of tiles."""
+"""The file as a whole: a header, with a past a chunk of exceptions, then one chunk per group of tiles."""
 
 import zlib
 from collections.abc import Sequence
 
 from bitstream.constants import CRC_BYTES, FREQUENCY_BITS, MAX_VARINT_BYTES, WORD_BYTES
 from bitstream.errors import DamagedError
+from bitstream.exceptions import largest_packed
 from bitstream.header import Header, read_header
 from bitstream.reader import Reader, varint
 
@@ -20,12 +21,14 @@ def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
 
 def largest_file(header: Header) -> int:
     """A bound on the size in bytes of a file with this header: no token takes more than 24 bits, no group more than a few words besides."""
-    samples = header.width * header.height * header.channels
-    return len(header.to_bytes()) + samples * FREQUENCY_BITS // 8 + header.groups * (MAX_VARINT_BYTES + CRC_BYTES + 4 * WORD_BYTES)
+    samples = sum(width * height for width, height in header.layers) * header.channels
+    exceptions = MAX_VARINT_BYTES + CRC_BYTES + largest_packed(header.most_exceptions) if header.past else 0
+    groups = header.groups * (MAX_VARINT_BYTES + CRC_BYTES + 4 * WORD_BYTES)
+    return len(header.to_bytes()) + exceptions + samples * FREQUENCY_BITS // 8 + groups
 
 
 def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:
-    """The bytes of an igpt file; `payloads` has one entry per group."""
+    """The bytes of an igpt file; `payloads` has one entry per group, behind the exceptions' where there is a past."""
     head = header.to_bytes()
     chunks = [varint(len(payload)) + payload + chunk_crc(payload, k, head) for k, payload in enumerate(payloads)]
     return head + b"".join(chunks)
@@ -36,14 +39,15 @@ def read_file(data: bytes) -> tuple[Header, list[bytes]]:
     reader = Reader(data, "the header")
     header = read_header(reader)
     head = bytes(reader.data[: reader.position])
-    if header.groups > reader.remaining:
+    chunks = header.groups + (header.past is not None)
+    if chunks > reader.remaining:
         reader.part = "the chunks"
-        reader.take(header.groups)
+        reader.take(chunks)
     payloads = []
-    for k in range(header.groups):
-        reader.part = f"chunk {k + 1} of {header.groups}"
+    for k in range(chunks):
+        reader.part = f"chunk {k + 1} of {chunks}"
         payload_bytes = reader.varint()
-        if payload_bytes % WORD_BYTES:
+        if payload_bytes % WORD_BYTES and not (header.past and k == 0):
             msg = f"{reader.part} is damaged: its length is no whole number of words"
             raise DamagedError(msg)
         payload = reader.take(payload_bytes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bitstream.constants import (
     CRC_BYTES,
     MAGIC,
+    MAX_EXCEPTION_SHARE,
     MAX_MODEL_NAME_BYTES,
     MAX_SIDE,
     MAX_TILES_PER_GROUP,
@@ -17,12 +18,40 @@ from bitstream.constants import (
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError
 from bitstream.reader import Reader, varint
 
-CHANNELS_OF_KIND = {0: 3, 1: 1}
+CHANNELS_OF_KIND = {0: 3, 1: 1, 2: 3}
+PAST_KIND = 2
+PAST_VERSION = 2
+FORMULAS = ("decoded JPEG", "PhotoCD")
+FILTERS = (
+    "4:4:4", "4:2:0", "4:2:2", "4:4:0", "4:2:0, repeated", "4:2:2, repeated", "4:4:0, repeated", "4:2:0, averaged",
+)  # fmt: skip
+
+
+def past_name(formula: int, filter_: int) -> str:
+    """For people."""
+    return f"{FORMULAS[formula]}, {FILTERS[filter_]}"
+
+
+@dataclass(frozen=True)
+class PastFields:
+    """formula, filter: their codes; top, left, ring: as FORMAT.md says; chroma_width, chroma_height: of the chroma planes."""
+
+    formula: int
+    filter: int
+    top: int
+    left: int
+    ring: int
+    chroma_width: int
+    chroma_height: int
+
+    def to_bytes(self) -> bytes:
+        place = self.top | self.left << 1 | self.ring << 2
+        return bytes((self.formula, self.filter, place)) + varint(self.chroma_width) + varint(self.chroma_height)
 
 
 @dataclass(frozen=True)
 class Header:
-    """width, height in pixels; kind: code of the planes' kind; tile_side in pixels; digests as bytes."""
+    """width, height in pixels; kind: 0 colour, 1 grey, 2 a past; tile_side in pixels; digests as bytes; past: with kind 2."""
 
     width: int
     height: int
@@ -34,16 +63,33 @@ class Header:
     model_digest: bytes
     model_name: str
     pixel_digest: bytes
-    version: int = VERSION
+    past: PastFields | None = None
+    version: int = 1
     numerics_version: int = NUMERICS_VERSION
 
     @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Width and height of what is coded, one after the other: the pixels, or chroma and luma."""
+        pixels = (self.width, self.height)
+        return [(self.past.chroma_width, self.past.chroma_height), pixels] if self.past else [pixels]
+
+    def groups_of(self, layer: tuple[int, int]) -> int:
+        return -(-self._tiles(*layer) // self.tiles_per_group)
+
+    def _tiles(self, width: int, height: int) -> int:
+        return -(-width // self.tile_side) * -(-height // self.tile_side)
+
+    @property
     def tiles(self) -> int:
-        return -(-self.width // self.tile_side) * -(-self.height // self.tile_side)
+        return sum(self._tiles(*layer) for layer in self.layers)
 
     @property
     def groups(self) -> int:
-        return -(-self.tiles // self.tiles_per_group)
+        return sum(map(self.groups_of, self.layers))
+
+    @property
+    def most_exceptions(self) -> int:
+        return self.width * self.height // MAX_EXCEPTION_SHARE if self.past else 0
 
     def to_bytes(self) -> bytes:
         name = self.model_name.encode()
@@ -59,6 +105,7 @@ class Header:
                 bytes((len(name),)),
                 name,
                 self.pixel_digest,
+                self.past.to_bytes() if self.past else b"",
             )
         )
         return fields + zlib.crc32(fields).to_bytes(CRC_BYTES, "little")
@@ -87,6 +134,10 @@ def read_header(reader: Reader) -> Header:
     model_digest = reader.take(MODEL_DIGEST_BYTES)
     name = reader.take(reader.byte())
     pixel_digest = reader.take(PIXEL_DIGEST_BYTES)
+    past, place = None, 0
+    if version >= PAST_VERSION:
+        formula, filter_, place = (reader.byte() for _ in range(3))
+        past = PastFields(formula, filter_, place & 1, place >> 1 & 1, place >> 2, reader.varint(), reader.varint())
     fields_end = reader.position
     if int.from_bytes(reader.take(CRC_BYTES), "little") != zlib.crc32(reader.data[:fields_end]):
         msg = "the header is damaged: its checksum does not match"
@@ -100,9 +151,10 @@ def read_header(reader: Reader) -> Header:
             msg = f"the header is damaged: {what}"
             raise DamagedError(msg)
 
-    require(version == VERSION and numerics_version == NUMERICS_VERSION, "there is no such version")
+    require(version >= 1 and numerics_version == NUMERICS_VERSION, "there is no such version")
     require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
     require(CHANNELS_OF_KIND.get(kind) == channels, f"kind {kind} with {channels} channels is unknown")
+    require((kind == PAST_KIND) == (past is not None), f"kind {kind} does not go with version {version}")
     require(bit_depth == 8, f"the bit depth {bit_depth} is unknown")
     require(tile_side == 32, f"the tile side {tile_side} is unknown")
     require(1 <= tiles_per_group <= MAX_TILES_PER_GROUP, f"{tiles_per_group} tiles per group are out of range")
@@ -110,6 +162,12 @@ def read_header(reader: Reader) -> Header:
         len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable(),
         "the model name is malformed",
     )
+    if past:
+        require(past.formula < len(FORMULAS) and past.filter < len(FILTERS) and place < 8, "its past is unknown")
+        require(
+            1 <= past.chroma_width <= width + 3 and 1 <= past.chroma_height <= height + 3,
+            f"the chroma's size {past.chroma_width}x{past.chroma_height} is out of range",
+        )
     return Header(
         width,
         height,
@@ -121,6 +179,7 @@ def read_header(reader: Reader) -> Header:
         model_digest,
         name.decode(),
         pixel_digest,
+        past,
         version,
         numerics_version,
     )

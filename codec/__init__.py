@@ -6,7 +6,7 @@
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,10 @@ from bitstream.errors import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    from codec.planes import Pixels
+    from codec.layers import Layer
+    from codec.network.integer import IntegerImageGPT
+    from codec.pasts import Past
+    from codec.planes import Kind, Pixels
 
 __version__ = "0.1.0"
 
@@ -44,54 +47,86 @@ __all__ = [
 
 Progress = Callable[[int], None]
 
+PAST_BYTES = 16  # what a past takes in the header and for its exceptions' chunk, at most
 
-def compress(image: "Image.Image", *, model: Path | None = None, device: str = "auto", progress: Progress | None = None) -> bytes:
+
+def compress(
+    image: "Image.Image", *, model: Path | None = None, device: str = "auto", past: bool = True, progress: Progress | None = None
+) -> bytes:
     """The bytes of an igpt file.
 
-    image: 8-bit RGB or greyscale (modes RGB and L). model: a folder with an integer model; the default model otherwise. device: auto, cpu
-    or cuda; it does not change the bytes. progress: called with the number of pixels just done.
+    image: 8-bit RGB or greyscale (modes RGB and L). model: a folder with an integer model, which is used instead of the default one for
+    what it codes. device: auto, cpu or cuda; it does not change the bytes. past: whether a recognised past may be coded instead of the
+    pixels. progress: called with the number of pixels just done.
 
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model.
     """
     from codec.image import picture_of
 
-    return compress_pixels(picture_of(image).pixels, model=model, device=device, progress=progress)
+    return compress_pixels(picture_of(image).pixels, model=model, device=device, past=past, progress=progress)
 
 
-def compress_pixels(pixels: "Pixels", *, model: Path | None = None, device: str = "auto", progress: Progress | None = None) -> bytes:
+def compress_pixels(
+    pixels: "Pixels", *, model: Path | None = None, device: str = "auto", past: bool = True, progress: Progress | None = None
+) -> bytes:
     """As `compress`, for pixels of shape (height, width, 1 or 3), uint8."""
+    network, chosen, layers = what_is_coded(pixels, model, device, past)
+    return packed(pixels, network, chosen, layers, progress or _ignore)
+
+
+def packed(pixels: "Pixels", network: "IntegerImageGPT", past: "Past | None", layers: "Sequence[Layer]", progress: Progress) -> bytes:
+    """The bytes of an igpt file of the pixels, which is to hold these layers."""
     from bitstream.container import write_file
-    from bitstream.header import Header
-    from codec import models
-    from codec.coding import encode_group
+    from bitstream.exceptions import pack
+    from bitstream.header import PAST_KIND, PAST_VERSION, Header, PastFields
     from codec.context import SIDE
-    from codec.devices import device_named
-    from codec.planes import kind_of, pixels_to_planes
-    from codec.tiles import Grid, balanced_group, tiles_from_planes
+    from codec.layers import encode_layer
+    from codec.tiles import balanced_group
 
     height, width, channels = pixels.shape
-    network = models.load(model, device_named(device))
-    kind = kind_of(channels)
-    planes = pixels_to_planes(pixels, kind)
-    grid = Grid(width, height)
+    fields, payloads = None, []
+    if past:
+        rows, columns = past.chroma.shape[1:]
+        sampling = past.sampling
+        fields = PastFields(past.formula.code, sampling.filter.code, sampling.top, sampling.left, sampling.ring, columns, rows)
+        payloads.append(pack(past.positions, past.corrections))
     header = Header(
         width=width,
         height=height,
         channels=channels,
         bit_depth=8,
-        kind=kind.code,
+        kind=PAST_KIND if past else layers[0].kind.code,
         tile_side=SIDE,
-        tiles_per_group=balanced_group(grid.tiles),
+        tiles_per_group=balanced_group(layers[-1].grid.tiles),
         model_digest=network.digest,
         model_name=network.name,
         pixel_digest=pixel_digest(pixels),
+        past=fields,
+        version=PAST_VERSION if fields else 1,
     )
-    payloads = []
-    for first in range(0, grid.tiles, header.tiles_per_group):
-        last = min(first + header.tiles_per_group, grid.tiles)
-        samples = tiles_from_planes(planes, grid, first, last)
-        payloads.append(encode_group(network, samples, grid.extents(first, last), kind, progress or _ignore))
+    shown = _share(progress, height * width, sum(layer.planes[0].size for layer in layers))
+    for layer in layers:
+        payloads += encode_layer(network, layer, header.tiles_per_group, shown)
     return write_file(header, payloads)
+
+
+def what_is_coded(pixels: "Pixels", model: Path | None, device: str, use_past: bool) -> "tuple[IntegerImageGPT, Past | None, list[Layer]]":
+    """The network, the past, if a known one makes the smaller file, and the layers that `compress_pixels` would code."""
+    from bitstream.exceptions import pack
+    from codec import models
+    from codec.devices import device_named
+    from codec.layers import estimated_bytes, layers_of
+    from codec.pasts import recognised
+
+    network, layers = models.load(model, "rgb", device_named(device)), layers_of(pixels, None)
+    past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
+    if past is None:
+        return network, None, layers
+    other, of_past = models.load(model, "ycc", device_named(device)), layers_of(pixels, past)
+    with_past = PAST_BYTES + len(pack(past.positions, past.corrections)) + sum(estimated_bytes(other, layer) for layer in of_past)
+    if with_past < sum(estimated_bytes(network, layer) for layer in layers):
+        return other, past, of_past
+    return network, None, layers
 
 
 def decompress(
@@ -113,37 +148,56 @@ def decompress_pixels(
     data: bytes, *, model: Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Pixels":
     """As `decompress`, as an array (height, width, 1 or 3), uint8."""
-    import numpy as np
-
     from bitstream.container import read_file
+    from bitstream.exceptions import unpack
     from codec.image import MAX_PIXELS, check_size
 
     header, payloads = read_file(data)
     check_size(header.width, header.height, MAX_PIXELS if max_pixels is None else max_pixels)
 
     from codec import models
-    from codec.coding import DECODED_TILES, decode_groups
     from codec.devices import device_named
-    from codec.planes import KINDS, planes_to_pixels
-    from codec.tiles import Grid, tiles_into_planes
+    from codec.layers import PAST_KINDS, decode_layer
+    from codec.pasts import Past, sampling_named
+    from codec.pasts.colour import FORMULAS
+    from codec.planes import kind_of, planes_to_pixels
 
     network = models.find(header.model_digest, header.model_name, model, device_named(device))
-    kind = next(kind for kind in KINDS if kind.code == header.kind)
-    grid = Grid(header.width, header.height)
-    planes = np.empty((kind.channels, header.height, header.width), np.uint8)
-    firsts = range(0, grid.tiles, header.tiles_per_group)
-    groups_at_once = max(1, DECODED_TILES[network.device.type] // header.tiles_per_group)
-    for k in range(0, header.groups, groups_at_once):
-        some = range(k, min(k + groups_at_once, header.groups))
-        extents = [grid.extents(firsts[g], min(firsts[g] + header.tiles_per_group, grid.tiles)) for g in some]
-        decoded = decode_groups(network, payloads[some.start : some.stop], extents, kind, progress or _ignore)
-        for g, samples in zip(some, decoded, strict=True):
-            tiles_into_planes(samples, planes, grid, firsts[g])
-    pixels = planes_to_pixels(planes, kind)
+    pixels_in_all, size = header.width * header.height, (header.width, header.height)
+    shown = _share(progress or _ignore, pixels_in_all, sum(width * height for width, height in header.layers))
+    group = header.tiles_per_group
+    if header.past is None:
+        kind = kind_of(header.channels)
+        check_kinds(network, (kind,))
+        pixels = planes_to_pixels(decode_layer(network, kind, size, None, group, payloads, shown))
+    else:
+        fields = header.past
+        formula = FORMULAS[fields.formula]
+        sampling = sampling_named(fields.filter, fields.top, fields.left, fields.ring)
+        check_kinds(network, PAST_KINDS[formula.name])
+        right = fields.top < sampling.filter.down and fields.left < sampling.filter.across
+        if not right or sampling.small_shape(header.height, header.width) != (fields.chroma_height, fields.chroma_width):
+            msg = "the header is damaged: its sampling and the chroma's size do not go together"
+            raise DamagedError(msg)
+        positions, corrections = unpack(payloads[0], pixels_in_all, header.most_exceptions)
+        chroma_size, _ = header.layers
+        luma_from = 1 + header.groups_of(chroma_size)
+        chroma_kind, luma_kind = PAST_KINDS[formula.name]
+        chroma = decode_layer(network, chroma_kind, chroma_size, None, group, payloads[1:luma_from], shown)
+        full = sampling.upsampled(chroma, header.height, header.width)
+        luma = decode_layer(network, luma_kind, size, full, group, payloads[luma_from:], shown)
+        pixels = Past(formula, sampling, luma[0], chroma, positions, corrections).pixels()
     if pixel_digest(pixels) != header.pixel_digest:
         msg = "the file is damaged: the pixels do not match their digest"
         raise DamagedError(msg)
     return pixels
+
+
+def check_kinds(network: "IntegerImageGPT", kinds: "Sequence[Kind]") -> None:
+    """Raises DamagedError where a file names a model that does not code what the file holds."""
+    if not all(kind in network.config.kinds for kind in kinds):
+        msg = f"the header is damaged: the model {network.name} does not code {kinds[0].name}"
+        raise DamagedError(msg)
 
 
 def info(data: bytes) -> dict[str, Any]:
@@ -151,10 +205,11 @@ def info(data: bytes) -> dict[str, Any]:
 
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the header is at fault.
     """
-    from bitstream.header import read_header
+    from bitstream.header import past_name, read_header
     from bitstream.reader import Reader
 
     header = read_header(Reader(data, "the header"))
+    past = {"past": past_name(header.past.formula, header.past.filter)} if header.past else {}
     return {
         "version": header.version,
         "numerics_version": header.numerics_version,
@@ -163,7 +218,8 @@ def info(data: bytes) -> dict[str, Any]:
         "mode": {1: "L", 3: "RGB"}[header.channels],
         "channels": header.channels,
         "bit_depth": header.bit_depth,
-        "kind": {0: "rgb", 1: "grey"}[header.kind],
+        "kind": {0: "rgb", 1: "grey", 2: "past"}[header.kind],
+        **past,
         "tile_side": header.tile_side,
         "tiles": header.tiles,
         "groups": header.groups,
@@ -193,3 +249,17 @@ def largest_file(start: bytes) -> int:
 
 def _ignore(pixels: int) -> None:
     pass
+
+
+def _share(progress: Progress, pixels: int, samples: int) -> Progress:
+    """Turns numbers of samples done, of all layers, into numbers of pixels."""
+    done = shown = 0
+
+    def update(count: int) -> None:
+        nonlocal done, shown
+        done += count
+        now = done * pixels // samples
+        progress(now - shown)
+        shown = now
+
+    return update

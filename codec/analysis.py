@@ -1,5 +1,6 @@
 """Where the bits of a picture go, token by token, without writing a file."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,11 @@ from PIL import Image
 from bitstream.constants import FREQUENCY_BITS
 from codec.coding import positions_needed, present, tokens_and_frequencies
 from codec.context import POSITIONS
+from codec.layers import Layer
 from codec.network.integer import IntegerImageGPT
-from codec.planes import Pixels, kind_of, pixels_to_planes, planes_to_pixels
-from codec.tiles import Grid, balanced_group, tiles_from_planes, tiles_into_planes
+from codec.pasts import Past
+from codec.planes import Pixels, planes_to_pixels
+from codec.tiles import balanced_group, tiles_into_planes
 
 HOTTEST_BITS = 8.0  # of a sample in a heat map; more is drawn as this
 RAMP = ((0, 0, 0), (60, 10, 110), (190, 40, 80), (250, 150, 20), (255, 255, 200))
@@ -19,43 +22,58 @@ RAMP = ((0, 0, 0), (60, 10, 110), (190, 40, 80), (250, 150, 20), (255, 255, 200)
 
 @dataclass(frozen=True)
 class Costs:
-    """bits: -log2(frequency / 2^24) of every sample, (height, width, channels) float32, as the pixels lie; ranks: how many tokens the model
-    thought likelier, same shape, uint8."""
+    """bits: -log2(frequency / 2^24) of every sample, float32; ranks: how many tokens the model thought likelier, uint8. Both lie as the
+    layer's planes, (channels, height, width)."""
 
     bits: npt.NDArray[np.float32]
     ranks: npt.NDArray[np.uint8]
 
+    @property
+    def total(self) -> float:
+        return float(self.bits.sum(dtype=np.float64))
 
-def costs_of(pixels: Pixels, network: IntegerImageGPT) -> Costs:
-    """What each sample of (height, width, channels) uint8 pixels costs with this model."""
-    height, width, channels = pixels.shape
-    kind, grid = kind_of(channels), Grid(width, height)
-    planes = pixels_to_planes(pixels, kind)
-    bits, ranks = np.zeros(planes.shape, np.float32), np.zeros(planes.shape, np.uint8)
-    group = balanced_group(grid.tiles)
-    for first in range(0, grid.tiles, group):
-        last = min(first + group, grid.tiles)
-        extents = grid.extents(first, last)
-        needed = positions_needed(extents)
+
+def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
+    """What each sample of a layer costs with this model."""
+    grid, shape = layer.grid, layer.planes.shape
+    bits, ranks = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+    at_once = balanced_group(grid.tiles)
+    for first in range(0, grid.tiles, at_once):
+        group, samples = layer.part(first, min(first + at_once, grid.tiles))
+        needed = positions_needed(group.extents)
         parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
-        samples = tiles_from_planes(planes, grid, first, last)
-        for tokens, tables in tokens_and_frequencies(network, samples, extents, kind, lambda _: None):
+        for tokens, tables in tokens_and_frequencies(network, group, samples, lambda _: None):
             own = tables[np.arange(len(tokens)), tokens]
             parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
-        exist = np.stack([present(extents, p) for p in range(needed)])[:, None].repeat(channels, 1)  # (positions, channels, tiles)
+        exist = np.stack([present(group.extents, p) for p in range(needed)])[:, None].repeat(shape[0], 1)  # (positions, channels, tiles)
         for target, values in ((bits, [p[0] for p in parts]), (ranks, [p[1] for p in parts])):
             whole = np.zeros((POSITIONS, *exist.shape[1:]), target.dtype)
             whole[:needed][exist] = np.concatenate(values)
             tiles_into_planes(whole.transpose(2, 1, 0), target, grid, first)
-    return Costs(planes_to_pixels(bits, kind), planes_to_pixels(ranks, kind))
+    return Costs(bits, ranks)
 
 
-def heat_map(pixels: Pixels, costs: Costs) -> Image.Image:
-    """The picture, and beside it the bits of each channel from black (none) to pale yellow (HOTTEST_BITS or more)."""
+def costs_of(layers: Sequence[Layer], network: IntegerImageGPT) -> list[Costs]:
+    return [layer_costs(network, layer) for layer in layers]
+
+
+def bits_per_pixel(costs: Sequence[Costs], past: Past | None) -> dict[str, npt.NDArray[np.float32]]:
+    """The bits of each channel at each pixel, (height, width), by the channel's name; a chroma sample's go to the pixels of its cell."""
+    if past is None:
+        planes = planes_to_pixels(costs[0].bits)
+        return dict(zip("RGB" if planes.shape[2] == 3 else "L", np.moveaxis(planes, 2, 0), strict=True))
+    sampling, (height, width) = past.sampling, past.luma.shape
+    down, across, ring = sampling.filter.down, sampling.filter.across, sampling.ring
+    rows = (np.arange(height) + sampling.top) // down + ring
+    columns = (np.arange(width) + sampling.left) // across + ring
+    chroma = costs[0].bits[:, rows[:, None], columns] / (down * across)
+    return {"Y": costs[1].bits[0], "C1": chroma[0], "C2": chroma[1]}
+
+
+def heat_map(pixels: Pixels, channels: Iterable[npt.NDArray[np.float32]]) -> Image.Image:
+    """The picture, and beside it the (height, width) bits of each channel, from black (none) to pale yellow (HOTTEST_BITS or more)."""
     stops = np.linspace(0, HOTTEST_BITS, len(RAMP))
-    rgb = pixels.repeat(4 - pixels.shape[-1], -1)[..., :3]
-    panels = [rgb]
-    for c in range(pixels.shape[-1]):
-        heat = costs.bits[..., c]
+    panels = [pixels.repeat(4 - pixels.shape[-1], -1)[..., :3]]
+    for heat in channels:
         panels.append(np.stack([np.interp(heat, stops, [colour[k] for colour in RAMP]) for k in range(3)], -1).round().astype(np.uint8))
     return Image.fromarray(np.concatenate(panels, 1))

@@ -6,6 +6,7 @@ can take one position of all tiles at a time, and the encoder, which knows every
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +29,12 @@ from codec.context import (
     input_features,
     neighbour_slots,
     samples_of,
+    surroundings,
 )
 from codec.frequencies import frequencies
 from codec.network.integer import CachedAttention, IntegerImageGPT, ParallelAttention
 from codec.planes import Kind
-from codec.tiles import Samples
+from codec.tiles import Samples, Windows
 
 ENCODED_TILES = {"cpu": 12, "cuda": 256}  # in one parallel pass
 ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, per channel
@@ -55,25 +57,35 @@ def positions_needed(extents: Extents) -> int:
     return int(((extents[:, 0] - 1) * SIDE + extents[:, 1]).max())
 
 
-def encode_group(network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress) -> bytes:
-    """The payload of one group of (tiles, channels, POSITIONS) samples."""
+@dataclass(frozen=True)
+class Group:
+    """Tiles that are coded together. extents: as above; windows: for a surrounded kind, the chroma around each tile."""
+
+    kind: Kind
+    extents: Extents
+    windows: Windows | None = None
+
+
+def encode_group(network: IntegerImageGPT, group: Group, samples: Samples, progress: Progress) -> bytes:
+    """The payload of a group's (tiles, channels, POSITIONS) samples."""
     encoder = TokenEncoder()
-    for tokens, tables in tokens_and_frequencies(network, samples, extents, kind, progress):
+    for tokens, tables in tokens_and_frequencies(network, group, samples, progress):
         encoder.encode(tokens, tables)
     return encoder.payload()
 
 
 def tokens_and_frequencies(
-    network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress
+    network: IntegerImageGPT, group: Group, samples: Samples, progress: Progress
 ) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
     """A group's tokens in coding order with the frequencies they are coded with, in parts: (n,) and (n, 256)."""
+    kind, extents = group.kind, group.extents
     tiles, needed = len(samples), positions_needed(extents)
-    hidden, features, tokens = hidden_states(network, samples, extents, kind, progress)
+    hidden, features, tokens = hidden_states(network, group, samples, progress)
     at_once = max(1, ENCODED_ROWS[network.device.type] // tiles)
     for start in range(0, needed, at_once):
         span = slice(start, min(start + at_once, needed))
         rows = hidden[span].flatten(0, 1)
-        logits = [network.logits(rows, features[c][span].flatten(0, 1), c) for c in range(kind.channels)]
+        logits = [network.logits(rows, features[c][span].flatten(0, 1), head) for c, head in enumerate(kind.heads)]
         tables = torch.stack([frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
         ordered = torch.stack([t[span] for t in tokens], 1).cpu().numpy()  # (positions, channels, tiles)
         exist = np.stack([present(extents, p) for p in range(needed)[span]])[:, None].repeat(kind.channels, 1)
@@ -84,25 +96,28 @@ def tokens_and_frequencies(
 
 
 def hidden_states(
-    network: IntegerImageGPT, samples: Samples, extents: Extents, kind: Kind, progress: Progress
+    network: IntegerImageGPT, group: Group, samples: Samples, progress: Progress
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The parallel pass over every tile, down to the last row that any has; here goes most of the encoder's time.
 
     Returns the hidden states (positions, tiles, n_embd) int8, and per channel the head features (positions, tiles, HEAD_FEATURES) int8 and
     the tokens (positions, tiles) int32.
     """
-    count = int(extents[:, 0].max()) * SIDE
+    count = int(group.extents[:, 0].max()) * SIDE
     positions = torch.arange(count, device=network.device)
     hidden, features, tokens = [], [], []
     at_once = ENCODED_TILES[network.device.type]
-    for first, part in zip(range(0, len(samples), at_once), torch.split(torch.from_numpy(samples), at_once), strict=True):
-        context = TileContext(part.to(network.device), kind)
-        attention = ParallelAttention(network.config, len(part), network.device)
-        states = network.hidden(context.features[:, :count].flatten(0, 1), positions.repeat(len(part)), attention)
-        hidden.append(states.view(len(part), count, -1))
+    for first in range(0, len(samples), at_once):
+        part = slice(first, first + at_once)
+        windows = None if group.windows is None else torch.from_numpy(group.windows[part]).to(network.device)
+        context = TileContext(torch.from_numpy(samples[part]).to(network.device), group.kind, windows)
+        tiles = len(context.features)
+        attention = ParallelAttention(network.config, tiles, network.device)
+        states = network.hidden(context.features[:, :count].flatten(0, 1), positions.repeat(tiles), attention)
+        hidden.append(states.view(tiles, count, -1))
         features.append([f[:, :count] for f in context.head_features])
         tokens.append([t[:, :count] for t in context.tokens])
-        progress(int(extents[first : first + at_once].prod(1).sum()))
+        progress(int(group.extents[part].prod(1).sum()))
 
     def joined(parts: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(parts)).transpose(0, 1).contiguous()
@@ -111,38 +126,40 @@ def hidden_states(
     return joined(hidden), by_channel[0], by_channel[1]
 
 
-def decode_groups(
-    network: IntegerImageGPT, payloads: Sequence[bytes], extents: Sequence[Extents], kind: Kind, progress: Progress
-) -> list[Samples]:
-    """The samples of several groups, decoded in lockstep. Raises DamagedError where a payload is not what an encoder writes."""
+def decode_groups(network: IntegerImageGPT, groups: Sequence[Group], payloads: Sequence[bytes], progress: Progress) -> list[Samples]:
+    """The samples of several groups of a kind, decoded in lockstep. Raises DamagedError where a payload is not what an encoder writes."""
     decoders = [TokenDecoder(payload) for payload in payloads]
-    bounds = np.cumsum([0, *map(len, extents)])
-    groups = [slice(first, last) for first, last in itertools.pairwise(bounds)]
-    all_extents = np.concatenate(list(extents))
+    bounds = np.cumsum([0, *(len(group.extents) for group in groups)])
+    parts = [slice(first, last) for first, last in itertools.pairwise(bounds)]
+    extents = np.concatenate([group.extents for group in groups])
+    windows = [group.windows for group in groups if group.windows is not None]
+    together = Group(groups[0].kind, extents, np.concatenate(windows) if windows else None)
 
     def read_tokens(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
         tables = frequencies(logits).cpu().numpy()
-        exist = present(all_extents, position)
-        tokens = np.zeros(len(all_extents), np.int32)
-        for decoder, group in zip(decoders, groups, strict=True):
-            found = exist[group]
+        exist = present(extents, position)
+        tokens = np.zeros(len(extents), np.int32)
+        for decoder, part in zip(decoders, parts, strict=True):
+            found = exist[part]
             if found.any():
-                tokens[group][found] = decoder.decode(tables[group] if found.all() else tables[group][found])
+                tokens[part][found] = decoder.decode(tables[part] if found.all() else tables[part][found])
         return torch.from_numpy(tokens).to(logits.device)
 
-    samples = step_through(network, all_extents, kind, read_tokens, progress)
+    samples = step_through(network, together, read_tokens, progress)
     if not all(decoder.exhausted for decoder in decoders):
         msg = "a payload is damaged: words are left over"
         raise DamagedError(msg)
-    return [samples[group] for group in groups]
+    return [samples[part] for part in parts]
 
 
-def step_through(network: IntegerImageGPT, extents: Extents, kind: Kind, tokens_at: TokensAt, progress: Progress) -> Samples:
+def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, progress: Progress) -> Samples:
     """Builds tiles position by position, each token from the logits that all before it lead to: the decoder, and the sampler.
 
     tokens_at: called with position, channel, predictions (tiles) and logits (tiles, 256); gives the tokens (tiles) int32.
     """
+    kind, extents = group.kind, group.extents
     device, tiles = network.device, len(extents)
+    surrounding = None if group.windows is None else surroundings(torch.from_numpy(group.windows).to(device))
     slots = neighbour_slots(device)
     samples = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
     residuals = torch.zeros_like(samples)
@@ -152,13 +169,14 @@ def step_through(network: IntegerImageGPT, extents: Extents, kind: Kind, tokens_
         values = samples[:, :, slots[position]]  # (tiles, channels, neighbours)
         around = residuals[:, :, slots[position, :RESIDUAL_NEIGHBOURS]]
         attention.position = position
-        hidden = network.hidden(input_features(values, around, kind), torch.tensor(position, device=device), attention)
+        seen = None if surrounding is None else surrounding[:, position]
+        hidden = network.hidden(input_features(values, around, kind, seen), torch.tensor(position, device=device), attention)
         base = base_predictions(values)
         repeats = None if exist.all() else torch.from_numpy(~exist).to(device)
         known: list[Tensor] = []
-        for c in range(kind.channels):
-            prediction = channel_prediction(values, samples[:, 0, position], c)
-            logits = network.logits(hidden, head_features(known, prediction, base[:, c]), c)
+        for c, head in enumerate(kind.heads):
+            prediction = channel_prediction(values, samples[:, 0, position], c, kind)
+            logits = network.logits(hidden, head_features(known, prediction, base[:, c]), head)
             sample = samples_of(tokens_at(position, c, prediction, logits), prediction)
             if repeats is not None:
                 sample = torch.where(repeats, values[:, c, 0], sample)

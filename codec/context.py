@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from codec.planes import KINDS, Kind
+from codec.planes import Kind
 
 SIDE = 32
 POSITIONS = SIDE * SIDE
@@ -25,11 +25,19 @@ NEIGHBOURS = (
 )  # fmt: skip
 RESIDUAL_NEIGHBOURS = 6  # the first six also show how wrong the base prediction was there
 
-MAX_CHANNELS = 3
+MAX_CHANNELS = HEADS = 3
 CHANNEL_FEATURES = 2 * len(NEIGHBOURS) + RESIDUAL_NEIGHBOURS + 1
-FEATURES = 112  # 3 channels x 35 features, the kind (2), and zeros up to a multiple of 16
+FEATURES = 112  # 3 channels x 35 features, the kind (6), and a zero, so that it is a multiple of 16
 HEAD_FEATURES = 16  # what a head learns of the channels coded just before; zeros where there are none
 KIND_FEATURE = 64
+
+# Where a tile of luma sees its chroma, which is known on all sides: (rows, columns) away from the pixel.
+SURROUNDINGS = (
+    (0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2),
+    (0, 2), (-2, 0), (2, 0), (2, 2), (2, -2), (0, 4), (4, 0), (4, 4),
+)  # fmt: skip
+MARGIN = 4  # of the windows around tiles that hold their chroma
+WINDOW = SIDE + 2 * MARGIN
 
 
 @cache
@@ -60,14 +68,14 @@ def base_predictions(values: Tensor) -> Tensor:
     return median_edge(values[..., 0], values[..., 1], values[..., 2])
 
 
-def channel_prediction(values: Tensor, first: Tensor, channel: int) -> Tensor:
+def channel_prediction(values: Tensor, first: Tensor, channel: int, kind: Kind) -> Tensor:
     """The prediction that `channel`'s token is a residual to, given the sample of channel 0 for the later channels.
 
     values: (..., channels, neighbours) int32; first: (...) int32, the pixel's sample of channel 0 (unused for channel 0).
-    Returns (...), 0 to 255. Later channels are predicted by their difference from channel 0.
+    Returns (...), 0 to 255. Later channels of a kind whose channels are related are predicted by their difference from channel 0.
     """
-    if channel == 0:
-        return base_predictions(values[..., :1, :])[..., 0]
+    if channel == 0 or not kind.related:
+        return base_predictions(values[..., channel : channel + 1, :])[..., 0]
     difference = values[..., channel, :3] - values[..., 0, :3]
     return (first + median_edge(difference[..., 0], difference[..., 1], difference[..., 2])).clamp(0, 255)
 
@@ -90,18 +98,33 @@ def coarse(difference: Tensor) -> Tensor:
     return (difference >> 1).clamp(-127, 127)
 
 
-def input_features(values: Tensor, residuals: Tensor, kind: Kind) -> Tensor:
+def surroundings(windows: Tensor) -> Tensor:
+    """What luma sees of its chroma: windows (tiles, 2, WINDOW, WINDOW) uint8 -> (tiles, POSITIONS, 2 * CHANNEL_FEATURES) int8."""
+    now = windows.to(torch.int32)
+
+    def seen(rows: int, columns: int) -> Tensor:
+        return now[:, :, MARGIN + rows : MARGIN + rows + SIDE, MARGIN + columns : MARGIN + columns + SIDE]
+
+    difference = torch.stack([seen(*away) - seen(0, 0) for away in SURROUNDINGS], -1)
+    features = torch.cat([fine(difference), coarse(difference), (seen(0, 0)[..., None] - 128).clamp(-127, 127)], -1)
+    return features.permute(0, 2, 3, 1, 4).reshape(len(windows), POSITIONS, 2 * CHANNEL_FEATURES).to(torch.int8)
+
+
+def input_features(values: Tensor, residuals: Tensor, kind: Kind, surrounding: Tensor | None) -> Tensor:
     """The network's input at a position.
 
     values: (..., channels, neighbours) int32, samples of the neighbours; residuals: (..., channels, RESIDUAL_NEIGHBOURS) int32, sample
-    minus channel prediction there, -255 to 255. Returns (..., FEATURES) int8 in -127 to 127.
+    minus channel prediction there, -255 to 255; surrounding: for a surrounded kind, the position's (..., 2 * CHANNEL_FEATURES) int8 of
+    `surroundings`, which take the place of a second and a third channel. Returns (..., FEATURES) int8 in -127 to 127.
     """
     base = base_predictions(values)
     difference = values - base[..., None]
     channels = torch.cat([fine(difference), coarse(difference), fine(residuals), (base[..., None] - 128).clamp(-127, 127)], -1)
     features = torch.zeros(*values.shape[:-2], FEATURES, dtype=torch.int8, device=values.device)
     features[..., : kind.channels * CHANNEL_FEATURES] = channels.flatten(-2).to(torch.int8)
-    features[..., MAX_CHANNELS * CHANNEL_FEATURES + KINDS.index(kind)] = KIND_FEATURE
+    if surrounding is not None:
+        features[..., CHANNEL_FEATURES : MAX_CHANNELS * CHANNEL_FEATURES] = surrounding
+    features[..., MAX_CHANNELS * CHANNEL_FEATURES + kind.code] = KIND_FEATURE
     return features
 
 
@@ -122,11 +145,12 @@ def head_features(residuals: list[Tensor], prediction: Tensor, base: Tensor) -> 
 class TileContext:
     """All positions of whole tiles at once, as the encoder and the training see them.
 
-    samples: (tiles, channels, POSITIONS) uint8. Afterwards `features` is (tiles, POSITIONS, FEATURES) int8; `tokens` and
-    `head_features` are lists over the channels of (tiles, POSITIONS) int32 and (tiles, POSITIONS, HEAD_FEATURES) int8.
+    samples: (tiles, channels, POSITIONS) uint8; windows: (tiles, 2, WINDOW, WINDOW) uint8 for a surrounded kind. Afterwards `features` is
+    (tiles, POSITIONS, FEATURES) int8; `tokens` and `head_features` are lists over the channels of (tiles, POSITIONS) int32 and (tiles,
+    POSITIONS, HEAD_FEATURES) int8.
     """
 
-    def __init__(self, samples: Tensor, kind: Kind) -> None:
+    def __init__(self, samples: Tensor, kind: Kind, windows: Tensor | None = None) -> None:
         slots = neighbour_slots(samples.device)
         now = samples.to(torch.int32)
         values = with_last_slot(now, FIRST_SAMPLE)[..., slots].transpose(1, 2)  # (tiles, positions, channels, neighbours)
@@ -135,12 +159,12 @@ class TileContext:
         self.head_features: list[Tensor] = []
         residuals: list[Tensor] = []
         for c in range(kind.channels):
-            prediction = channel_prediction(values, now[:, 0], c)
+            prediction = channel_prediction(values, now[:, 0], c, kind)
             self.tokens.append(tokens_of(now[:, c], prediction))
             self.head_features.append(head_features(residuals, prediction, base[..., c]))
             residuals.append(now[:, c] - prediction)
         around = with_last_slot(torch.stack(residuals, 1), 0)[..., slots[:, :RESIDUAL_NEIGHBOURS]].transpose(1, 2)
-        self.features = input_features(values, around, kind)
+        self.features = input_features(values, around, kind, None if windows is None else surroundings(windows))
 
 
 def with_last_slot(flat: Tensor, value: int) -> Tensor:

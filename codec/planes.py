@@ -17,31 +17,43 @@ Sample = TypeVar("Sample", bound=np.generic)
 
 @dataclass(frozen=True)
 class Kind:
-    """code: the kind's number in the header and in the network's input. order: plane k holds channel order[k] of the pixels."""
+    """What a network must know of the planes that it codes.
+
+    code: the kind's number in the network's input. heads: of the network, one per channel. related: whether the later channels are
+    predicted by their difference from the first. surrounded: whether chroma planes, known all around, go with each tile.
+    """
 
     name: str
     code: int
-    order: tuple[int, ...]
+    heads: tuple[int, ...]
+    related: bool = False
+    surrounded: bool = False
 
     @property
     def channels(self) -> int:
-        return len(self.order)
+        return len(self.heads)
 
 
-RGB = Kind("rgb", 0, (1, 0, 2))
+RGB = Kind("rgb", 0, (0, 1, 2), related=True)
 GREY = Kind("grey", 1, (0,))
-KINDS = (RGB, GREY)
+JPEG_LUMA = Kind("jpeg luma", 2, (0,), surrounded=True)
+JPEG_CHROMA = Kind("jpeg chroma", 3, (1, 2))
+FILM_LUMA = Kind("film luma", 4, (0,), surrounded=True)
+FILM_CHROMA = Kind("film chroma", 5, (1, 2))
+LAYOUTS = {"rgb": (RGB, GREY), "ycc": (JPEG_LUMA, JPEG_CHROMA, FILM_LUMA, FILM_CHROMA)}  # what a network of each layout codes
+
+ORDERS = {3: (1, 0, 2), 1: (0,)}  # by number of channels: plane k holds channel order[k] of the pixels
 
 
 def kind_of(channels: int) -> Kind:
-    return next(kind for kind in KINDS if kind.channels == channels)
+    return {3: RGB, 1: GREY}[channels]
 
 
-def pixels_to_planes(pixels: npt.NDArray[Sample], kind: Kind) -> npt.NDArray[Sample]:
-    """(height, width, channels) -> (channels, height, width), in the kind's coding order."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[list(kind.order)])
+def pixels_to_planes(pixels: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
+    """(height, width, 1 or 3) -> (channels, height, width), in coding order: green, red, blue."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[list(ORDERS[pixels.shape[2]])])
 
 
-def planes_to_pixels(planes: npt.NDArray[Sample], kind: Kind) -> npt.NDArray[Sample]:
+def planes_to_pixels(planes: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
     """(channels, height, width) -> (height, width, channels): the inverse of `pixels_to_planes`."""
-    return np.ascontiguousarray(planes[list(np.argsort(kind.order))].transpose(1, 2, 0))
+    return np.ascontiguousarray(planes[list(np.argsort(ORDERS[len(planes)]))].transpose(1, 2, 0))

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec.coding import Progress, step_through
+from codec.coding import Group, Progress, step_through
 from codec.context import POSITIONS, SIDE, tokens_of
 from codec.network.arithmetic import LOGIT_STEPS
 from codec.network.integer import IntegerImageGPT
@@ -35,7 +35,7 @@ def draw(
     generator = torch.Generator(network.device).manual_seed(seed)
     known: Tensor | None = None
     if given is not None:
-        known = torch.from_numpy(pixels_to_planes(given, RGB).reshape(RGB.channels, POSITIONS)).to(network.device, torch.int32)
+        known = torch.from_numpy(pixels_to_planes(given).reshape(RGB.channels, POSITIONS)).to(network.device, torch.int32)
 
     def tokens_at(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
         if known is not None and position < POSITIONS // 2:
@@ -45,9 +45,9 @@ def draw(
             scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -math.inf)
         return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0].to(torch.int32)
 
-    extents = np.full((count, 2), SIDE)
-    samples: Samples = step_through(network, extents, RGB, tokens_at, progress)
-    return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE), RGB) for tile in samples]
+    group = Group(RGB, np.full((count, 2), SIDE))
+    samples: Samples = step_through(network, group, tokens_at, progress)
+    return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 
 def grid_of(pictures: list[npt.NDArray[np.uint8]]) -> Image.Image:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from codec.context import POSITIONS, SIDE
+from codec.context import MARGIN, POSITIONS, SIDE, WINDOW
 from codec.planes import Planes, Sample
 
 LARGEST_GROUP = 256  # tiles
 
 Samples = npt.NDArray[np.uint8]  # (tiles, channels, POSITIONS)
+Windows = npt.NDArray[np.uint8]  # (tiles, 2, WINDOW, WINDOW): the chroma around tiles of luma
 
 
 def balanced_group(tiles: int) -> int:
@@ -53,6 +54,17 @@ def tiles_from_planes(planes: Planes, grid: Grid, first: int, last: int) -> Samp
         tile = planes[:, y : y + rows, x : x + columns]
         samples[k] = np.pad(tile, ((0, 0), (0, SIDE - rows), (0, SIDE - columns)), "edge")
     return samples.reshape(last - first, -1, POSITIONS)
+
+
+def windows_from_planes(planes: Planes, grid: Grid, first: int, last: int) -> Windows:
+    """The surroundings of the tiles first to last - 1 in (2, height, width) planes, which end in repetitions of their edges."""
+    height, width = planes.shape[1:]
+    reach = np.arange(-MARGIN, SIDE + MARGIN)
+    windows = np.empty((last - first, 2, WINDOW, WINDOW), np.uint8)
+    for k in range(first, last):
+        y, x = (SIDE * n for n in divmod(k, grid.columns))
+        windows[k - first] = planes[:, (y + reach).clip(0, height - 1)[:, None], (x + reach).clip(0, width - 1)]
+    return windows
 
 
 def tiles_into_planes(samples: npt.NDArray[Sample], planes: npt.NDArray[Sample], grid: Grid, first: int) -> None:

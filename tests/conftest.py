@@ -1,18 +1,26 @@
 """Shared fixtures: a tiny model whose arithmetic is that of the real one, and pictures."""
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import codec
-from codec.models import DEFAULT
+from codec import models
+from codec.layers import layers_of
+from codec.models import DEFAULTS
 from codec.network.integer import IntegerImageGPT
+from codec.pasts import developed, recognised
+from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.colour import FORMULAS
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
+TINY_YCC = GOLDEN / "tiny-ycc"  # the same for luma and chroma
 DATA = Path(os.environ.get("IGPT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CPU = torch.device("cpu")
 
@@ -47,10 +55,45 @@ def picture(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray
     return ((waves + noise) % 256).astype(np.uint8)
 
 
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """As a photograph is, more or less: slow waves, an edge and a little noise, (height, width, 3) uint8, never clipped."""
+    rng = np.random.default_rng(seed)
+    y, x, c = np.mgrid[:height, :width, :3]
+    waves = 40 * np.sin(x / (9 + c) + seed) + 30 * np.cos(y / (13 - 2 * c)) + 25 * (x + y > 60)
+    return (115 + waves + rng.normal(0, 3, (height, width, 3))).clip(1, 254).astype(np.uint8)
+
+
+def decoded_jpeg(pixels: np.ndarray, quality: int = 90, subsampling: str = "4:2:0") -> np.ndarray:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(stream))
+
+
+def photo_cd(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """What a PhotoCD with smooth chroma decodes to, (height, width, 3) uint8."""
+    small = smooth(-(-height // 2), -(-width // 2), seed).transpose(2, 0, 1)[:2] // 8 + 130
+    luma = smooth(height, width, seed + 1)[..., 0] // 2 + 40
+    return developed(FORMULAS[1], luma, Sampling(FILTERS[7]).upsampled(small, height, width))
+
+
+def with_past(pixels: np.ndarray, folder: Path = TINY_YCC) -> bytes:
+    """A file that holds the pixels' past, whether or not that is smaller."""
+    network, past = IntegerImageGPT.load(folder, CPU), recognised(pixels)
+    assert past is not None
+    return codec.packed(pixels, network, past, layers_of(pixels, past), lambda _: None)
+
+
+@pytest.fixture
+def only_tiny_models(monkeypatch):
+    """Makes the tiny models the default ones."""
+    monkeypatch.setattr(models, "FOLDER", GOLDEN)
+    monkeypatch.setattr(models, "DEFAULTS", {"rgb": TINY.name, "ycc": TINY_YCC.name})
+
+
 @pytest.fixture(scope="session")
 def shipped_checkpoint() -> Path:
     """The float checkpoint that the default model was made from."""
-    return Path(__file__).parents[1] / "checkpoints" / DEFAULT
+    return Path(__file__).parents[1] / "checkpoints" / DEFAULTS["rgb"]
 
 
 def assert_roundtrip(pixels: np.ndarray, model: Path | None = TINY) -> bytes:

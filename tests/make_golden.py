@@ -1,19 +1,30 @@
 """Makes the golden files: `python -m tests.make_golden`. Files that exist are never made again, so what was written once stays."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
 import codec
-from codec.context import TileContext
+from codec.layers import layers_of
 from codec.network.config import ModelConfig
 from codec.network.quantize import integer_model
 from codec.network.reference import ImageGPT
+from codec.pasts import recognised
 from codec.planes import RGB
-from codec.training.data import as_samples
-from tests.conftest import CPU, GOLDEN, TINY, picture
+from codec.training.data import Batch, as_samples
+from codec.training.loop import bits
+from tests.conftest import CPU, GOLDEN, TINY, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
+
+
+def spoilt(pixels: np.ndarray) -> np.ndarray:
+    """With two pixels that no JPEG decodes to."""
+    spoilt = pixels.copy()
+    spoilt[3, 4], spoilt[60, 44] = (1, 255, 0), (0, 3, 255)
+    return spoilt
+
 
 PICTURES = {
     "rgb-1x1": picture(1, 1, 3),
@@ -23,30 +34,48 @@ PICTURES = {
 }
 
 
-def make_tiny_model() -> None:
+PASTS = {"jpeg-45x70": spoilt(decoded_jpeg(smooth(70, 45))), "film-50x37": photo_cd(37, 50)}
+
+
+def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:
     torch.manual_seed(20)
-    config = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16)
+    config = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16, layout=layout)
     model = ImageGPT(config)
-    context = TileContext(as_samples([picture(32, 32, 3, seed) for seed in range(8)], RGB), RGB)
     model.observe()
     with torch.no_grad():
-        hidden = model.hidden(context.features)
-        for c in range(3):
-            model.logits(hidden, context.head_features[c], c)
+        bits(model, batch)
     model.choose_steps()
-    integer_model(model, "tiny", CPU).save(TINY)
+    integer_model(model, folder.name, CPU).save(folder)
+
+
+def luma_and_chroma() -> Batch:
+    """Tiles of both, of each past."""
+    batch = {}
+    for pixels in (decoded_jpeg(smooth(64, 64)), photo_cd(64, 64)):
+        for layer in layers_of(pixels, recognised(pixels)):
+            group, samples = layer.part(0, layer.grid.tiles)
+            batch[layer.kind] = torch.from_numpy(samples), None if group.windows is None else torch.from_numpy(group.windows)
+    return batch
+
+
+def write_golden(name: str, model: str, pixels: np.ndarray, data: bytes) -> None:
+    if not (GOLDEN / f"{name}.{model}.igpt").exists():
+        (GOLDEN / f"{name}.{model}.igpt").write_bytes(data)
+    if not (GOLDEN / f"{name}.png").exists():
+        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(GOLDEN / f"{name}.png")
 
 
 def main() -> None:
     if not TINY.exists():
-        make_tiny_model()
+        make_tiny_model(TINY, "rgb", {RGB: (as_samples([picture(32, 32, 3, seed) for seed in range(8)]), None)})
+    if not TINY_YCC.exists():
+        make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
     for name, pixels in PICTURES.items():
         for model, folder in (("tiny", TINY), ("photo-1", None)):
-            packed = GOLDEN / f"{name}.{model}.igpt"
-            if not packed.exists():
-                packed.write_bytes(codec.compress_pixels(pixels, model=folder, device="cpu"))
-        if not (GOLDEN / f"{name}.png").exists():
-            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(GOLDEN / f"{name}.png")
+            write_golden(name, model, pixels, codec.compress_pixels(pixels, model=folder, device="cpu", past=False))
+    for name, pixels in PASTS.items():
+        for folder in (TINY_YCC,):
+            write_golden(name, folder.name, pixels, with_past(pixels, folder))
     digests = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in sorted(GOLDEN.glob("*.igpt"))]
     (GOLDEN / "digests.txt").write_text("".join(digests))
 

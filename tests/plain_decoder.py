@@ -115,8 +115,8 @@ class Model:
             x = clamp(x + self.project(f"h.{k}.mlp.c_proj", inner, limit), limit)
         return self.normalize("ln_f", x)
 
-    def frequencies(self, hidden, features, channel):
-        logits = self.project(f"heads.{channel}.c_proj", self.inner(f"heads.{channel}", np.concatenate([hidden, features], 1)), 2**15 - 1)
+    def frequencies(self, hidden, features, head):
+        logits = self.project(f"heads.{head}.c_proj", self.inner(f"heads.{head}", np.concatenate([hidden, features], 1)), 2**15 - 1)
         below = np.minimum(logits.max(-1, keepdims=True) - logits, len(self.logit_table) - 1)
         e = self.logit_table[below]
         i = ((2**24 - 256) << 18) // e.sum(-1, keepdims=True)
@@ -162,35 +162,130 @@ def varint(data, at):
 def decode(data, folder):
     """The pixels of a file, (height, width, channels) uint8."""
     assert data[:9] == bytes.fromhex("89 49 47 50 54 0D 0A 1A 0A")
-    assert data[9:11] == b"\1\1"
+    version = data[9]
+    assert version in (1, 2)
+    assert data[10] == 1
     width, at = varint(data, 11)
     height, at = varint(data, at)
-    channels, _depth, kind, side = data[at : at + 4]
+    channels, _depth, kind, _side = data[at : at + 4]
     group_size, at = varint(data, at + 4)
     digest, at = data[at : at + 8], at + 8
     at += 1 + data[at]
     pixel_digest, at = data[at : at + 16], at + 16
+    if version == 2:
+        formula, filter_, place = data[at : at + 3]
+        chroma_width, at = varint(data, at + 3)
+        chroma_height, at = varint(data, at)
     assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(data[:at])
     header, at = data[: at + 4], at + 4
     model = Model(folder)
     assert model.digest == digest
-    columns = -(-width // side)
-    tiles = columns * -(-height // side)
-    planes = np.zeros((channels, height, width), np.uint8)
-    for group in range(-(-tiles // group_size)):
+    chunks = []
+    while at < len(data):
         length, at = varint(data, at)
         payload, at = data[at : at + length], at + length
-        assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(header[:-4] + group.to_bytes(4, "little") + payload)
+        assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(header[:-4] + len(chunks).to_bytes(4, "little") + payload)
+        chunks.append(payload)
         at += 4
-        members = range(group * group_size, min((group + 1) * group_size, tiles))
-        sizes = [(min(32, height - t // columns * 32), min(32, width - t % columns * 32)) for t in members]
-        for t, size, tile in zip(members, sizes, decode_group(model, payload, sizes, channels, kind), strict=True):
-            y, x = t // columns * 32, t % columns * 32
-            planes[:, y : y + size[0], x : x + size[1]] = tile.reshape(channels, 32, 32)[:, : size[0], : size[1]]
     assert at == len(data)
-    pixels = np.ascontiguousarray(planes[[1, 0, 2] if kind == 0 else [0]].transpose(1, 2, 0))
+    if version == 1:
+        assert kind in (0, 1)
+        planes = decode_layer(model, chunks, group_size, width, height, channels, kind, None)
+        pixels = np.ascontiguousarray(planes[[1, 0, 2] if kind == 0 else [0]].transpose(1, 2, 0))
+    else:
+        assert kind == 2
+        exceptions = chunks.pop(0)
+        small = decode_layer(model, chunks, group_size, chroma_width, chroma_height, 2, 3 + 2 * formula, None)
+        chroma = upsample(small.astype(np.int64), filter_, place & 1, place >> 1 & 1, place >> 2, height, width)
+        luma = decode_layer(model, chunks, group_size, width, height, 1, 2 + 2 * formula, chroma)[0].astype(np.int64)
+        pixels = develop(formula, luma, *chroma)
+        if exceptions:
+            raw = zlib.decompress(exceptions)
+            n, at = varint(raw, 0)
+            gaps = [sum(raw[at + k * n + i] << 8 * k for k in range(4)) for i in range(n)]
+            for i in range(n):
+                y, x = divmod(sum(gaps[: i + 1]) + i, width)
+                for c in range(3):
+                    pixels[y, x, c] = (int(pixels[y, x, c]) + raw[at + (4 + c) * n + i]) % 256
+    assert not chunks
     assert hashlib.sha256(pixels.tobytes()).digest()[:16] == pixel_digest
     return pixels
+
+
+def upsample(small, filter_, top, left, ring, height, width):
+    """Section 12, one sample at a time: (2, rows, columns) -> (2, height, width)."""
+    down, across = {0: (1, 1), 1: (2, 2), 2: (1, 2), 3: (2, 1), 4: (2, 2), 5: (1, 2), 6: (2, 1), 7: (2, 2)}[filter_]
+
+    def taps(k, factor):
+        if factor == 1 or filter_ in (4, 5, 6):
+            return {0: 1}
+        if filter_ == 7:
+            return {0: 1, 1: 1} if k else {0: 1}
+        return {0: 3, 1 if k else -1: 1}
+
+    rows, columns = small.shape[1:]
+    assert (rows, columns) == (-(-(height + top) // down) + 2 * ring, -(-(width + left) // across) + 2 * ring)
+    out = np.empty((2, height, width), np.int64)
+    for i in range(height):
+        for j in range(width):
+            cell, y = divmod(i + top, down)
+            other, x = divmod(j + left, across)
+            total = 0
+            for dy, v in taps(y, down).items():
+                for dx, h in taps(x, across).items():
+                    total = total + v * h * small[:, min(max(cell + ring + dy, 0), rows - 1), min(max(other + ring + dx, 0), columns - 1)]
+            if filter_ == 7:
+                bias, shift = y + x, y + x
+            else:
+                bias, shift = {1: ((8, 7)[x], 4), 2: ((1, 2)[x], 2), 3: ((1, 2)[y], 2)}.get(filter_, (0, 0))
+            out[:, i, j] = (total + bias) >> shift
+    return out
+
+
+def develop(formula, y, c1, c2):
+    """Section 12: pixels (height, width, 3) uint8."""
+    if formula == 0:
+        b, r = c1 - 128, c2 - 128
+        rgb = [y + ((91881 * r + 32768) >> 16), y + ((-22554 * b - 46802 * r + 32768) >> 16), y + ((116130 * b + 32768) >> 16)]
+    else:
+        light, b, r = 89024 * y, 145352 * (c1 - 156), 119374 * (c2 - 137)
+        rgb = [(light + r) >> 16, (light - 12714 * (b >> 16) - 33358 * (r >> 16)) >> 16, (light + b) >> 16]
+    return np.clip(np.stack(rgb, -1), 0, 255).astype(np.uint8)
+
+
+def decode_layer(model, chunks, group_size, width, height, channels, kind, chroma):
+    """Takes its groups off `chunks`; (channels, height, width) uint8."""
+    columns = -(-width // 32)
+    tiles = columns * -(-height // 32)
+    planes = np.zeros((channels, height, width), np.uint8)
+    for group in range(-(-tiles // group_size)):
+        members = range(group * group_size, min((group + 1) * group_size, tiles))
+        corners = [(t // columns * 32, t % columns * 32) for t in members]
+        sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
+        decoded = decode_group(model, chunks.pop(0), sizes, channels, kind, None if chroma is None else (chroma, corners))
+        for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
+            planes[:, y : y + size[0], x : x + size[1]] = tile.reshape(channels, 32, 32)[:, : size[0], : size[1]]
+    return planes
+
+
+PLACES = [
+    (0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2),
+    (0, 2), (-2, 0), (2, 0), (2, 2), (2, -2), (0, 4), (4, 0), (4, 4),
+]  # fmt: skip
+
+
+def surroundings(chroma, y, x):
+    """Section 6: the 70 features of the pixel (y, x)."""
+    found = []
+    for plane in chroma:
+        height, width = plane.shape
+
+        def at(row, column, plane=plane, height=height, width=width):
+            return plane[min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
+
+        difference = np.array([at(y + dy, x + dx) - at(y, x) for dy, dx in PLACES])
+        found += [*fine(difference), *coarse(difference), clamp(at(y, x) - 128, 127)]
+    return found
 
 
 def fine(x):
@@ -201,7 +296,7 @@ def coarse(x):
     return clamp(x >> 1, 127)
 
 
-def decode_group(model, payload, sizes, channels, kind):
+def decode_group(model, payload, sizes, channels, kind, around):
     decoder = RangeDecoder(payload)
     count = len(sizes)
     s = np.zeros((count, channels, 1024), np.int64)
@@ -223,17 +318,20 @@ def decode_group(model, payload, sizes, channels, kind):
             difference = v[:, c] - base[:, c, None]
             own = [fine(difference), coarse(difference), fine(r[:, c, :6]), clamp(base[:, c, None] - 128, 127)]
             features[:, 35 * c : 35 * c + 35] = np.concatenate(own, 1)
+        if around:
+            chroma, corners = around
+            features[:, 35:105] = [surroundings(chroma, corner[0] + y, corner[1] + x) for corner in corners]
         features[:, 105 + kind] = 64
         hidden = model.hidden(features, p, cache)
         for c in range(channels):
-            prediction = base[:, 0]
-            if c:
+            prediction = base[:, c]
+            if c and kind == 0:
                 d = v[:, c] - v[:, 0]
                 prediction = np.clip(s[:, 0, p] + med(d[:, 0], d[:, 1], d[:, 2]), 0, 255)
             head = np.zeros((count, 16), np.int64)
             for k, q in enumerate([*residual[:, :c, p].T, prediction - base[:, c]] if c else []):
                 head[:, 2 * k], head[:, 2 * k + 1] = fine(q), coarse(q)
-            frequencies = model.frequencies(hidden, head, c)
+            frequencies = model.frequencies(hidden, head, c + 1 if kind in (3, 5) else c)
             for t, (rows, columns) in enumerate(sizes):
                 if y < rows and x < columns:
                     s[t, c, p] = (decoder.token(frequencies[t]) + prediction[t] - 128) % 256

@@ -8,27 +8,47 @@ from typer.testing import CliRunner
 import cli
 import codec
 from bitstream.container import read_file
-from codec.analysis import HOTTEST_BITS, costs_of, heat_map
+from codec.analysis import HOTTEST_BITS, bits_per_pixel, costs_of, heat_map
+from codec.layers import layers_of
+from codec.network.integer import IntegerImageGPT
+from codec.pasts import recognised
 from codec.sampling import draw, grid_of
-from tests.conftest import TINY, picture
+from tests.conftest import CPU, TINY, TINY_YCC, decoded_jpeg, picture, smooth, with_past
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_costs_add_up_to_the_payload(tiny, channels):
     pixels = picture(45, 70, channels)
-    costs = costs_of(pixels, tiny)
+    [costs] = costs_of(layers_of(pixels, None), tiny)
     payloads = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
-    theory = float(costs.bits.sum(dtype=np.float64))
-    assert costs.bits.shape == costs.ranks.shape == pixels.shape
+    assert costs.bits.shape == costs.ranks.shape == (channels, 45, 70)
     assert (costs.bits > 0).all()
-    assert theory <= 8 * sum(map(len, payloads)) <= theory * 1.001 + 64 * 8
+    assert costs.total <= 8 * sum(map(len, payloads)) <= costs.total * 1.001 + 64 * 8
+
+
+def test_costs_of_a_past_add_up_to_the_payload():
+    pixels = decoded_jpeg(smooth(45, 70))
+    past = recognised(pixels)
+    costs = costs_of(layers_of(pixels, past), IntegerImageGPT.load(TINY_YCC, CPU))
+    theory = sum(c.total for c in costs)
+    _, payloads = read_file(with_past(pixels))
+    assert theory <= 8 * sum(map(len, payloads[1:])) <= theory * 1.001 + 64 * 8
+    channels = bits_per_pixel(costs, past)
+    assert list(channels) == ["Y", "C1", "C2"]
+    assert {bits.shape for bits in channels.values()} == {(45, 70)}
+    assert sum(float(bits.sum()) for bits in channels.values()) == pytest.approx(theory, rel=0.05)  # cells at the edge are cut
+
+
+def bits_of(pixels, network):
+    """(height, width, 3)."""
+    return np.stack(list(bits_per_pixel(costs_of(layers_of(pixels, None), network), None).values()), -1)
 
 
 def test_a_surprise_costs_where_it_is(tiny):
     pixels = np.full((32, 64, 3), 90, np.uint8)
     pixels[20, 40, 0] = 255
-    bits = costs_of(pixels, tiny).bits
-    calm = costs_of(np.full((32, 64, 3), 90, np.uint8), tiny).bits
+    bits = bits_of(pixels, tiny)
+    calm = bits_of(np.full((32, 64, 3), 90, np.uint8), tiny)
     assert (bits[:20] == calm[:20]).all()
     assert (bits[:, :32] == calm[:, :32]).all()
     assert bits[20, 40, 0] != calm[20, 40, 0]
@@ -37,9 +57,9 @@ def test_a_surprise_costs_where_it_is(tiny):
 
 def test_heat_map_shows_picture_and_channels(tiny):
     pixels = picture(20, 30, 3)
-    costs = costs_of(pixels, tiny)
-    costs.bits[0, 0, 0], costs.bits[0, 0, 1] = 0, 2 * HOTTEST_BITS
-    image = heat_map(pixels, costs)
+    bits = bits_of(pixels, tiny)
+    bits[0, 0, 0], bits[0, 0, 1] = 0, 2 * HOTTEST_BITS
+    image = heat_map(pixels, np.moveaxis(bits, 2, 0))
     assert image.size == (120, 20)
     assert (np.asarray(image)[:, :30] == pixels).all()
     assert image.getpixel((30, 0)) == (0, 0, 0)
@@ -49,7 +69,7 @@ def test_heat_map_shows_picture_and_channels(tiny):
 def test_samples_are_drawn_by_the_decoders_steps(tiny):
     """With the likeliest token only, nothing that is drawn is a surprise to the encoder (two tokens may be equally likely)."""
     (likeliest,) = draw(tiny, 1, 0, 1.0, 1, None, lambda n: None)
-    assert costs_of(likeliest, tiny).ranks.max() <= 1
+    assert costs_of(layers_of(likeliest, None), tiny)[0].ranks.max() <= 1
     wild = draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)
     assert (wild[0] != wild[1]).any()
     assert (draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)[1] == wild[1]).all()

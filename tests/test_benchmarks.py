@@ -28,7 +28,7 @@ def folder(tmp_path):
 def small(monkeypatch):
     """The tiny model, and no full-length thumbnails: what is tested is the scripts."""
     monkeypatch.setattr(models, "FOLDER", TINY.parent)
-    monkeypatch.setattr(models, "DEFAULT", TINY.name)
+    monkeypatch.setitem(models.DEFAULTS, "rgb", TINY.name)
     monkeypatch.setattr(demo10, "SIZES", {"3x3": 3, "full": 0})
 
 

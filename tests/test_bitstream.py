@@ -121,9 +121,9 @@ def test_bad_fields_are_refused_although_the_checksum_is_right(changes):
         read_header(Reader(header(**changes).to_bytes(), "header"))
 
 
-@pytest.mark.parametrize("changes", [{"version": 2}, {"numerics_version": 2}])
+@pytest.mark.parametrize("changes", [{"version": 3}, {"numerics_version": 3}])
 def test_newer_versions_are_named(changes):
-    with pytest.raises(errors.NewerVersionError, match="version 2"):
+    with pytest.raises(errors.NewerVersionError, match="version 3"):
         read_file(write_file(header(**changes), []))
 
 

@@ -49,9 +49,9 @@ def test_payload_is_theory(tiny):
     """At most 0.1 % and 64 bytes above the sum of -log2(frequency / 2^24)."""
     pixels = picture(90, 130, 3)
     grid = Grid(130, 90)
-    samples = tiles_from_planes(pixels_to_planes(pixels, RGB), grid, 0, grid.tiles)
+    samples = tiles_from_planes(pixels_to_planes(pixels), grid, 0, grid.tiles)
     theory = 0.0
-    for tokens, tables in coding.tokens_and_frequencies(tiny, samples, grid.extents(0, grid.tiles), RGB, lambda _: None):
+    for tokens, tables in coding.tokens_and_frequencies(tiny, coding.Group(RGB, grid.extents(0, grid.tiles)), samples, lambda _: None):
         theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
     (payload,) = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
     assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
@@ -98,8 +98,8 @@ def test_a_payload_of_wrong_words_is_damage_never_wrong_pixels():
 def test_planes_and_tiles_are_reversible(size):
     for kind in (RGB, GREY):
         pixels = picture(*size, kind.channels)
-        planes = pixels_to_planes(pixels, kind)
-        assert (planes_to_pixels(planes, kind) == pixels).all()
+        planes = pixels_to_planes(pixels)
+        assert (planes_to_pixels(planes) == pixels).all()
         grid = Grid(size[1], size[0])
         back = np.zeros_like(planes)
         tiles_into_planes(tiles_from_planes(planes, grid, 0, grid.tiles), back, grid, 0)
@@ -107,7 +107,7 @@ def test_planes_and_tiles_are_reversible(size):
 
 
 def test_rgb_planes_begin_with_green():
-    assert pixels_to_planes(np.array([[[1, 2, 3]]], np.uint8), RGB).ravel().tolist() == [2, 1, 3]
+    assert pixels_to_planes(np.array([[[1, 2, 3]]], np.uint8)).ravel().tolist() == [2, 1, 3]
 
 
 @pytest.mark.parametrize(("tiles", "group"), [(1, 1), (256, 256), (257, 129), (384, 192), (98_000, 256)])
@@ -122,7 +122,7 @@ def test_the_wrong_model_is_a_sentence(tmp_path):
         with pytest.raises(codec.ModelError) as caught:
             codec.decompress(data, model=model, device="cpu")
         assert codec.info(data)["model_digest"] in str(caught.value)
-        assert models.load(model, CPU).digest.hex() in str(caught.value)
+        assert models.load(model, "rgb", CPU).digest.hex() in str(caught.value)
         assert "--model" in str(caught.value) or "folder" in str(caught.value)
     with pytest.raises(codec.ModelError, match=r"config\.json"):
         codec.decompress(tiny, model=tmp_path, device="cpu")
@@ -152,11 +152,11 @@ def test_an_unusable_model_is_refused(tiny, tmp_path):
     (tmp_path / "config.json").write_text((TINY / "config.json").read_text())
     (tmp_path / "integer.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(codec.ModelError, match=r"integer\.safetensors"):
-        models.load(tmp_path, CPU)
+        models.load(tmp_path, "rgb", CPU)
     for text in ("[]", "{", '{"n_embd": "x"}', '{"n_embd": 17}', '{"layout": "y"}', '{"n_head": 0}', '{"attention_window": 2000}'):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(codec.ModelError):
-            models.load(tmp_path, CPU)
+            models.load(tmp_path, "rgb", CPU)
 
 
 def test_another_weight_is_another_digest(tiny):

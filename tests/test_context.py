@@ -41,7 +41,7 @@ def test_tokens_and_samples_are_inverse():
 
 def test_features_of_one_position_equal_those_of_the_whole_tile():
     for kind in (RGB, GREY):
-        samples = as_samples([picture(32, 32, kind.channels, seed) for seed in range(3)], kind)
+        samples = as_samples([picture(32, 32, kind.channels, seed) for seed in range(3)])
         whole = C.TileContext(samples, kind)
         values = C.with_last_slot(samples.int(), C.FIRST_SAMPLE)
         for position in (0, 1, 31, 32, 500, 1023):
@@ -49,7 +49,7 @@ def test_features_of_one_position_equal_those_of_the_whole_tile():
             base = C.base_predictions(now)
             residuals = []
             for c in range(kind.channels):
-                prediction = C.channel_prediction(now, values[:, 0, position], c)
+                prediction = C.channel_prediction(now, values[:, 0, position], c, kind)
                 assert torch.equal(whole.tokens[c][:, position], C.tokens_of(values[:, c, position], prediction))
                 assert torch.equal(whole.head_features[c][:, position], C.head_features(residuals, prediction, base[:, c]))
                 residuals.append(values[:, c, position] - prediction)
@@ -57,7 +57,7 @@ def test_features_of_one_position_equal_those_of_the_whole_tile():
 
 def test_features_hold_in_int8_at_the_extremes():
     rng = np.random.default_rng(0)
-    samples = as_samples([rng.choice([0, 255], (32, 32, 3)).astype(np.uint8) for _ in range(4)], RGB)
+    samples = as_samples([rng.choice([0, 255], (32, 32, 3)).astype(np.uint8) for _ in range(4)])
     features = C.TileContext(samples, RGB).features
     assert features.min() == -127
     assert features.max() == 127

@@ -25,7 +25,7 @@ def samples(kind=RGB, tiles=TILES):
     pictures = [picture(32, 32, kind.channels, seed) for seed in range(tiles - 2)]
     rng = np.random.default_rng(0)
     extremes = [np.full((32, 32, kind.channels), 255, np.uint8), rng.choice([0, 255], (32, 32, kind.channels)).astype(np.uint8)]
-    return as_samples([*pictures, *extremes], kind)
+    return as_samples([*pictures, *extremes])
 
 
 def parallel(network, samples, kind=RGB, rows=ROWS):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from codec.coding import encode_group
+from codec.coding import Group, encode_group
 from codec.context import FEATURES
 from codec.network.config import ModelConfig
 from codec.network.quantize import integer_model
 from codec.network.reference import ImageGPT
 from codec.planes import RGB, pixels_to_planes
 from codec.tiles import Grid, tiles_from_planes
-from codec.training.loop import bits_per_subpixel
+from codec.training.loop import bits_per_sample
 from tests.conftest import CPU
 
 
@@ -44,9 +44,9 @@ def test_the_integer_model_costs_at_most_one_percent(photograph, shipped_checkpo
     model = ImageGPT.load(shipped_checkpoint)
     integer = integer_model(model, "x", CPU)
     grid = Grid(160, 128)
-    samples = tiles_from_planes(pixels_to_planes(photograph[64:192, 100:260], RGB), grid, 0, grid.tiles)
-    float_bits = bits_per_subpixel(model, torch.from_numpy(samples), RGB) * samples.size
-    integer_bits = 8 * len(encode_group(integer, samples, grid.extents(0, grid.tiles), RGB, lambda _: None))
+    samples = tiles_from_planes(pixels_to_planes(photograph[64:192, 100:260]), grid, 0, grid.tiles)
+    float_bits = bits_per_sample(model, {RGB: (torch.from_numpy(samples), None)})[RGB] * samples.size
+    integer_bits = 8 * len(encode_group(integer, Group(RGB, grid.extents(0, grid.tiles)), samples, lambda _: None))
     assert integer_bits < 1.01 * float_bits
 
 
@@ -54,7 +54,7 @@ def test_quantisation_is_deterministic_and_the_shipped_model_is_its_result(shipp
     from codec import models
 
     made = integer_model(ImageGPT.load(shipped_checkpoint), "x", CPU)
-    assert made.digest == models.load(None, CPU).digest
+    assert made.digest == models.load(None, "rgb", CPU).digest
 
 
 @torch.no_grad()

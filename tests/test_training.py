@@ -10,7 +10,7 @@ from PIL import Image
 import codec
 from codec.network.config import ModelConfig
 from codec.network.reference import ImageGPT
-from codec.planes import GREY, RGB
+from codec.planes import GREY, LAYOUTS, RGB
 from codec.training import loop
 from codec.training.card import finish
 from codec.training.data import TrainingData
@@ -29,10 +29,19 @@ def folder(tmp_path):
 
 
 def test_batches(folder):
-    batch = TrainingData([folder, folder]).batch(40, np.random.default_rng(0))
-    assert batch[RGB].shape[1:] == (3, 1024)
-    assert batch[GREY].shape[1:] == (1, 1024)
-    assert sum(len(samples) for samples in batch.values()) == 40
+    batch = TrainingData([folder, folder]).batch(40, np.random.default_rng(0), LAYOUTS["rgb"])
+    assert batch[RGB][0].shape[1:] == (3, 1024)
+    assert batch[GREY][0].shape[1:] == (1, 1024)
+    assert sum(len(samples) for samples, _ in batch.values()) == 40
+
+
+def test_batches_of_luma_and_chroma(folder):
+    batch = TrainingData([folder]).batch(40, np.random.default_rng(0), LAYOUTS["ycc"])
+    for kind, (samples, windows) in batch.items():
+        assert samples.shape[1:] == (kind.channels, 1024)
+        assert (windows is None) == (not kind.surrounded)
+        assert windows is None or windows.shape == (len(samples), 2, 40, 40)
+    assert len(batch) == 4
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -59,7 +68,7 @@ def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatc
     log = json.loads((out / "training.json").read_text())
     assert log[: len(first)] == first
     assert log[-1]["step"] == 60
-    assert log[-1]["bpsp"] < log[0]["bpsp"] - 0.3
+    assert log[-1]["rgb"] < log[0]["rgb"] - 0.3
     assert not (out / "training.pt").exists()
     finish(out, [folder], folder, "Made up.", CPU)
     card = (out / "MODEL_CARD.md").read_text()

@@ -9,7 +9,7 @@ from bitstream.errors import ModelError
 from codec.network.integer import IntegerImageGPT
 
 FOLDER = Path(__file__).parent
-DEFAULT = "photo-1"
+DEFAULTS = {"rgb": "photo-1", "ycc": "past-1"}  # by layout
 
 
 def shipped() -> list[Path]:
@@ -17,9 +17,10 @@ def shipped() -> list[Path]:
     return sorted(path.parent for path in FOLDER.glob("*/config.json"))
 
 
-def load(folder: Path | None, device: torch.device) -> IntegerImageGPT:
-    """The model in `folder`, or the default one. Raises ModelError."""
-    return _shipped_model(FOLDER / DEFAULT, device) if folder is None else IntegerImageGPT.load(folder, device)
+def load(folder: Path | None, layout: str, device: torch.device) -> IntegerImageGPT:
+    """The model in `folder` if it has this layout, else the default one of the layout. Raises ModelError."""
+    model = IntegerImageGPT.load(folder, device) if folder else None
+    return model if model and model.config.layout == layout else _shipped_model(FOLDER / DEFAULTS[layout], device)
 
 
 @cache
@@ -29,8 +30,9 @@ def _shipped_model(folder: Path, device: torch.device) -> IntegerImageGPT:
 
 
 def find(digest: bytes, name: str, folder: Path | None, device: torch.device) -> IntegerImageGPT:
-    """The model with this digest: the one in `folder` if given, else a shipped one. Raises ModelError naming both digests."""
-    candidates = [IntegerImageGPT.load(folder, device)] if folder else [_shipped_model(path, device) for path in shipped()]
+    """The model with this digest: the one in `folder`, if given, or a shipped one. Raises ModelError naming the digests."""
+    candidates = [IntegerImageGPT.load(folder, device)] if folder else []
+    candidates += [_shipped_model(path, device) for path in shipped()]
     for model in candidates:
         if model.digest == digest:
             return model

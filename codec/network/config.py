@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bitstream.errors import ModelError
+from codec.planes import LAYOUTS, Kind
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class ModelConfig:
     """An ImageGPT's sizes, under the names of `transformers.ImageGPTConfig`, and what the "rgb" layout adds.
 
     attention_window: a position attends to itself and the `attention_window - 1` positions before it.
-    head_inner: width of the hidden layer of each channel's head.
+    head_inner: width of the hidden layer of each channel's head. layout: "rgb" for colour and grey pictures, "ycc" for luma and chroma.
     """
 
     n_embd: int = 128
@@ -37,7 +38,7 @@ class ModelConfig:
         for name in ("n_embd", "n_layer", "n_head", "n_inner", "n_positions", "attention_window", "head_inner"):
             value = getattr(self, name)
             require(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
-        require(self.layout == "rgb", f"layout {self.layout!r} is not known")
+        require(self.layout in LAYOUTS, f"layout {self.layout!r} is not known")
         require(self.activation_function == "quick_gelu", f"activation {self.activation_function!r} is not known")
         require(self.n_positions == 1024, f"n_positions is {self.n_positions}, tiles have 1024")
         require(self.n_embd % self.n_head == 0, "n_embd is not a multiple of n_head")
@@ -49,6 +50,11 @@ class ModelConfig:
     @property
     def head_dim(self) -> int:
         return self.n_embd // self.n_head
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the network codes."""
+        return LAYOUTS[self.layout]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from bitstream.constants import MODEL_DIGEST_BYTES, NUMERICS_VERSION
 from bitstream.errors import ModelError
-from codec.context import FEATURES, HEAD_FEATURES, MAX_CHANNELS, SIDE
+from codec.context import FEATURES, HEAD_FEATURES, HEADS, SIDE
 from codec.network.arithmetic import (
     ACCUMULATOR_LIMIT,
     GAIN_LIMIT,
@@ -69,7 +69,7 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[torch.dtype, tuple[
         norm(f"h.{k}.ln_2")
         feed_forward(f"h.{k}.mlp", width, config.n_inner, width)
     norm("ln_f")
-    for c in range(MAX_CHANNELS):
+    for c in range(HEADS):
         feed_forward(f"heads.{c}", width + HEAD_FEATURES, config.head_inner, 256)
     return expected
 
@@ -219,10 +219,10 @@ class IntegerImageGPT:
         *_, last = self.layer_outputs(features, positions, attention)
         return last
 
-    def logits(self, hidden: Tensor, head_features: Tensor, channel: int) -> Tensor:
+    def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
         """(rows, n_embd) and (rows, HEAD_FEATURES) int8 -> (rows, 256) int32 in 1/128 octaves."""
-        inner = self.inner(f"heads.{channel}", torch.cat([hidden, head_features], -1))
-        return self.project(f"heads.{channel}.c_proj", inner, LOGIT_LIMIT)
+        inner = self.inner(f"heads.{head}", torch.cat([hidden, head_features], -1))
+        return self.project(f"heads.{head}.c_proj", inner, LOGIT_LIMIT)
 
     def project(self, name: str, x: Tensor, limit: int) -> Tensor:
         """(rows, inputs) int8 -> (rows, outputs) int32 within +-limit."""

@@ -10,6 +10,7 @@ the rounding of the weights on.
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitstream.errors import ModelError
-from codec.context import FEATURES, HEAD_FEATURES, MAX_CHANNELS, SIDE
+from codec.context import FEATURES, HEAD_FEATURES, HEADS, SIDE
 from codec.network.config import ModelConfig
 
 FEATURE_STEP = 1 / 32  # the value of one unit of an input feature
@@ -212,23 +213,23 @@ class Transformer(nn.Module):
 
 
 class ImageGPT(nn.Module):
-    """features (batch, positions, FEATURES) -> hidden states -> logits per channel (batch, positions, 256)."""
+    """features (batch, positions, FEATURES) -> hidden states -> logits per head (batch, positions, 256)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.transformer = Transformer(config)
         inputs = config.n_embd + HEAD_FEATURES
-        self.heads = nn.ModuleList([FeedForward(inputs, config.head_inner, 256, gain=0.5) for _ in range(MAX_CHANNELS)])
+        self.heads = nn.ModuleList([FeedForward(inputs, config.head_inner, 256, gain=0.5) for _ in range(HEADS)])
 
     def hidden(self, features: Tensor) -> Tensor:
         """(batch, positions, FEATURES) int8 -> (batch, positions, n_embd)."""
         hidden: Tensor = self.transformer(self.transformer.wce(features.float() * FEATURE_STEP))
         return hidden
 
-    def logits(self, hidden: Tensor, head_features: Tensor, channel: int) -> Tensor:
+    def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
         """hidden (..., n_embd) and head_features (..., HEAD_FEATURES) int8 -> natural-log logits (..., 256)."""
-        logits: Tensor = self.heads[channel](torch.cat([hidden, head_features.float() * HEAD_FEATURE_STEP], -1))
+        logits: Tensor = self.heads[head](torch.cat([hidden, head_features.float() * HEAD_FEATURE_STEP], -1))
         return logits
 
     def set_quantized(self, on: bool) -> None:
@@ -263,9 +264,13 @@ class ImageGPT(nn.Module):
         (folder / "model.safetensors").write_bytes(save({name: t.cpu().contiguous() for name, t in self.state_dict().items()}))
 
     @classmethod
-    def load(cls, folder: Path) -> "ImageGPT":
-        """Raises ModelError where the folder holds no usable checkpoint."""
-        model = cls(ModelConfig.load(folder))
+    def load(cls, folder: Path, layout: str | None = None) -> "ImageGPT":
+        """layout: what the weights are to be trained for next, where it is not the checkpoint's.
+
+        Raises ModelError where the folder holds no usable checkpoint.
+        """
+        config = ModelConfig.load(folder)
+        model = cls(replace(config, layout=layout or config.layout))
         try:
             tensors = load_file(folder / "model.safetensors")
             model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codec.coding import encode_group
+from codec.coding import Group, encode_group
+from codec.context import SIDE
 from codec.network.integer import IntegerImageGPT
 from codec.network.quantize import integer_model
 from codec.network.reference import ImageGPT
-from codec.planes import RGB
-from codec.tiles import LARGEST_GROUP
-from codec.training.data import TrainingData
-from codec.training.loop import VALIDATION_TILES, bits_per_subpixel
+from codec.training.loop import bits_per_sample, on, validation_tiles
 
 
 def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, device: torch.device) -> None:
@@ -22,25 +20,28 @@ def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, d
     model = ImageGPT.load(out).to(device)
     integer = integer_model(model.cpu(), out.resolve().name, device)
     integer.save(out)
-    held_out = TrainingData([validation]).batch(VALIDATION_TILES, np.random.default_rng(0))[RGB][:LARGEST_GROUP]
-    float_bpsp = bits_per_subpixel(model.to(device), held_out.to(device), RGB)
-    extents = np.full((len(held_out), 2), 32)
-    integer_bpsp = 8 * len(encode_group(integer, held_out.numpy(), extents, RGB, lambda _: None)) / held_out.numel()
-    (out / "MODEL_CARD.md").write_text(card(model, integer, out, folders, float_bpsp, integer_bpsp, sources))
+    held_out = validation_tiles(validation, model.config)
+    means = bits_per_sample(model.to(device), on(device, held_out))
+    rows = []
+    for kind, (samples, windows) in held_out.items():
+        extents = np.full((len(samples), 2), SIDE)
+        group = Group(kind, extents, None if windows is None else windows.numpy())
+        real = 8 * len(encode_group(integer, group, samples.numpy(), lambda _: None)) / samples.numel()
+        rows.append(f"| {kind.name} | {means[kind]:.4f} | {real:.4f} ({100 * (real / means[kind] - 1):+.2f} %) |")
+    (out / "MODEL_CARD.md").write_text(card(model, integer, out, folders, rows, sources))
 
 
-def card(
-    model: ImageGPT, integer: IntegerImageGPT, out: Path, folders: Sequence[Path], float_bpsp: float, integer_bpsp: float, sources: str
-) -> str:
+def card(model: ImageGPT, integer: IntegerImageGPT, out: Path, folders: Sequence[Path], validation: Sequence[str], sources: str) -> str:
     """The text of the model card, in Markdown."""
     config = model.config
     last = json.loads((out / "training.json").read_text())[-1]
     parameters = sum(p.numel() for p in model.parameters())
+    lines = "\n".join(validation)
     names = ", ".join(f"`{folder.name}`" for folder in folders)
     return (
         f"""# {integer.name}
 
-An ImageGPT in the "rgb" layout for lossless coding of photographs.
+An ImageGPT in the "{config.layout}" layout for lossless coding of photographs: {", ".join(kind.name for kind in config.kinds)}.
 
 | | |
 |---|---|
@@ -48,10 +49,12 @@ An ImageGPT in the "rgb" layout for lossless coding of photographs.
 | parameters | {parameters:,} |
 | width, layers, heads, attention window | {config.n_embd}, {config.n_layer}, {config.n_head}, {config.attention_window} |
 | training | {last["step"]:,} steps, {last["positions"] / 1e6:.0f} million positions, {names} |
-| validation, float model | {float_bpsp:.4f} bits per subpixel |
-| validation, integer model, real bytes | {integer_bpsp:.4f} bits per subpixel ({100 * (integer_bpsp / float_bpsp - 1):+.2f} %) |
 
-Validation is on random 32x32 tiles, each coded by itself, of pictures that training does not see.
+Bits per sample on random 32x32 tiles, each coded by itself, of pictures that training does not see; real: of the integer model's bytes.
+
+| | float model | integer model, real |
+|---|---:|---:|
+{lines}
 
 {sources.strip()}
 """.rstrip()

@@ -1,7 +1,7 @@
-"""Training data: folders of lossless pictures, kept in memory, and random tiles of them."""
+"""Training data: folders of lossless pictures, kept in memory, and random tiles of them, as they are and with simulated pasts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.errors import IgptError
-from codec.context import POSITIONS, SIDE
-from codec.planes import GREY, RGB, Kind, pixels_to_planes
+from codec.context import MARGIN, POSITIONS, SIDE, WINDOW
+from codec.planes import FILM_CHROMA, FILM_LUMA, GREY, JPEG_CHROMA, JPEG_LUMA, RGB, Kind, pixels_to_planes
+from codec.training import histories
 
 SUFFIXES = {".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
-GREY_SHARE = 1 / 8  # of the tiles of a batch
+SHARES = {RGB: 0.875, GREY: 0.125, JPEG_LUMA: 0.26, JPEG_CHROMA: 0.16, FILM_LUMA: 0.36, FILM_CHROMA: 0.22}  # of a batch, in each layout
+REGION = 112  # side of what a past is simulated on
+ALIGNED_SHARE = 0.8  # of the regions whose blocks lie as in a whole picture
+
+Batch = dict[Kind, tuple[Tensor, Tensor | None]]  # samples (tiles, channels, POSITIONS) and windows (tiles, 2, WINDOW, WINDOW), uint8
 
 
 class Pictures:
@@ -27,11 +32,13 @@ class Pictures:
         self.pictures = [p for p in opened if min(p.shape[:2]) >= SIDE]
         self.sizes = np.array([p.shape[0] * p.shape[1] for p in self.pictures], dtype=np.float64)
 
-    def crop(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """A random tile, (SIDE, SIDE, 3), mirrored and transposed at random."""
+    def crop(self, rng: np.random.Generator, side: int = SIDE) -> npt.NDArray[np.uint8]:
+        """A random square, (side, side, 3), mirrored and transposed at random; a smaller picture is mirrored until it is as large."""
         picture = self.pictures[rng.choice(len(self.pictures), p=self.sizes / self.sizes.sum())]
-        y, x = (int(rng.integers(n - SIDE + 1)) for n in picture.shape[:2])
-        tile = picture[y : y + SIDE, x : x + SIDE]
+        if min(picture.shape[:2]) < side:
+            picture = np.pad(picture, [(0, max(0, side - n)) for n in picture.shape[:2]] + [(0, 0)], "symmetric")
+        y, x = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
+        tile = picture[y : y + side, x : x + side]
         if rng.random() < 0.5:
             tile = tile[::-1]
         if rng.random() < 0.5:
@@ -53,13 +60,40 @@ class TrainingData:
     def megapixels(self) -> float:
         return float(sum(folder.sizes.sum() for folder in self.folders)) / 1e6
 
-    def batch(self, tiles: int, rng: np.random.Generator) -> dict[Kind, Tensor]:
-        """`tiles` random tiles, some of them grey: kind -> (tiles, channels, POSITIONS) uint8."""
-        chosen = rng.choice(len(self.folders), size=tiles, p=self.shares / self.shares.sum())
-        crops = [self.folders[k].crop(rng) for k in chosen]
-        grey_tiles = int(rng.binomial(tiles, GREY_SHARE))
-        batch = {GREY: [as_grey(c, rng) for c in crops[:grey_tiles]], RGB: crops[grey_tiles:]}
-        return {kind: as_samples(tiles, kind) for kind, tiles in batch.items() if tiles}
+    def batch(self, tiles: int, rng: np.random.Generator, kinds: Sequence[Kind]) -> Batch:
+        """`tiles` random tiles of the kinds of a layout."""
+        counts = rng.multinomial(tiles, [SHARES[kind] for kind in kinds])
+        return {kind: self.tiles(kind, int(count), rng) for kind, count in zip(kinds, counts, strict=True) if count}
+
+    def tiles(self, kind: Kind, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """`count` random tiles of a kind."""
+        chosen = [self.folders[k] for k in rng.choice(len(self.folders), size=count, p=self.shares / self.shares.sum())]
+        if kind == RGB:
+            return as_samples([folder.crop(rng) for folder in chosen]), None
+        if kind == GREY:
+            return as_samples([as_grey(folder.crop(rng), rng) for folder in chosen]), None
+        simulate = histories.jpeg if kind in (JPEG_LUMA, JPEG_CHROMA) else histories.film
+        some = [with_past(folder.crop(rng, REGION), kind, simulate, rng) for folder in chosen]
+        samples = torch.from_numpy(np.stack([samples for samples, _ in some]).reshape(count, kind.channels, POSITIONS))
+        return samples, torch.from_numpy(np.stack([window for _, window in some])) if kind.surrounded else None
+
+
+def with_past(
+    region: npt.NDArray[np.uint8],
+    kind: Kind,
+    simulate: Callable[[npt.NDArray[np.uint8], np.random.Generator], histories.History],
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A tile (channels, SIDE, SIDE) of a region's luma or chroma, and its window (2, WINDOW, WINDOW) of full-resolution chroma."""
+    luma, small, sampling = simulate(region, rng)
+    aligned = rng.random() < ALIGNED_SHARE
+    if not kind.surrounded:
+        y, x = (8 if aligned else int(rng.integers(n - SIDE + 1)) for n in small.shape[1:])
+        return small[:, y : y + SIDE, x : x + SIDE], np.empty(0, np.uint8)
+    chroma = sampling.upsampled(small, *luma.shape)
+    y, x = (32 if aligned else int(rng.integers(MARGIN, n - SIDE - MARGIN)) for n in luma.shape)
+    window = chroma[:, y - MARGIN : y - MARGIN + WINDOW, x - MARGIN : x - MARGIN + WINDOW]
+    return luma[None, y : y + SIDE, x : x + SIDE], window
 
 
 def as_grey(tile: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -69,7 +103,7 @@ def as_grey(tile: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArra
     return np.asarray(Image.fromarray(np.ascontiguousarray(tile)).convert("L"))[..., None]
 
 
-def as_samples(tiles: Sequence[npt.NDArray[np.uint8]], kind: Kind) -> Tensor:
+def as_samples(tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
     """Tiles of pixels -> (tiles, channels, POSITIONS) uint8 in coding order."""
-    planes = np.stack([pixels_to_planes(tile, kind) for tile in tiles])
-    return torch.from_numpy(planes.reshape(len(tiles), kind.channels, POSITIONS))
+    planes = np.stack([pixels_to_planes(tile) for tile in tiles])
+    return torch.from_numpy(planes.reshape(*planes.shape[:2], POSITIONS))

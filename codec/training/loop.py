@@ -1,5 +1,6 @@
 """Training: float first, then quantisation-aware, on a schedule over a given number of steps."""
 
+import itertools
 import json
 import math
 import sys
@@ -15,34 +16,52 @@ from tqdm import tqdm
 from codec.context import POSITIONS, TileContext
 from codec.network.config import ModelConfig
 from codec.network.reference import ImageGPT
-from codec.planes import RGB, Kind
-from codec.training.data import TrainingData
+from codec.planes import Kind
+from codec.training.data import Batch, TrainingData
 
 WARM_UP = 0.02  # shares of the whole training
 VALIDATIONS = 20
-VALIDATION_TILES = 128
+VALIDATION_TILES = 48
 OBSERVED_BATCHES = 8
 LARGEST_GRADIENT = 1.0
 
 
-def bits(model: ImageGPT, batch: dict[Kind, Tensor]) -> tuple[Tensor, int]:
-    """Code length in bits (a scalar) and the number of subpixels of a batch: kind -> (tiles, channels, POSITIONS) uint8."""
-    total, subpixels = torch.zeros((), device=next(iter(batch.values())).device), 0
-    contexts = {kind: TileContext(samples, kind) for kind, samples in batch.items()}
+def bits(model: ImageGPT, batch: Batch) -> dict[Kind, Tensor]:
+    """Code length in bits of each kind's tiles, scalars."""
+    contexts = {kind: TileContext(samples, kind, windows) for kind, (samples, windows) in batch.items()}
     hidden = model.hidden(torch.cat([context.features for context in contexts.values()]))
-    for (kind, context), own in zip(contexts.items(), torch.split(hidden, [len(s) for s in batch.values()]), strict=True):
-        for c in range(kind.channels):
-            logits = model.logits(own, context.head_features[c], c).float().flatten(0, 1)
-            total = total + F.cross_entropy(logits, context.tokens[c].long().flatten(), reduction="sum") / math.log(2)
-        subpixels += batch[kind].numel()
-    return total, subpixels
+    totals = {}
+    for (kind, context), own in zip(contexts.items(), torch.split(hidden, [len(s) for s, _ in batch.values()]), strict=True):
+        losses = []
+        for c, head in enumerate(kind.heads):
+            logits = model.logits(own, context.head_features[c], head).float().flatten(0, 1)
+            losses.append(F.cross_entropy(logits, context.tokens[c].long().flatten(), reduction="sum") / math.log(2))
+        totals[kind] = torch.stack(losses).sum()
+    return totals
 
 
 @torch.no_grad()
-def bits_per_subpixel(model: ImageGPT, samples: Tensor, kind: Kind, tiles_at_once: int = 16) -> float:
-    """The float model's mean over (tiles, channels, POSITIONS) uint8, in float32."""
-    parts = [bits(model, {kind: part}) for part in torch.split(samples, tiles_at_once)]
-    return float(sum(total for total, _ in parts)) / sum(n for _, n in parts)
+def bits_per_sample(model: ImageGPT, batch: Batch, tiles_at_once: int = 16) -> dict[Kind, float]:
+    """The float model's mean over each kind's tiles, in float32."""
+    means = {}
+    for kind, (samples, windows) in batch.items():
+        parts = zip(
+            torch.split(samples, tiles_at_once),
+            torch.split(windows, tiles_at_once) if windows is not None else itertools.repeat(None),
+            strict=False,
+        )
+        means[kind] = float(sum(bits(model, {kind: part})[kind] for part in parts)) / samples.numel()
+    return means
+
+
+def on(device: torch.device, batch: Batch) -> Batch:
+    return {kind: (samples.to(device), None if windows is None else windows.to(device)) for kind, (samples, windows) in batch.items()}
+
+
+def validation_tiles(folder: Path, config: ModelConfig) -> Batch:
+    """VALIDATION_TILES of every kind that the model codes, the same for every model of a layout."""
+    data, rng = TrainingData([folder]), np.random.default_rng(0)
+    return {kind: data.tiles(kind, VALIDATION_TILES, rng) for kind in config.kinds}
 
 
 def optimizers(model: ImageGPT, rate: float) -> list[torch.optim.Optimizer]:
@@ -79,8 +98,8 @@ def train(
     quantize_from: the share of the steps after which the training simulates the integer network.
     """
     data = TrainingData(folders)
-    held_out = TrainingData([validation]).batch(VALIDATION_TILES, np.random.default_rng(0))[RGB].to(device)
-    model = (ImageGPT.load(start_from) if start_from else ImageGPT(config)).to(device)
+    held_out = on(device, validation_tiles(validation, config))
+    model = (ImageGPT.load(start_from, config.layout) if start_from else ImageGPT(config)).to(device)
     updates = optimizers(model, rate)
     step, log = 0, []
     state_file = out / "training.pt"
@@ -111,10 +130,10 @@ def train(
         for optimizer in updates:
             for group in optimizer.param_groups:
                 group["lr"] = rate * rate_share(progress)
-        batch = {kind: samples.to(device) for kind, samples in data.batch(tiles, rng).items()}
+        batch = on(device, data.batch(tiles, rng, config.kinds))
         with torch.autocast(device.type, torch.bfloat16):
-            total, subpixels = bits(model, batch)
-        (total / subpixels).backward()  # type: ignore[no-untyped-call]
+            total = torch.stack(list(bits(model, batch).values())).sum()
+        (total / sum(samples.numel() for samples, _ in batch.values())).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         for optimizer in updates:
             optimizer.step()
@@ -122,8 +141,9 @@ def train(
         step += 1
         bar.update()
         if step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
-            log.append({"step": step, "positions": step * tiles * POSITIONS, "bpsp": round(bits_per_subpixel(model, held_out, RGB), 4)})
-            tell(f"step {step}: validation {log[-1]['bpsp']:.4f} bpsp")
+            means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
+            log.append({"step": step, "positions": step * tiles * POSITIONS, **means})
+            tell(f"step {step}: validation, bits per sample: {', '.join(f'{name} {mean:.4f}' for name, mean in means.items())}")
             model.save(out)
             saved_updates = [optimizer.state_dict() for optimizer in updates]
             torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)
@@ -138,5 +158,5 @@ def choose_steps(model: ImageGPT, data: TrainingData, rng: np.random.Generator, 
     device = next(model.parameters()).device
     model.observe()
     for _ in range(OBSERVED_BATCHES):
-        bits(model, {kind: samples.to(device) for kind, samples in data.batch(tiles, rng).items()})
+        bits(model, on(device, data.batch(tiles, rng, model.config.kinds)))
     model.choose_steps()

@@ -1,0 +1,95 @@
+"""Layers: the planes of a picture that are coded one after the other, each with its own tiles.
+
+A picture without a past has one layer, its pixels. With a past, the chroma comes first; the luma is coded with all of it in view.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codec.coding import DECODED_TILES, Group, Progress, decode_groups, encode_group
+from codec.network.integer import IntegerImageGPT
+from codec.pasts import Past
+from codec.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, Pixels, Planes, kind_of, pixels_to_planes
+from codec.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
+
+PAST_KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
+SAMPLED_TILES = 12  # from which the size of a layer is estimated
+
+
+@dataclass(frozen=True)
+class Layer:
+    """planes: (channels, height, width) of a kind; chroma: (2, height, width), for a surrounded kind."""
+
+    kind: Kind
+    planes: Planes
+    chroma: Planes | None = None
+
+    @property
+    def grid(self) -> Grid:
+        height, width = self.planes.shape[1:]
+        return Grid(width, height)
+
+    def part(self, first: int, last: int) -> tuple[Group, Samples]:
+        """The tiles first to last - 1."""
+        windows = None if self.chroma is None else windows_from_planes(self.chroma, self.grid, first, last)
+        return Group(self.kind, self.grid.extents(first, last), windows), tiles_from_planes(self.planes, self.grid, first, last)
+
+
+def layers_of(pixels: Pixels, past: Past | None) -> list[Layer]:
+    """What is coded of (height, width, 1 or 3) pixels, or of their past."""
+    if past is None:
+        return [Layer(kind_of(pixels.shape[2]), pixels_to_planes(pixels))]
+    chroma_kind, luma_kind = PAST_KINDS[past.formula.name]
+    return [Layer(chroma_kind, past.chroma), Layer(luma_kind, past.luma[None], past.sampling.upsampled(past.chroma, *past.luma.shape))]
+
+
+def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
+    """A payload for each group of tiles."""
+    firsts = range(0, layer.grid.tiles, tiles_per_group)
+    return [encode_group(network, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
+
+
+def decode_layer(
+    network: IntegerImageGPT,
+    kind: Kind,
+    size: tuple[int, int],
+    chroma: Planes | None,
+    tiles_per_group: int,
+    payloads: Sequence[bytes],
+    progress: Progress,
+) -> Planes:
+    """The (channels, height, width) planes of a layer of size (width, height). Raises DamagedError."""
+    grid = Grid(*size)
+    planes = np.empty((kind.channels, grid.height, grid.width), np.uint8)
+    firsts = range(0, grid.tiles, tiles_per_group)
+    groups_at_once = max(1, DECODED_TILES[network.device.type] // tiles_per_group)
+    for k in range(0, len(firsts), groups_at_once):
+        some = firsts[k : k + groups_at_once]
+        groups = []
+        for first in some:
+            last = min(first + tiles_per_group, grid.tiles)
+            groups.append(
+                Group(kind, grid.extents(first, last), None if chroma is None else windows_from_planes(chroma, grid, first, last))
+            )
+        for first, samples in zip(some, decode_groups(network, groups, payloads[k : k + groups_at_once], progress), strict=True):
+            tiles_into_planes(samples, planes, grid, first)
+    return planes
+
+
+def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
+    """What a layer takes, from real code of evenly spread tiles; exact where there are no more than SAMPLED_TILES."""
+    grid = layer.grid
+    if grid.tiles <= SAMPLED_TILES:
+        return float(len(encode_group(network, *layer.part(0, grid.tiles), _ignore)))
+    groups = [layer.part(tile, tile + 1) for tile in np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()]
+    windows = [group.windows for group, _ in groups if group.windows is not None]
+    extents = np.concatenate([group.extents for group, _ in groups])
+    group = Group(layer.kind, extents, np.concatenate(windows) if windows else None)
+    code = len(encode_group(network, group, np.concatenate([samples for _, samples in groups]), _ignore))
+    return code * grid.width * grid.height / int(extents.prod(1).sum())
+
+
+def _ignore(pixels: int) -> None:
+    pass

@@ -1,0 +1,264 @@
+"""Pasts: formulas and filters to the bit, recognition, recovery, and what files make of them."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+import cli
+import codec
+from bitstream.container import read_file, write_file
+from bitstream.exceptions import pack, unpack
+from codec.pasts import developed, formula_of, recognised, recovery, sampling_of
+from codec.pasts.chroma import FILTERS, FULL, STRIP, Sampling
+from codec.pasts.colour import FORMULAS, clipped
+from tests import plain_decoder
+from tests.conftest import TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
+
+JPEG, PHOTO_CD = FORMULAS
+
+
+def triples(seed=0, count=200_000):
+    luma, *chroma = np.random.default_rng(seed).integers(0, 256, (3, count)).astype(np.uint8)
+    return luma, np.stack(chroma)
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=lambda f: f.name)
+def test_formulas_are_those_of_the_document(formula):
+    luma, chroma = triples()
+    expected = plain_decoder.develop(formula.code, *(x.astype(np.int64) for x in (luma, *chroma)))
+    assert (formula.pixels(luma, chroma) == expected).all()
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=lambda f: f.name)
+def test_the_way_back_is_exact(formula):
+    luma, chroma = triples(1)
+    pixels = formula.pixels(luma, chroma)
+    c1, c2, known = formula.chroma(pixels)
+    assert (known == ~clipped(pixels)).all()
+    assert (np.stack([c1, c2]) == chroma)[:, known].all()
+    low, high = formula.luma_range(pixels, *chroma.astype(np.int32))
+    assert ((low <= luma) & (luma <= high)).all()
+    assert (low == high)[known].all()
+
+
+def test_the_formula_is_that_of_the_installed_jpeg_decoder():
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(stream, "JPEG", quality=95, subsampling=0)
+    planes = Image.open(stream)
+    planes.draft("YCbCr", planes.size)
+    luma, *chroma = np.moveaxis(np.asarray(planes), 2, 0)
+    assert (JPEG.pixels(luma, np.stack(chroma)) == np.asarray(Image.open(stream))).all()
+
+
+@pytest.mark.parametrize("filter_", FILTERS, ids=lambda f: f.name)
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)])
+def test_upsampling_is_that_of_the_document(filter_, place):
+    top, left, ring = place
+    sampling = Sampling(filter_, top % filter_.down, left % filter_.across, ring)
+    for height, width in ((9, 14), (1, 1), (8, 5)):
+        small = np.random.default_rng(0).integers(0, 256, (2, *sampling.small_shape(height, width))).astype(np.uint8)
+        expected = plain_decoder.upsample(small.astype(np.int64), filter_.code, sampling.top, sampling.left, ring, height, width)
+        assert (sampling.upsampled(small, height, width) == expected).all()
+
+
+def test_upsampling_in_strips_has_no_seams():
+    sampling = Sampling(FILTERS[1], 1, 0)
+    height = 2 * STRIP + 77
+    small = np.random.default_rng(0).integers(0, 256, (2, *sampling.small_shape(height, 6))).astype(np.uint8)
+    whole = sampling.rounded(sampling.sums(small.astype(np.int32), height, 6))
+    assert (sampling.upsampled(small, height, 6) == whole).all()
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quality", [75, 90, 95])
+@pytest.mark.parametrize("size", [(96, 130), (83, 71)])
+def test_decoded_jpegs_are_recognised(size, quality, subsampling):
+    pixels = decoded_jpeg(smooth(*size), quality, subsampling)
+    past = recognised(pixels)
+    assert (past.formula, past.sampling.filter.name) == (JPEG, subsampling)
+    assert past.chroma.shape[1:] == past.sampling.small_shape(*size)
+    assert len(past.positions) <= 0.002 * past.luma.size
+    assert (past.pixels() == pixels).all()
+
+
+@pytest.mark.parametrize(("y", "x"), [(0, 1), (1, 0), (5, 11)])
+def test_crops_keep_their_past(y, x):
+    pixels = decoded_jpeg(smooth(120, 120))[y : y + 96, x : x + 96]
+    past = recognised(pixels)
+    assert (past.sampling.filter.name, past.sampling.top, past.sampling.left) == ("4:2:0", y % 2, x % 2)
+    assert len(past.positions) <= 0.01 * past.luma.size
+    assert (past.pixels() == pixels).all()
+
+
+@pytest.mark.parametrize(
+    "turned", [lambda p: p, lambda p: p[::-1].copy(), lambda p: p.transpose(1, 0, 2).copy()], ids=["", "flipped", "turned"]
+)
+def test_photo_cds_are_recognised(turned):
+    pixels = turned(photo_cd(97, 130))
+    past = recognised(pixels)
+    assert (past.formula, past.sampling.filter.name) == (PHOTO_CD, "4:2:0, averaged")
+    assert not len(past.positions)
+    assert (past.pixels() == pixels).all()
+
+
+def test_repeated_chroma_is_recognised():
+    small = smooth(40, 40).transpose(2, 0, 1)[:2]
+    pixels = developed(JPEG, smooth(80, 80)[..., 2] // 2 + 50, small.repeat(2, 1).repeat(2, 2) // 4 + 96)
+    past = recognised(pixels)
+    assert past.sampling.filter.name == "4:2:0, repeated"
+    assert not len(past.positions)
+
+
+def test_strips_are_recovered_as_a_whole(monkeypatch):
+    pixels = decoded_jpeg(smooth(300, 60))
+    monkeypatch.setattr(recovery, "STRIP", 128)
+    past = recognised(pixels)
+    assert past.sampling.filter.name == "4:2:0"
+    assert len(past.positions) <= 0.002 * past.luma.size
+
+
+def test_clipped_pixels_continue_what_surrounds_them():
+    """Blown highlights: no certain chroma there, and few exceptions all the same."""
+    bright = smooth(96, 96).astype(np.int64) * 2 - 60
+    pixels = decoded_jpeg(bright.clip(0, 255).astype(np.uint8), 95)
+    assert clipped(pixels).mean() > 0.05
+    past = recognised(pixels)
+    assert len(past.positions) < 0.1 * clipped(pixels).sum()
+    assert (past.pixels() == pixels).all()
+
+
+def test_other_pictures_have_no_past():
+    rng = np.random.default_rng(0)
+    assert recognised(smooth(64, 64)) is None
+    assert recognised(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)) is None
+    assert recognised(rng.choice([0, 255], (64, 64, 3)).astype(np.uint8)) is None  # all clipped
+    assert recognised(picture(50, 60, 3)) is None
+    assert formula_of(smooth(1, 1)) in (None, JPEG)  # one pixel may lie on the lattice
+
+
+def test_grey_as_colour_has_constant_chroma():
+    pixels = smooth(64, 64)[..., :1].repeat(3, -1)
+    past = recognised(pixels)
+    assert (past.chroma == 128).all()
+    assert (past.pixels() == pixels).all()
+    assert sampling_of(pixels, JPEG).filter is not FULL
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 2), (64, 65), (5, 3)])
+def test_any_size_with_a_past(size):
+    for pixels in (decoded_jpeg(smooth(*size)), photo_cd(*size)):
+        past = recognised(pixels)
+        if past is not None:
+            assert (past.pixels() == pixels).all()
+            data = with_past(pixels)
+            assert (codec.decompress_pixels(data, model=TINY_YCC, device="cpu") == pixels).all()
+
+
+def test_the_smaller_is_chosen(only_tiny_models):
+    pixels = decoded_jpeg(smooth(80, 90), 75)
+    chosen, without = (codec.compress_pixels(pixels, device="cpu", past=past) for past in (True, False))
+    assert codec.info(chosen)["past"] == "decoded JPEG, 4:2:0"
+    assert len(chosen) < len(without)
+    assert "past" not in codec.info(without)
+    for data in (chosen, without):
+        assert (codec.decompress_pixels(data, device="cpu") == pixels).all()
+    tiny_picture = decoded_jpeg(smooth(2, 2))
+    assert len(codec.compress_pixels(tiny_picture, device="cpu")) <= len(codec.compress_pixels(tiny_picture, device="cpu", past=False))
+
+
+def test_batches_and_threads_do_not_change_a_past(monkeypatch):
+    import torch
+
+    from codec import coding
+
+    pixels = decoded_jpeg(smooth(100, 140))
+    data = with_past(pixels)
+    before = torch.get_num_threads()
+    for threads, tiles in ((1, 1), (2, 7)):
+        torch.set_num_threads(threads)
+        monkeypatch.setitem(coding.ENCODED_TILES, "cpu", tiles)
+        monkeypatch.setitem(coding.DECODED_TILES, "cpu", tiles)
+        assert with_past(pixels) == data
+        assert (codec.decompress_pixels(data, model=TINY_YCC, device="cpu") == pixels).all()
+    torch.set_num_threads(before)
+
+
+def test_commands(tmp_path, only_tiny_models):
+    source = tmp_path / "p.png"
+    Image.fromarray(decoded_jpeg(smooth(64, 64))).save(source)
+    run = CliRunner().invoke
+    assert "decoded JPEG, 4:2:0" in run(cli.app, ["compress", str(source), "-v"]).stderr
+    assert "decoded JPEG, 4:2:0" in run(cli.app, ["info", str(tmp_path / "p.igpt")]).stdout
+    assert run(cli.app, ["verify", str(tmp_path / "p.igpt")]).exit_code == 0
+    assert run(cli.app, ["heatmap", str(source)]).exit_code == 0
+    assert np.asarray(Image.open(tmp_path / "p.heat.png")).shape == (64, 256, 3)
+    assert run(cli.app, ["compress", str(source), "--no-past", "-f"]).exit_code == 0
+    assert "past" not in run(cli.app, ["info", str(tmp_path / "p.igpt")]).stdout
+
+
+@given(st.data())
+def test_exceptions(data):
+    count, pixels = data.draw(st.integers(0, 50)), 5000
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    positions = np.sort(rng.choice(pixels, count, replace=False))
+    corrections = rng.integers(0, 256, (count, 3)).astype(np.uint8)
+    found = unpack(pack(positions, corrections), pixels, 50)
+    assert (found[0] == positions).all()
+    assert (found[1] == corrections).all()
+    if count:
+        with pytest.raises(codec.DamagedError):
+            unpack(pack(positions, corrections), int(positions[-1]), 50)
+        with pytest.raises(codec.DamagedError):
+            unpack(pack(positions, corrections), pixels, count - 1)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"x", pack(np.arange(3), np.zeros((3, 3), np.uint8)) + b"x", pack(np.arange(3), np.zeros((3, 3), np.uint8))[:-1]]
+)
+def test_damaged_exceptions_are_refused(payload):
+    with pytest.raises(codec.DamagedError):
+        unpack(payload, 5000, 50)
+
+
+def test_exceptions_that_inflate_without_end_are_refused():
+    import zlib
+
+    with pytest.raises(codec.DamagedError):
+        unpack(zlib.compress(bytes(10_000_000)), 5000, 50)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"filter": 2}, "do not go together"),
+        ({"filter": 0, "top": 1}, "do not go together"),
+        ({"chroma_width": 20}, "do not go together"),
+        ({"filter": 8}, "past is unknown"),
+        ({"formula": 2}, "past is unknown"),
+        ({"ring": 2}, "past is unknown"),
+        ({"chroma_width": 0}, "out of range"),
+        ({"chroma_height": 900}, "out of range"),
+    ],
+)
+def test_bad_pasts_are_refused(change, what):
+    from dataclasses import replace
+
+    header, payloads = read_file(with_past(decoded_jpeg(smooth(64, 64))))
+    bad = replace(header, past=replace(header.past, **change))
+    with pytest.raises(codec.DamagedError, match=what):
+        codec.decompress(write_file(bad, payloads), model=TINY_YCC, device="cpu")
+
+
+def test_a_past_needs_a_model_for_it(tiny):
+    from dataclasses import replace
+
+    from tests.conftest import TINY
+
+    header, payloads = read_file(with_past(decoded_jpeg(smooth(64, 64))))
+    with pytest.raises(codec.DamagedError, match="does not code"):
+        codec.decompress(write_file(replace(header, model_digest=tiny.digest), payloads), model=TINY, device="cpu")
