@@ -11,6 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -373,6 +374,7 @@ def train(
     tiles: Annotated[int, typer.Option(min=1, help="Tiles per batch.")] = 12,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-3,
     config: Annotated[Path | None, typer.Option(help="Folder with the config.json to use.", exists=True)] = None,
+    layout: Annotated[str | None, typer.Option(metavar="rgb|ycc", help="What to code: pixels, or luma and chroma of pasts.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.", exists=True)] = None,
     quantize_from: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps after which integers are simulated.")] = 0.88,
     sources: Annotated[Path | None, typer.Option(help="Text on the data's sources and licences, for the model card.", exists=True)] = None,
@@ -388,6 +390,7 @@ def train(
         from codec.training.loop import train as run
 
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
+        chosen = replace(chosen, layout=layout or chosen.layout)
         run(folders, validation, out, steps, chosen, device_named(device), tiles, rate, start_from, quantize_from, quiet)
         finish(out, folders, validation, sources.read_text() if sources else "", device_named(device))
 

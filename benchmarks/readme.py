@@ -8,7 +8,7 @@ from benchmarks.measure import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->\n", "<!-- end results -->\n"
-COLUMNS = ("igpt", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
+COLUMNS = ("igpt", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
 SETS = {
     "kodak": "Kodak, 24 pictures",
     "clic2025_crop512": "CLIC 2025, 26 crops of 512x512",
@@ -48,9 +48,7 @@ def results() -> str:
             text += f"| {r['codec']} | {float(r['bpsp']):.3f} | {float(r['compress s']):.2f} | {float(r['decompress s']):.2f} |\n"
         text += "\n![bits per subpixel against seconds](benchmarks/results/speed.png)\n"
     if (RESULTS / "scikit-image-heat.png").exists():
-        text += (
-            "\nWhere the bits of a picture go (`igpt heatmap`): the picture, then red, green, blue, from black (0) to pale yellow (8):\n"
-        )
+        text += "\nWhere the bits of a picture go (`igpt heatmap`): the picture, then each channel, from black (0) to pale yellow (8):\n"
         text += "\n![the picture and its bits](benchmarks/results/scikit-image-heat.png)\n"
     return text
 

@@ -31,8 +31,7 @@ from codec.context import (
     samples_of,
     surroundings,
 )
-from codec.frequencies import frequencies
-from codec.network.integer import CachedAttention, IntegerImageGPT, ParallelAttention
+from codec.network.integer import IntegerImageGPT
 from codec.planes import Kind
 from codec.tiles import Samples, Windows
 
@@ -86,7 +85,7 @@ def tokens_and_frequencies(
         span = slice(start, min(start + at_once, needed))
         rows = hidden[span].flatten(0, 1)
         logits = [network.logits(rows, features[c][span].flatten(0, 1), head) for c, head in enumerate(kind.heads)]
-        tables = torch.stack([frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
+        tables = torch.stack([network.operations.frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
         ordered = torch.stack([t[span] for t in tokens], 1).cpu().numpy()  # (positions, channels, tiles)
         exist = np.stack([present(extents, p) for p in range(needed)[span]])[:, None].repeat(kind.channels, 1)
         if exist.all():
@@ -112,7 +111,7 @@ def hidden_states(
         windows = None if group.windows is None else torch.from_numpy(group.windows[part]).to(network.device)
         context = TileContext(torch.from_numpy(samples[part]).to(network.device), group.kind, windows)
         tiles = len(context.features)
-        attention = ParallelAttention(network.config, tiles, network.device)
+        attention = network.operations.parallel_attention(network.config, tiles, network.device)
         states = network.hidden(context.features[:, :count].flatten(0, 1), positions.repeat(tiles), attention)
         hidden.append(states.view(tiles, count, -1))
         features.append([f[:, :count] for f in context.head_features])
@@ -136,7 +135,7 @@ def decode_groups(network: IntegerImageGPT, groups: Sequence[Group], payloads: S
     together = Group(groups[0].kind, extents, np.concatenate(windows) if windows else None)
 
     def read_tokens(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
-        tables = frequencies(logits).cpu().numpy()
+        tables = network.operations.frequencies(logits).cpu().numpy()
         exist = present(extents, position)
         tokens = np.zeros(len(extents), np.int32)
         for decoder, part in zip(decoders, parts, strict=True):
@@ -163,7 +162,7 @@ def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, pr
     slots = neighbour_slots(device)
     samples = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
     residuals = torch.zeros_like(samples)
-    attention = CachedAttention(network.config, tiles, device)
+    attention = network.operations.cached_attention(network.config, tiles, device)
     for position in range(positions_needed(extents)):
         exist = present(extents, position)
         values = samples[:, :, slots[position]]  # (tiles, channels, neighbours)

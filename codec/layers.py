@@ -48,6 +48,7 @@ def layers_of(pixels: Pixels, past: Past | None) -> list[Layer]:
 def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles."""
     firsts = range(0, layer.grid.tiles, tiles_per_group)
+    network = network.prepared(layer.grid.tiles)
     return [encode_group(network, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
 
 
@@ -62,6 +63,7 @@ def decode_layer(
 ) -> Planes:
     """The (channels, height, width) planes of a layer of size (width, height). Raises DamagedError."""
     grid = Grid(*size)
+    network = network.prepared(grid.tiles)
     planes = np.empty((kind.channels, grid.height, grid.width), np.uint8)
     firsts = range(0, grid.tiles, tiles_per_group)
     groups_at_once = max(1, DECODED_TILES[network.device.type] // tiles_per_group)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from codec import models
 from codec.context import HEAD_FEATURES, TileContext
 from codec.frequencies import frequencies
 from codec.network.arithmetic import PRODUCTS, is_exact
-from codec.network.integer import CachedAttention, IntegerImageGPT, ParallelAttention
+from codec.network.integer import IntegerImageGPT
+from codec.network.operations import CompiledOperations, Operations, Scale
 from codec.planes import GREY, RGB
 from codec.training.data import as_samples
 from tests.conftest import CPU, TINY, picture
@@ -30,15 +32,18 @@ def samples(kind=RGB, tiles=TILES):
 
 def parallel(network, samples, kind=RGB, rows=ROWS):
     """Every layer's output, and the frequencies of every channel: a list of (tiles, positions, ...)."""
+    operations = network.operations
     tiles, steps = len(samples), rows * 32
     context = TileContext(samples.to(network.device), kind)
     positions = torch.arange(steps, device=network.device).repeat(tiles)
     outputs = list(
         network.layer_outputs(
-            context.features[:, :steps].flatten(0, 1), positions, ParallelAttention(network.config, tiles, network.device)
+            context.features[:, :steps].flatten(0, 1), positions, operations.parallel_attention(network.config, tiles, network.device)
         )
     )
-    tables = [frequencies(network.logits(outputs[-1], context.head_features[c][:, :steps].flatten(0, 1), c)) for c in range(kind.channels)]
+    logits = [network.logits(outputs[-1], context.head_features[c][:, :steps].flatten(0, 1), c) for c in range(kind.channels)]
+    outputs = [x.clone() for x in outputs]
+    tables = [operations.frequencies(x) for x in logits]
     return [x.view(tiles, steps, -1).cpu() for x in outputs + tables]
 
 
@@ -46,12 +51,13 @@ def stepwise(network, samples, kind=RGB, rows=ROWS):
     """The same by cached steps."""
     tiles, steps = len(samples), rows * 32
     context = TileContext(samples.to(network.device), kind)
-    attention = CachedAttention(network.config, tiles, network.device)
+    attention = network.operations.cached_attention(network.config, tiles, network.device)
     by_step = []
     for p in range(steps):
         attention.position = p
         outputs = list(network.layer_outputs(context.features[:, p].contiguous(), torch.tensor(p, device=network.device), attention))
-        tables = [frequencies(network.logits(outputs[-1], context.head_features[c][:, p], c)) for c in range(kind.channels)]
+        logits = [network.logits(outputs[-1], context.head_features[c][:, p], c) for c in range(kind.channels)]
+        tables = [network.operations.frequencies(x) for x in logits]
         by_step.append(outputs + tables)
     return [torch.stack(x, 1).cpu() for x in zip(*by_step, strict=True)]
 
@@ -110,6 +116,65 @@ def test_every_product(tiny, expected, name):
     network = IntegerImageGPT(tiny.config, tiny.tensors, "tiny", CPU, PRODUCTS[name])
     assert_same(parallel(network, samples()), expected)
     assert_same(stepwise(network, samples()[:7]), [x[:7] for x in expected])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_operations(tiny, expected, threads):
+    pytest.importorskip("numba")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        network = tiny.prepared(TILES)
+        assert isinstance(network.operations, CompiledOperations)
+        assert_same(parallel(network, samples()), expected)
+        for batch in (1, 7, 64):
+            assert_same(stepwise(network, samples()[:batch]), [x[:batch] for x in expected])
+        assert_same(stepwise(network, samples()[-2:], rows=32), parallel(tiny, samples()[-2:], rows=32))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_compiled_operations_of_the_default_model():
+    """Wider, and with a window that is no power of two."""
+    pytest.importorskip("numba")
+    plain = models.load(None, "rgb", CPU)
+    assert_same(parallel(plain.prepared(TILES), samples(tiles=5), rows=5), parallel(plain, samples(tiles=5), rows=5))
+    assert_same(stepwise(plain.prepared(TILES), samples(tiles=3), rows=4), parallel(plain, samples(tiles=3), rows=4))
+
+
+def test_compiled_operations_at_the_extremes():
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(0)
+    plain, compiled = Operations(), CompiledOperations()
+    accumulator = torch.from_numpy(rng.choice([-(2**23) + 1, 2**23 - 1, 0, 1, -1, 12345], (40, 64)).astype(np.int32))
+    multiplier, shift = (torch.from_numpy(rng.integers(*ends, 64).astype(np.int32)) for ends in ((0, 256), (1, 25)))
+    scale = Scale(multiplier, 1 << shift - 1, shift)
+    table = torch.from_numpy(rng.integers(-127, 128, 1024).astype(np.int8))
+    x = torch.from_numpy(rng.choice([-(2**19) + 1, 2**19 - 1, 5], (40, 64)).astype(np.int32))
+    gain = torch.from_numpy(rng.integers(-(2**14) + 1, 2**14, 64).astype(np.int32))
+    logits = torch.from_numpy(rng.choice([-(2**15) + 1, 2**15 - 1, 0, 700], (40, 256)).astype(np.int32))
+    x[0] = 0
+    for name, arguments in (
+        ("to_integers", (accumulator, scale, 2**19 - 1)),
+        ("to_bytes", (accumulator, scale)),
+        ("looked_up", (accumulator, scale, table)),
+        ("added", (x, accumulator, scale, 2**19 - 1)),
+        ("added", (x[1], accumulator, scale, 2**19 - 1)),
+        ("normalized", (x, gain, 9)),
+        ("frequencies", (logits,)),
+    ):
+        found, expected = (
+            getattr(operations, name)(*(a.clone() if isinstance(a, torch.Tensor) else a for a in arguments))
+            for operations in (compiled, plain)
+        )
+        assert torch.equal(found, expected), name
+
+
+def test_without_numba_plain_torch_does_it(tiny, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert type(tiny.prepared(TILES).operations) is Operations
 
 
 def test_the_window_is_respected_over_the_whole_tile(tiny):

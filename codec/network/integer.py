@@ -1,23 +1,22 @@
 """The integer ImageGPT: one definition of the layers, and two ways to drive them.
 
-The encoder runs `ParallelAttention` over whole tiles, the decoder `CachedAttention` one position of many tiles at a time. Both are handed
-to the same `IntegerImageGPT.layer_outputs`.
+The encoder runs parallel attention over whole tiles, the decoder cached attention one position of many tiles at a time. Both are handed to
+the same `IntegerImageGPT.layer_outputs`.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.nn import functional as F
 
 from bitstream.constants import MODEL_DIGEST_BYTES, NUMERICS_VERSION
 from bitstream.errors import ModelError
-from codec.context import FEATURES, HEAD_FEATURES, HEADS, SIDE
+from codec.context import FEATURES, HEAD_FEATURES, HEADS
 from codec.network.arithmetic import (
     ACCUMULATOR_LIMIT,
     GAIN_LIMIT,
@@ -26,16 +25,15 @@ from codec.network.arithmetic import (
     RESIDUAL_LIMIT,
     SHIFT_LIMITS,
     Product,
-    attend,
-    attention_top,
     exact_product,
-    normalize,
-    requantize,
 )
+from codec.network.attention import Attention
 from codec.network.config import ModelConfig
+from codec.network.operations import CompiledOperations, Operations, Scale
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
+COMPILED_TILES = 16  # from here on the compiled operations save more than their start takes
 TABLE_SIZE = 1024  # entries of an activation table, for indices -512 to 511
 
 Tensors = dict[str, Tensor]
@@ -117,70 +115,30 @@ def model_digest(config: ModelConfig, tensors: Tensors) -> bytes:
     return digest.digest()[:MODEL_DIGEST_BYTES]
 
 
-class Attention(Protocol):
-    """How a layer's queries meet the keys and values of the positions before them."""
-
-    def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        """qkv (rows, 3 * n_embd) int8 -> (rows, n_embd) int8."""
-
-
-class ParallelAttention:
-    """Whole tiles at once; rows are (tiles, positions), positions a multiple of a tile's row."""
-
-    def __init__(self, config: ModelConfig, tiles: int, device: torch.device) -> None:
-        self.config, self.tiles = config, tiles
-        self.top = attention_top(config.attention_window)
-        self.back = -(-(config.attention_window - 1) // SIDE)  # rows of keys before the query's own
-        query = torch.arange(SIDE, device=device)[:, None] + self.back * SIDE
-        distance = query - torch.arange((self.back + 1) * SIDE, device=device)
-        self.forbidden = (distance < 0) | (distance >= config.attention_window)  # (queries, keys)
-
-    def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        heads, dim = self.config.n_head, self.config.head_dim
-        query, key, value = qkv.view(self.tiles, -1, SIDE, 3, heads, dim).permute(3, 1, 0, 4, 2, 5)
-        out = torch.empty_like(query)  # (rows, tiles, heads, positions, dim)
-        for row in range(len(query)):
-            first = max(row - self.back, 0)
-            keys, values = (x[first : row + 1].permute(1, 2, 0, 3, 4).flatten(2, 3) for x in (key, value))
-            forbidden = self.forbidden[:, -keys.shape[2] :]
-            out[row] = attend(query[row], keys, values, multiplier, shift, self.top, forbidden)
-        return out.permute(1, 0, 3, 2, 4).reshape(-1, self.config.n_embd)
-
-
-class CachedAttention:
-    """One position of every tile at a time; rows are tiles. The cache is a ring over the window, allocated once."""
-
-    def __init__(self, config: ModelConfig, tiles: int, device: torch.device) -> None:
-        self.config, self.tiles = config, tiles
-        self.top = attention_top(config.attention_window)
-        shape = (config.n_layer, 2, tiles, config.n_head, config.attention_window, config.head_dim)
-        self.cache = torch.zeros(shape, dtype=torch.int8, device=device)
-        self.position = 0
-
-    def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        window = self.config.attention_window
-        query, key, value = qkv.view(self.tiles, 3, self.config.n_head, 1, self.config.head_dim).unbind(1)
-        keys, values = self.cache[layer]
-        keys[:, :, self.position % window], values[:, :, self.position % window] = key[:, :, 0], value[:, :, 0]
-        known = min(self.position + 1, window)
-        return attend(query, keys[:, :, :known], values[:, :, :known], multiplier, shift, self.top).view(self.tiles, -1)
-
-
 class IntegerImageGPT:
     """An integer model on a device. `digest` names its content; `name` is for people."""
 
     def __init__(self, config: ModelConfig, tensors: Tensors, name: str, device: torch.device, product: Product | None = None) -> None:
         validate(config, tensors)
+        self.operations = Operations()
         self.config, self.name, self.device = config, name, device
         self.digest = model_digest(config, tensors)
         self.product = product or exact_product(device)
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
-        self.offsets = {
-            (name := key.removesuffix(".bias")): bias * self.tensors[f"{name}.multiplier"] + (1 << self.tensors[f"{name}.shift"] - 1)
-            for key, bias in self.tensors.items()
-            if key.endswith(".bias")
-        }
+        self.scales = {}
+        for key, bias in self.tensors.items():
+            if key.endswith(".bias"):
+                multiplier, shift = (self.tensors[key.replace("bias", part)] for part in ("multiplier", "shift"))
+                self.scales[key.removesuffix(".bias")] = Scale(multiplier, bias * multiplier + (1 << shift - 1), shift)
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
+
+    def prepared(self, tiles: int) -> "IntegerImageGPT":
+        """This network with the fastest operations for a picture of so many tiles: compiled ones on the CPU, where that is worth it."""
+        if self.device.type != "cpu" or tiles < COMPILED_TILES or not CompiledOperations.can_run(self.config):
+            return self
+        prepared = copy.copy(self)
+        prepared.operations = CompiledOperations()
+        return prepared
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "IntegerImageGPT":
@@ -204,13 +162,13 @@ class IntegerImageGPT:
 
         features: (rows, FEATURES) int8; positions: (rows) or () int64.
         """
-        x = (self.residual("wce", features) + self.tensors["wpe"][positions]).clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        x = self.added(self.tensors["wpe"][positions], "wce", features)
         yield x
         for k in range(self.config.n_layer):
             scale = self.scalars[f"h.{k}.attn.multiplier"], self.scalars[f"h.{k}.attn.shift"]
-            qkv = self.activation(f"h.{k}.attn.c_attn", self.norm(f"h.{k}.ln_1", x))
-            x = self.add(x, self.residual(f"h.{k}.attn.c_proj", attention(k, qkv, *scale)))
-            x = self.add(x, self.residual(f"h.{k}.mlp.c_proj", self.inner(f"h.{k}.mlp", self.norm(f"h.{k}.ln_2", x))))
+            qkv = self.operations.to_bytes(*self.product_and_scale(f"h.{k}.attn.c_attn", self.norm(f"h.{k}.ln_1", x)))
+            x = self.added(x, f"h.{k}.attn.c_proj", attention(k, qkv, *scale))
+            x = self.added(x, f"h.{k}.mlp.c_proj", self.inner(f"h.{k}.mlp", self.norm(f"h.{k}.ln_2", x)))
             yield x
         yield self.norm("ln_f", x)
 
@@ -222,27 +180,19 @@ class IntegerImageGPT:
     def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
         """(rows, n_embd) and (rows, HEAD_FEATURES) int8 -> (rows, 256) int32 in 1/128 octaves."""
         inner = self.inner(f"heads.{head}", torch.cat([hidden, head_features], -1))
-        return self.project(f"heads.{head}.c_proj", inner, LOGIT_LIMIT)
+        return self.operations.to_integers(*self.product_and_scale(f"heads.{head}.c_proj", inner), LOGIT_LIMIT)
 
-    def project(self, name: str, x: Tensor, limit: int) -> Tensor:
-        """(rows, inputs) int8 -> (rows, outputs) int32 within +-limit."""
-        accumulator = self.product(x, self.tensors[f"{name}.weight"].t())
-        return requantize(accumulator, self.tensors[f"{name}.multiplier"], self.offsets[name], self.tensors[f"{name}.shift"], limit)
+    def product_and_scale(self, name: str, x: Tensor) -> tuple[Tensor, Scale]:
+        """(rows, inputs) int8 -> (rows, outputs) int32, not yet requantised, and how that is done."""
+        return self.product(x, self.tensors[f"{name}.weight"].t()), self.scales[name]
 
-    def residual(self, name: str, x: Tensor) -> Tensor:
-        return self.project(name, x, RESIDUAL_LIMIT)
-
-    def activation(self, name: str, x: Tensor) -> Tensor:
-        return self.project(name, x, 127).to(torch.int8)
+    def added(self, x: Tensor, name: str, y: Tensor) -> Tensor:
+        """x plus a projection of y."""
+        return self.operations.added(x, *self.product_and_scale(name, y), RESIDUAL_LIMIT)
 
     def inner(self, name: str, x: Tensor) -> Tensor:
         """c_fc and the activation by table: (rows, inputs) int8 -> (rows, inner) int8."""
-        index = self.project(f"{name}.c_fc", x, TABLE_SIZE // 2 - 1) + TABLE_SIZE // 2
-        return F.embedding(index, self.tensors[f"{name}.table"][:, None]).squeeze(-1)
+        return self.operations.looked_up(*self.product_and_scale(f"{name}.c_fc", x), self.tensors[f"{name}.table"])
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        return normalize(x, self.tensors[f"{name}.gain"], self.scalars[f"{name}.shift"])
-
-    @staticmethod
-    def add(x: Tensor, y: Tensor) -> Tensor:
-        return y.add_(x).clamp_(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        return self.operations.normalized(x, self.tensors[f"{name}.gain"], self.scalars[f"{name}.shift"])

@@ -1,0 +1,162 @@
+"""The operations between the matrix products, fused, compiled by numba, spread over the cores: the same integers as `arithmetic`, faster.
+
+Importing this takes a moment, and the first use on a machine compiles for some seconds and keeps the result; so it is imported only where
+there is enough to do, and where numba is missing plain torch does the same. Sums that numba would widen to 64 bits are cut back to 32,
+which the bounds in `arithmetic` allow, and of which processors add many at a time.
+"""
+
+import math
+
+import numba
+import numpy as np
+import torch
+from numba import njit, prange
+
+i32 = np.int32
+PARALLEL = {"parallel": True, "nogil": True, "cache": True}
+
+
+def use_threads() -> None:
+    """As many threads as torch uses."""
+    numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+
+
+@njit(inline="always")
+def _scaled(accumulator, multiplier, offset, shift, limit):
+    value = i32(i32(accumulator * multiplier) + offset) >> shift
+    return i32(min(max(value, -limit), limit))
+
+
+@njit(**PARALLEL)
+def requantize(accumulator, multiplier, offset, shift, limit):
+    """In place: (rows, outputs) int32."""
+    for row in prange(len(accumulator)):
+        for k in range(accumulator.shape[1]):
+            accumulator[row, k] = _scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], limit)
+
+
+@njit(**PARALLEL)
+def requantize_to_bytes(accumulator, multiplier, offset, shift, out):
+    for row in prange(len(accumulator)):
+        for k in range(accumulator.shape[1]):
+            out[row, k] = np.int8(_scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], i32(127)))
+
+
+@njit(**PARALLEL)
+def requantize_and_look_up(accumulator, multiplier, offset, shift, table, out):
+    """table: for indices -len / 2 to len / 2 - 1."""
+    half = i32(len(table) // 2)
+    for row in prange(len(accumulator)):
+        for k in range(accumulator.shape[1]):
+            out[row, k] = table[_scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], half - i32(1)) + half]
+
+
+@njit(**PARALLEL)
+def requantize_and_add(accumulator, multiplier, offset, shift, limit, x):
+    """In place of accumulator: clamp(x + clamp(requantized))."""
+    for row in prange(len(accumulator)):
+        for k in range(accumulator.shape[1]):
+            value = _scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], limit) + x[row, k]
+            accumulator[row, k] = min(max(value, -limit), limit)
+
+
+@njit(**PARALLEL)
+def normalize(x, gain, shift, root_bits, out):
+    """(rows, width) int32 -> int8; see `arithmetic.normalize`."""
+    half = i32((1 << shift) >> 1)
+    for row in prange(len(x)):
+        squares = 0.0
+        for k in range(x.shape[1]):
+            value = np.float64(x[row, k])
+            squares += value * value
+        root = math.floor(math.sqrt(squares * (1 << (2 * root_bits))))
+        inverse = i32(math.floor((1 << (30 + root_bits)) / max(root, 1 << root_bits)))
+        for k in range(x.shape[1]):
+            unit = i32(x[row, k] * inverse) >> 15
+            value = i32(i32(unit * gain[k]) + half) >> shift
+            out[row, k] = np.int8(min(max(value, -127), 127))
+
+
+@njit(inline="always")
+def _attend(query, keys, values, first, count, multiplier, shift, table, scores, weights, out):
+    """One query (dim) against keys and values (dim, ...), of which those from `first` on count."""
+    dim = len(query)
+    for k in range(count):
+        scores[k] = 0
+    for d in range(0, dim - dim % 4, 4):
+        q0, q1, q2, q3 = i32(query[d]), i32(query[d + 1]), i32(query[d + 2]), i32(query[d + 3])
+        k0, k1, k2, k3 = keys[d, first:], keys[d + 1, first:], keys[d + 2, first:], keys[d + 3, first:]
+        for k in range(count):
+            near = i32(i32(q0 * i32(k0[k])) + i32(q1 * i32(k1[k])))
+            far = i32(i32(q2 * i32(k2[k])) + i32(q3 * i32(k3[k])))
+            scores[k] = i32(scores[k] + i32(near + far))
+    for d in range(dim - dim % 4, dim):
+        q0, k0 = i32(query[d]), keys[d, first:]
+        for k in range(count):
+            scores[k] = i32(scores[k] + i32(q0 * i32(k0[k])))
+    best = scores[0]
+    for k in range(1, count):
+        best = max(best, scores[k])
+    last, total = i32(len(table) - 1), i32(0)
+    for k in range(count):
+        step = i32(i32(best - scores[k]) * multiplier) >> shift
+        weight = table[min(step, last)]
+        weights[k] = weight
+        total = i32(total + weight)
+    denominator = 2.0 * total
+    for d in range(dim):
+        row, value = values[d, first:], i32(0)
+        for k in range(count):
+            value = i32(value + i32(i32(weights[k]) * i32(row[k])))
+        out[d] = np.int8(math.floor((2.0 * value + total) / denominator))
+
+
+@njit(**PARALLEL)
+def attend_cached(qkv, keys, values, slot, known, multiplier, shift, table, out):
+    """qkv (tiles, 3, heads, dim) int8; keys, values (tiles, heads, dim, window) int8, whose `slot` takes the new ones; table int16."""
+    heads, dim = qkv.shape[2:]
+    for tile in prange(len(qkv)):
+        scores, weights = np.empty(keys.shape[3], np.int32), np.empty(keys.shape[3], np.int16)
+        for h in range(heads):
+            for d in range(dim):
+                keys[tile, h, d, slot] = qkv[tile, 1, h, d]
+                values[tile, h, d, slot] = qkv[tile, 2, h, d]
+            _attend(qkv[tile, 0, h], keys[tile, h], values[tile, h], 0, known, multiplier, shift, table, scores, weights, out[tile, h])
+
+
+@njit(**PARALLEL)
+def attend_parallel(qkv, window, multiplier, shift, table, out):
+    """qkv (tiles, positions, 3, heads, dim) int8 -> out (tiles, positions, heads, dim) int8."""
+    positions, _, heads, dim = qkv.shape[1:]
+    for part in prange(len(qkv) * heads):
+        tile, h = part // heads, part % heads
+        keys, values = np.empty((dim, positions), np.int8), np.empty((dim, positions), np.int8)
+        for p in range(positions):
+            for d in range(dim):
+                keys[d, p] = qkv[tile, p, 1, h, d]
+                values[d, p] = qkv[tile, p, 2, h, d]
+        scores, weights = np.empty(window, np.int32), np.empty(window, np.int16)
+        for p in range(positions):
+            first = max(0, p + 1 - window)
+            _attend(qkv[tile, p, 0, h], keys, values, first, p + 1 - first, multiplier, shift, table, scores, weights, out[tile, p, h])
+
+
+@njit(**PARALLEL)
+def frequencies(logits, table, shared, bits, centre):
+    """In place: (rows, alphabet) int32 logits -> frequencies; see `codec.frequencies`."""
+    last = i32(len(table) - 1)
+    for row in prange(len(logits)):
+        best = logits[row, 0]
+        for k in range(1, logits.shape[1]):
+            best = max(best, logits[row, k])
+        total = 0
+        for k in range(logits.shape[1]):
+            weight = table[min(i32(best - logits[row, k]), last)]
+            logits[row, k] = weight
+            total += weight
+        share, rest = (shared << bits) // total, shared
+        for k in range(logits.shape[1]):
+            frequency = i32((np.int64(logits[row, k]) * share) >> bits)
+            rest -= frequency
+            logits[row, k] = frequency + i32(1)
+        logits[row, centre] += i32(rest)
