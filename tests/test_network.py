@@ -163,10 +163,8 @@ def test_compiled_operations_at_the_extremes():
         ("normalized", (x, gain, 9)),
         ("frequencies", (logits,)),
     ):
-        found, expected = (
-            getattr(operations, name)(*(a.clone() if isinstance(a, torch.Tensor) else a for a in arguments))
-            for operations in (compiled, plain)
-        )
+        copies = [[a.clone() if isinstance(a, torch.Tensor) else a for a in arguments] for _ in range(2)]
+        found, expected = getattr(compiled, name)(*copies[0]), getattr(plain, name)(*copies[1])
         assert torch.equal(found, expected), name
 
 
