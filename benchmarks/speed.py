@@ -1,7 +1,8 @@
 """Megapixels per second: `python -m benchmarks.speed [PICTURE] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--batch 512] [--runs 3]`.
 
 One photograph, tiled or cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and the same process.
-Medians (from 2 megapixels on a single run), spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel against seconds.
+Medians (from 2 megapixels on a single run), spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel against
+seconds.
 """
 
 import argparse
@@ -113,7 +114,8 @@ def main() -> None:
         writer.writerows(rows)
     head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
     body = "".join("| " + " | ".join(str(v) for v in r.values()) + " |\n" for r in rows)
-    text = f"# Speed\n\n{circumstances('python -m benchmarks.speed')}\nMedians of {arguments.runs} runs; from {LARGE} megapixels on one run.\n\n{head}{body}"
+    note = f"Medians of {arguments.runs} runs; from {LARGE} megapixels on one run."
+    text = f"# Speed\n\n{circumstances('python -m benchmarks.speed')}\n{note}\n\n{head}{body}"
     (arguments.out / "speed.md").write_text(text)
     plot(rows, arguments.out / "speed.png")
     print(text)

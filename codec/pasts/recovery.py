@@ -21,7 +21,7 @@ ITERATIONS = 10  # of the estimate
 STEP = 1.6  # over-relaxation, of at most 2
 REACH = 2  # how far a sample may move in one pass over its row
 WRONG = 64  # cost of a wrong sample, against 1 for a move by 1
-ROUNDS = 16  # of passes over rows and columns
+ROUNDS, PATIENCE = 16, 3  # passes over rows and columns in all, and such as bring nothing
 LARGEST_MOVE = 24  # of clipped pixels' chroma
 RADII = (1, 1, 1, 3, 1, 1, 6, 1, 1)  # of the moves of single samples
 
@@ -129,13 +129,13 @@ def _recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
 def _settled(small: Integers, chroma: Integers, known: Mask, sampling: Sampling) -> Integers:
     """One small plane, changed so that its upsampling gives `chroma` wherever that is known, or nearly so."""
     random = np.random.default_rng(0)
-    best, fewest = small, float("inf")
+    best, fewest, found_in = small, float("inf"), 0
     for k in range(ROUNDS):
         wrong = (sampling.rounded(sampling.sums(small, *known.shape)) != chroma) & known
         count = int(wrong.sum())
         if count < fewest:
-            best, fewest = small, count
-        if count == 0:
+            best, fewest, found_in = small, count, k
+        if count == 0 or k - found_in > PATIENCE:
             break
         small = small.copy()
         if sampling.filter.across > 1:
