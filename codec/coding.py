@@ -16,21 +16,7 @@ from torch import Tensor
 from bitstream.constants import ALPHABET
 from bitstream.errors import DamagedError
 from bitstream.words import TokenDecoder, TokenEncoder
-from codec.context import (
-    FIRST_SAMPLE,
-    POSITIONS,
-    RESIDUAL_NEIGHBOURS,
-    SIDE,
-    SLOTS,
-    TileContext,
-    base_predictions,
-    channel_prediction,
-    head_features,
-    input_features,
-    neighbour_slots,
-    samples_of,
-    surroundings,
-)
+from codec.context import SIDE, TileContext
 from codec.network.integer import IntegerImageGPT
 from codec.planes import Kind
 from codec.tiles import Samples, Windows
@@ -156,31 +142,17 @@ def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, pr
 
     tokens_at: called with position, channel, predictions (tiles) and logits (tiles, 256); gives the tokens (tiles) int32.
     """
-    kind, extents = group.kind, group.extents
-    device, tiles = network.device, len(extents)
-    surrounding = None if group.windows is None else surroundings(torch.from_numpy(group.windows).to(device))
-    slots = neighbour_slots(device)
-    samples = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
-    residuals = torch.zeros_like(samples)
-    attention = network.operations.cached_attention(network.config, tiles, device)
-    for position in range(positions_needed(extents)):
-        exist = present(extents, position)
-        values = samples[:, :, slots[position]]  # (tiles, channels, neighbours)
-        around = residuals[:, :, slots[position, :RESIDUAL_NEIGHBOURS]]
+    tiles = len(group.extents)
+    windows = None if group.windows is None else torch.from_numpy(group.windows)
+    steps = network.operations.steps(group.kind, tiles, windows, network.device)
+    attention = network.operations.cached_attention(network.config, tiles, network.device)
+    for position in range(positions_needed(group.extents)):
+        exist = present(group.extents, position)
         attention.position = position
-        seen = None if surrounding is None else surrounding[:, position]
-        hidden = network.hidden(input_features(values, around, kind, seen), torch.tensor(position, device=device), attention)
-        base = base_predictions(values)
-        repeats = None if exist.all() else torch.from_numpy(~exist).to(device)
-        known: list[Tensor] = []
-        for c, head in enumerate(kind.heads):
-            prediction = channel_prediction(values, samples[:, 0, position], c, kind)
-            logits = network.logits(hidden, head_features(known, prediction, base[:, c]), head)
-            sample = samples_of(tokens_at(position, c, prediction, logits), prediction)
-            if repeats is not None:
-                sample = torch.where(repeats, values[:, c, 0], sample)
-            samples[:, c, position] = sample
-            known.append(sample - prediction)
-            residuals[:, c, position] = known[-1]
+        hidden = network.hidden(steps.features(position), torch.tensor(position, device=network.device), attention)
+        for channel, head in enumerate(group.kind.heads):
+            prediction, features = steps.head(channel)
+            steps.accept(channel, tokens_at(position, channel, prediction, network.logits(hidden, features, head)), exist)
         progress(int(exist.sum()))
-    return samples[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
+    samples: Samples = steps.tiles()
+    return samples

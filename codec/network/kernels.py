@@ -160,3 +160,65 @@ def frequencies(logits, table, shared, bits, centre):
             rest -= frequency
             logits[row, k] = frequency + i32(1)
         logits[row, centre] += i32(rest)
+
+
+@njit(inline="always")
+def _median(west, north, north_west):
+    return min(max(west + north - north_west, min(west, north)), max(west, north))
+
+
+@njit(inline="always")
+def _byte(value):
+    return np.int8(min(max(value, -127), 127))
+
+
+@njit(nogil=True, cache=True)
+def step_features(samples, residuals, slots, seen, position, code, per_channel, features, bases):
+    """`codec.context.input_features` and `base_predictions` at one position of all tiles."""
+    channels, neighbours = samples.shape[1], len(slots)
+    for tile in range(len(samples)):
+        row = features[tile]
+        row[:] = 0
+        for c in range(channels):
+            known, at = samples[tile, c], c * per_channel
+            base = _median(known[slots[0]], known[slots[1]], known[slots[2]])
+            bases[tile, c] = base
+            for k in range(neighbours):
+                difference = known[slots[k]] - base
+                row[at + k] = _byte(4 * difference)
+                row[at + neighbours + k] = _byte(difference >> 1)
+            at += 2 * neighbours
+            for k in range(per_channel - 2 * neighbours - 1):
+                row[at + k] = _byte(4 * residuals[tile, c, slots[k]])
+            row[c * per_channel + per_channel - 1] = _byte(base - 128)
+        for k in range(seen.shape[2]):
+            row[per_channel + k] = seen[tile, position, k]
+        row[3 * per_channel + code] = 64
+
+
+@njit(nogil=True, cache=True)
+def step_head(samples, residuals, slots, position, channel, related, bases, predictions, features):
+    """`codec.context.channel_prediction` and `head_features` at one position of all tiles."""
+    for tile in range(len(samples)):
+        base = bases[tile, channel]
+        prediction = base
+        if related:
+            first, own = samples[tile, 0], samples[tile, channel]
+            west, north = own[slots[0]] - first[slots[0]], own[slots[1]] - first[slots[1]]
+            prediction = min(max(first[position] + _median(west, north, own[slots[2]] - first[slots[2]]), 0), 255)
+        predictions[tile] = prediction
+        row = features[tile]
+        row[:] = 0
+        if channel:
+            for k in range(channel + 1):
+                value = residuals[tile, k, position] if k < channel else prediction - base
+                row[2 * k] = _byte(4 * value)
+                row[2 * k + 1] = _byte(value >> 1)
+
+
+@njit(nogil=True, cache=True)
+def step_accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
+    for tile in range(len(samples)):
+        sample = (tokens[tile] + predictions[tile] - 128) & 255 if exist[tile] else samples[tile, channel, slots[0]]
+        samples[tile, channel, position] = sample
+        residuals[tile, channel, position] = sample - predictions[tile]

@@ -13,6 +13,7 @@ from codec.frequencies import WEIGHT_BITS, frequencies
 from codec.network.arithmetic import LOGIT_STEPS, attention_top, exp2_table, normalize, requantize
 from codec.network.attention import CachedAttention, CompiledCachedAttention, CompiledParallelAttention, ParallelAttention
 from codec.network.config import ModelConfig
+from codec.stepping import CompiledSteps, Steps
 
 
 class Scale(NamedTuple):
@@ -28,6 +29,7 @@ class Operations:
 
     parallel_attention: type = ParallelAttention
     cached_attention: type = CachedAttention
+    steps: type = Steps
 
     def to_integers(self, accumulator: Tensor, scale: Scale, limit: int) -> Tensor:
         return requantize(accumulator, *scale, limit)
@@ -56,6 +58,7 @@ class CompiledOperations(Operations):
 
     parallel_attention = CompiledParallelAttention
     cached_attention = CompiledCachedAttention
+    steps = CompiledSteps
 
     def __init__(self) -> None:
         from codec.network import kernels
