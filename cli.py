@@ -45,7 +45,8 @@ Threads = Annotated[
 ]
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger pictures; default: 178,956,970.")]
 UsePast = Annotated[
-    bool, typer.Option("--past/--no-past", help="Code what a decoded JPEG or PhotoCD was made of, where that is recognised and smaller.")
+    bool,
+    typer.Option("--past/--no-past", help="Code what a decoded JPEG or PhotoCD was made of, where it is recognised."),
 ]
 Preserve = Annotated[bool, typer.Option("--preserve/--no-preserve", help="Copy the modification time and the mode bits.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
@@ -356,7 +357,7 @@ def sample(
         from codec.devices import device_named
         from codec.sampling import draw, grid_of
 
-        network = models.load(model, "rgb", device_named(device))
+        network = models.of_layout(model, "rgb", device_named(device))
         with progress_bar(count * 1024, "sample", quiet) as progress:
             pictures = draw(network, count, seed, temperature, top_k, given, progress)
         sheet = grid_of(pictures if given is None else [given, *pictures])

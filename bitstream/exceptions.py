@@ -47,7 +47,7 @@ def unpack(payload: bytes, pixels: int, most: int) -> tuple[Positions, Correctio
         raise DamagedError(msg) from error
     reader = Reader(raw, "the exceptions")
     count = reader.varint()
-    if count > most or not deflated.eof or deflated.unused_data:
+    if not 1 <= count <= most or not deflated.eof or deflated.unused_data:
         msg = "the exceptions are damaged: their number or length is wrong"
         raise DamagedError(msg)
     gaps = np.frombuffer(reader.take(4 * count), np.uint8).reshape(4, count).T.copy().view("<u4")[:, 0]

@@ -27,6 +27,9 @@ FILTERS = (
 )  # fmt: skip
 
 
+CELLS = ((1, 1), (2, 2), (1, 2), (2, 1), (2, 2), (1, 2), (2, 1), (2, 2))  # rows and columns of pixels per chroma sample, by filter
+
+
 def past_name(formula: int, filter_: int) -> str:
     """For people."""
     return f"{FORMULAS[formula]}, {FILTERS[filter_]}"
@@ -164,9 +167,11 @@ def read_header(reader: Reader) -> Header:
     )
     if past:
         require(past.formula < len(FORMULAS) and past.filter < len(FILTERS) and place < 8, "its past is unknown")
+        down, across = CELLS[past.filter]
+        expected = -(-(width + past.left) // across) + 2 * past.ring, -(-(height + past.top) // down) + 2 * past.ring
         require(
-            1 <= past.chroma_width <= width + 3 and 1 <= past.chroma_height <= height + 3,
-            f"the chroma's size {past.chroma_width}x{past.chroma_height} is out of range",
+            past.top < down and past.left < across and (past.chroma_width, past.chroma_height) == expected,
+            "its sampling and the chroma's size do not go together",
         )
     return Header(
         width,

@@ -111,15 +111,15 @@ def packed(pixels: "Pixels", network: "IntegerImageGPT", past: "Past | None", la
 
 
 def what_is_coded(pixels: "Pixels", model: Path | None, device: str, use_past: bool) -> "tuple[IntegerImageGPT, Past | None, list[Layer]]":
-    """The network, the past, if a known one makes the smaller file, and the layers that `compress_pixels` would code."""
+    """The network, the past, if a known one seems to make the smaller file, and the layers that `compress_pixels` would code."""
     from bitstream.exceptions import pack
     from codec import models
     from codec.devices import device_named
     from codec.layers import estimated_bytes, layers_of
     from codec.pasts import recognised
 
-    network, layers = models.load(model, "rgb", device_named(device)), layers_of(pixels, None)
     past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
+    network, layers = models.load(model, "rgb", device_named(device)), layers_of(pixels, None)
     if past is None:
         return network, None, layers
     other, of_past = models.load(model, "ycc", device_named(device)), layers_of(pixels, past)
@@ -175,10 +175,6 @@ def decompress_pixels(
         formula = FORMULAS[fields.formula]
         sampling = sampling_named(fields.filter, fields.top, fields.left, fields.ring)
         check_kinds(network, PAST_KINDS[formula.name])
-        right = fields.top < sampling.filter.down and fields.left < sampling.filter.across
-        if not right or sampling.small_shape(header.height, header.width) != (fields.chroma_height, fields.chroma_width):
-            msg = "the header is damaged: its sampling and the chroma's size do not go together"
-            raise DamagedError(msg)
         positions, corrections = unpack(payloads[0], pixels_in_all, header.most_exceptions)
         chroma_size, _ = header.layers
         luma_from = 1 + header.groups_of(chroma_size)

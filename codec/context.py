@@ -38,6 +38,7 @@ SURROUNDINGS = (
 )  # fmt: skip
 MARGIN = 4  # of the windows around tiles that hold their chroma
 WINDOW = SIDE + 2 * MARGIN
+TILES_AT_ONCE = 64  # whose surroundings are made together
 
 
 @cache
@@ -100,7 +101,11 @@ def coarse(difference: Tensor) -> Tensor:
 
 def surroundings(windows: Tensor) -> Tensor:
     """What luma sees of its chroma: windows (tiles, 2, WINDOW, WINDOW) uint8 -> (tiles, POSITIONS, 2 * CHANNEL_FEATURES) int8."""
-    now = windows.to(torch.int32)
+    return torch.cat([_surroundings(part) for part in torch.split(windows, TILES_AT_ONCE)])
+
+
+def _surroundings(windows: Tensor) -> Tensor:
+    now = windows.to(torch.int16)
 
     def seen(rows: int, columns: int) -> Tensor:
         return now[:, :, MARGIN + rows : MARGIN + rows + SIDE, MARGIN + columns : MARGIN + columns + SIDE]

@@ -15,7 +15,7 @@ from codec.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, P
 from codec.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
 
 PAST_KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
-SAMPLED_TILES = 12  # from which the size of a layer is estimated
+SAMPLED_TILES = 32  # from which the size of a layer is estimated
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def decode_layer(
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     """What a layer takes, from real code of evenly spread tiles; exact where there are no more than SAMPLED_TILES."""
     grid = layer.grid
+    network = network.prepared(min(grid.tiles, SAMPLED_TILES))
     if grid.tiles <= SAMPLED_TILES:
         return float(len(encode_group(network, *layer.part(0, grid.tiles), _ignore)))
     groups = [layer.part(tile, tile + 1) for tile in np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()]

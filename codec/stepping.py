@@ -80,9 +80,8 @@ class CompiledSteps(Steps):
     def features(self, position: int) -> Tensor:
         self.position = position
         out = torch.empty(len(self.samples), FEATURES, dtype=torch.int8)
-        self.kernels.step_features(
-            *self.arrays, self.neighbours[position], self.seen, position, self.kind.code, CHANNEL_FEATURES, out.numpy(), self.bases
-        )
+        kind, neighbours = self.kind.code, self.neighbours[position]
+        self.kernels.run("step_features", *self.arrays, neighbours, self.seen, position, kind, CHANNEL_FEATURES, out.numpy(), self.bases)
         return out
 
     def head(self, channel: int) -> tuple[Tensor, Tensor]:
@@ -95,4 +94,4 @@ class CompiledSteps(Steps):
 
     def accept(self, channel: int, tokens: Tensor, exist: Exist) -> None:
         neighbours = self.neighbours[self.position]
-        self.kernels.step_accept(*self.arrays, neighbours, self.position, channel, tokens.numpy(), self.prediction.numpy(), exist)
+        self.kernels.run("step_accept", *self.arrays, neighbours, self.position, channel, tokens.numpy(), self.prediction.numpy(), exist)

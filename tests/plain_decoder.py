@@ -202,6 +202,8 @@ def decode(data, folder):
         if exceptions:
             raw = zlib.decompress(exceptions)
             n, at = varint(raw, 0)
+            assert 1 <= n <= width * height // 8
+            assert len(raw) == at + 7 * n
             gaps = [sum(raw[at + k * n + i] << 8 * k for k in range(4)) for i in range(n)]
             for i in range(n):
                 y, x = divmod(sum(gaps[: i + 1]) + i, width)

@@ -37,8 +37,9 @@ def test_decompress_from(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_compress_to(path):
-    if "past" in codec.info(path.read_bytes()):
-        assert with_past(expected(path), model_of(path) or models.FOLDER / path.name.split(".")[1]) == path.read_bytes()
+    if "past" in codec.info(path.read_bytes()):  # finding a past may become better
+        network = model_of(path) or models.FOLDER / path.name.split(".")[1]
+        assert len(with_past(expected(path), network)) <= 1.02 * path.stat().st_size
     else:
         assert codec.compress_pixels(expected(path), model=model_of(path), device="cpu", past=False) == path.read_bytes()
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+import codec
 from codec import models
 from codec.context import HEAD_FEATURES, TileContext
 from codec.frequencies import frequencies
+from codec.network import operations
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.integer import IntegerImageGPT
-from codec.network.operations import CompiledOperations, Operations, Scale
 from codec.planes import GREY, RGB
 from codec.training.data import as_samples
 from tests.conftest import CPU, TINY, picture
@@ -32,18 +33,14 @@ def samples(kind=RGB, tiles=TILES):
 
 def parallel(network, samples, kind=RGB, rows=ROWS):
     """Every layer's output, and the frequencies of every channel: a list of (tiles, positions, ...)."""
-    operations = network.operations
     tiles, steps = len(samples), rows * 32
     context = TileContext(samples.to(network.device), kind)
     positions = torch.arange(steps, device=network.device).repeat(tiles)
-    outputs = list(
-        network.layer_outputs(
-            context.features[:, :steps].flatten(0, 1), positions, operations.parallel_attention(network.config, tiles, network.device)
-        )
-    )
+    attention = network.operations.parallel_attention(network.config, tiles, network.device)
+    outputs = list(network.layer_outputs(context.features[:, :steps].flatten(0, 1), positions, attention))
     logits = [network.logits(outputs[-1], context.head_features[c][:, :steps].flatten(0, 1), c) for c in range(kind.channels)]
     outputs = [x.clone() for x in outputs]
-    tables = [operations.frequencies(x) for x in logits]
+    tables = [network.operations.frequencies(x) for x in logits]
     return [x.view(tiles, steps, -1).cpu() for x in outputs + tables]
 
 
@@ -125,7 +122,7 @@ def test_compiled_operations(tiny, expected, threads):
     torch.set_num_threads(threads)
     try:
         network = tiny.prepared(TILES)
-        assert isinstance(network.operations, CompiledOperations)
+        assert isinstance(network.operations, operations.CompiledOperations)
         assert_same(parallel(network, samples()), expected)
         for batch in (1, 7, 64):
             assert_same(stepwise(network, samples()[:batch]), [x[:batch] for x in expected])
@@ -142,37 +139,48 @@ def test_compiled_operations_of_the_default_model():
     assert_same(stepwise(plain.prepared(TILES), samples(tiles=3), rows=4), parallel(plain, samples(tiles=3), rows=4))
 
 
-def test_compiled_operations_at_the_extremes():
+def test_compiled_operations_prove_themselves():
     pytest.importorskip("numba")
-    rng = np.random.default_rng(0)
-    plain, compiled = Operations(), CompiledOperations()
-    accumulator = torch.from_numpy(rng.choice([-(2**23) + 1, 2**23 - 1, 0, 1, -1, 12345], (40, 64)).astype(np.int32))
-    multiplier, shift = (torch.from_numpy(rng.integers(*ends, 64).astype(np.int32)) for ends in ((0, 256), (1, 25)))
-    scale = Scale(multiplier, 1 << shift - 1, shift)
-    table = torch.from_numpy(rng.integers(-127, 128, 1024).astype(np.int8))
-    x = torch.from_numpy(rng.choice([-(2**19) + 1, 2**19 - 1, 5], (40, 64)).astype(np.int32))
-    gain = torch.from_numpy(rng.integers(-(2**14) + 1, 2**14, 64).astype(np.int32))
-    logits = torch.from_numpy(rng.choice([-(2**15) + 1, 2**15 - 1, 0, 700], (40, 256)).astype(np.int32))
-    x[0] = 0
-    for name, arguments in (
-        ("to_integers", (accumulator, scale, 2**19 - 1)),
-        ("to_bytes", (accumulator, scale)),
-        ("looked_up", (accumulator, scale, table)),
-        ("added", (x, accumulator, scale, 2**19 - 1)),
-        ("added", (x[1], accumulator, scale, 2**19 - 1)),
-        ("normalized", (x, gain, 9)),
-        ("frequencies", (logits,)),
-    ):
-        copies = [[a.clone() if isinstance(a, torch.Tensor) else a for a in arguments] for _ in range(2)]
-        found, expected = getattr(compiled, name)(*copies[0]), getattr(plain, name)(*copies[1])
-        assert torch.equal(found, expected), name
+    assert operations.is_exact(operations.CompiledOperations())
+
+    class Wrong(operations.CompiledOperations):
+        def normalized(self, x, gain, shift):
+            return super().normalized(x, gain, shift) ^ 1
+
+    assert not operations.is_exact(Wrong())
 
 
-def test_without_numba_plain_torch_does_it(tiny, monkeypatch):
-    import importlib.util
+@pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
+def test_where_numba_does_not_work_plain_torch_does_it(tiny, monkeypatch, error):
+    def broken():
+        raise error
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert type(tiny.prepared(TILES).operations) is Operations
+    operations._proven_operations.cache_clear()
+    monkeypatch.setattr(operations, "CompiledOperations", broken)
+    assert type(tiny.prepared(TILES).operations) is operations.Operations
+    operations._proven_operations.cache_clear()
+
+
+def test_threads_and_forks(tiny):
+    """Two threads at once, and a child process that was forked after compiled operations were used."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pixels = [picture(130, 150, 3, seed) for seed in range(2)]
+    expected = [codec.compress_pixels(p, model=TINY, device="cpu") for p in pixels]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda p: codec.compress_pixels(p, model=TINY, device="cpu"), pixels)) == expected
+    script = (
+        "import os, sys, codec\n"
+        "from tests.conftest import TINY, picture\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "codec.compress_pixels(picture(130, 150, 3), model=TINY, device='cpu')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    codec.compress_pixels(picture(130, 150, 3), model=TINY, device='cpu')\n"
+        "    os._exit(0)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
 
 
 def test_the_window_is_respected_over_the_whole_tile(tiny):

@@ -23,6 +23,15 @@ def load(folder: Path | None, layout: str, device: torch.device) -> IntegerImage
     return model if model and model.config.layout == layout else _shipped_model(FOLDER / DEFAULTS[layout], device)
 
 
+def of_layout(folder: Path | None, layout: str, device: torch.device) -> IntegerImageGPT:
+    """The model in `folder`, or the default one of the layout. Raises ModelError where the folder's has another layout."""
+    model = load(folder, layout, device)
+    if folder and IntegerImageGPT.load(folder, device).digest != model.digest:
+        msg = f"{folder}: this model is not for {layout}"
+        raise ModelError(msg)
+    return model
+
+
 @cache
 def _shipped_model(folder: Path, device: torch.device) -> IntegerImageGPT:
     """Loaded and checked once in a process; what ships with the package does not change under it."""
@@ -32,10 +41,12 @@ def _shipped_model(folder: Path, device: torch.device) -> IntegerImageGPT:
 def find(digest: bytes, name: str, folder: Path | None, device: torch.device) -> IntegerImageGPT:
     """The model with this digest: the one in `folder`, if given, or a shipped one. Raises ModelError naming the digests."""
     candidates = [IntegerImageGPT.load(folder, device)] if folder else []
-    candidates += [_shipped_model(path, device) for path in shipped()]
-    for model in candidates:
-        if model.digest == digest:
-            return model
+    if candidates and candidates[0].digest == digest:
+        return candidates[0]
+    for path in sorted(shipped(), key=lambda path: path.name != name):
+        candidates.append(_shipped_model(path, device))
+        if candidates[-1].digest == digest:
+            return candidates[-1]
     have = ", ".join(f"{model.name} ({model.digest.hex()})" for model in candidates)
     advice = "give its folder with --model" if folder is None else "give the folder of the model that it names"
     msg = f"the file needs the model {name} ({digest.hex()}), here is {have}: {advice}"

@@ -77,7 +77,7 @@ class CompiledParallelAttention:
         heads, dim = self.config.n_head, self.config.head_dim
         split = qkv.view(self.tiles, -1, 3, heads, dim)
         out = torch.empty((*split.shape[:2], heads, dim), dtype=torch.int8)
-        kernels.attend_parallel(split.numpy(), self.config.attention_window, multiplier, shift, self.table, out.numpy())
+        kernels.run("attend_parallel", split.numpy(), self.config.attention_window, multiplier, shift, self.table, out.numpy())
         return out.view(-1, self.config.n_embd)
 
 
@@ -99,5 +99,5 @@ class CompiledCachedAttention:
         out = torch.empty((self.tiles, self.config.n_head, self.config.head_dim), dtype=torch.int8)
         known = min(self.position + 1, window)
         keys, values = self.cache[layer]
-        kernels.attend_cached(split.numpy(), keys, values, self.position % window, known, multiplier, shift, self.table, out.numpy())
+        kernels.run("attend_cached", split.numpy(), keys, values, self.position % window, known, multiplier, shift, self.table, out.numpy())
         return out.view(self.tiles, -1)

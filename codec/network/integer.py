@@ -29,7 +29,7 @@ from codec.network.arithmetic import (
 )
 from codec.network.attention import Attention
 from codec.network.config import ModelConfig
-from codec.network.operations import CompiledOperations, Operations, Scale
+from codec.network.operations import Operations, Scale, compiled_operations
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
@@ -134,10 +134,11 @@ class IntegerImageGPT:
 
     def prepared(self, tiles: int) -> "IntegerImageGPT":
         """This network with the fastest operations for a picture of so many tiles: compiled ones on the CPU, where that is worth it."""
-        if self.device.type != "cpu" or tiles < COMPILED_TILES or not CompiledOperations.can_run(self.config):
+        operations = compiled_operations(self.config) if self.device.type == "cpu" and tiles >= COMPILED_TILES else None
+        if operations is None:
             return self
         prepared = copy.copy(self)
-        prepared.operations = CompiledOperations()
+        prepared.operations = operations
         return prepared
 
     @classmethod

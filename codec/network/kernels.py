@@ -6,6 +6,7 @@ which the bounds in `arithmetic` allow, and of which processors add many at a ti
 """
 
 import math
+import threading
 
 import numba
 import numpy as np
@@ -16,9 +17,14 @@ i32 = np.int32
 PARALLEL = {"parallel": True, "nogil": True, "cache": True}
 
 
-def use_threads() -> None:
-    """As many threads as torch uses."""
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+_ONE_AT_A_TIME = threading.Lock()  # not every threading layer of numba can be entered by two threads
+
+
+def run(name: str, *arguments: object) -> None:
+    """Calls a kernel, on as many threads as torch uses."""
+    with _ONE_AT_A_TIME:
+        numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+        globals()[name](*arguments)
 
 
 @njit(inline="always")

@@ -1,6 +1,7 @@
 """The integer network's steps between matrix products: in torch for any device, or compiled for the CPU. Both give the same integers."""
 
-import importlib.util
+import functools
+import os
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ class Operations:
 
 
 class CompiledOperations(Operations):
-    """By the compiled kernels."""
+    """By the compiled kernels, one call at a time; see `compiled_operations`."""
 
     parallel_attention = CompiledParallelAttention
     cached_attention = CompiledCachedAttention
@@ -63,44 +64,102 @@ class CompiledOperations(Operations):
     def __init__(self) -> None:
         from codec.network import kernels
 
-        kernels.use_threads()
         self.kernels = kernels
         self.weights = exp2_table(LOGIT_STEPS, 1 << WEIGHT_BITS, torch.device("cpu")).numpy()
 
-    @staticmethod
-    def can_run(config: ModelConfig) -> bool:
-        """Whether numba is there, and attention weights fit into int16."""
-        return attention_top(config.attention_window) < 1 << 15 and importlib.util.find_spec("numba") is not None
-
     def to_integers(self, accumulator: Tensor, scale: Scale, limit: int) -> Tensor:
-        self.kernels.requantize(accumulator.numpy(), *_arrays(scale), limit)
+        self.kernels.run("requantize", accumulator.numpy(), *_arrays(scale), limit)
         return accumulator
 
     def to_bytes(self, accumulator: Tensor, scale: Scale) -> Tensor:
         out = torch.empty(accumulator.shape, dtype=torch.int8)
-        self.kernels.requantize_to_bytes(accumulator.numpy(), *_arrays(scale), out.numpy())
+        self.kernels.run("requantize_to_bytes", accumulator.numpy(), *_arrays(scale), out.numpy())
         return out
 
     def looked_up(self, accumulator: Tensor, scale: Scale, table: Tensor) -> Tensor:
         out = torch.empty(accumulator.shape, dtype=torch.int8)
-        self.kernels.requantize_and_look_up(accumulator.numpy(), *_arrays(scale), table.numpy(), out.numpy())
+        self.kernels.run("requantize_and_look_up", accumulator.numpy(), *_arrays(scale), table.numpy(), out.numpy())
         return out
 
     def added(self, x: Tensor, accumulator: Tensor, scale: Scale, limit: int) -> Tensor:
         rows = x.expand_as(accumulator).contiguous()
-        self.kernels.requantize_and_add(accumulator.numpy(), *_arrays(scale), limit, rows.numpy())
+        self.kernels.run("requantize_and_add", accumulator.numpy(), *_arrays(scale), limit, rows.numpy())
         return accumulator
 
     def normalized(self, x: Tensor, gain: Tensor, shift: int) -> Tensor:
         out = torch.empty(x.shape, dtype=torch.int8)
         root_bits = 3 if x.shape[-1] <= 128 else 0
-        self.kernels.normalize(x.numpy(), gain.numpy(), shift, root_bits, out.numpy())
+        self.kernels.run("normalize", x.numpy(), gain.numpy(), shift, root_bits, out.numpy())
         return out
 
     def frequencies(self, logits: Tensor) -> Tensor:
-        self.kernels.frequencies(logits.numpy(), self.weights, FREQUENCY_TOTAL - ALPHABET, WEIGHT_BITS, CENTRE)
+        self.kernels.run("frequencies", logits.numpy(), self.weights, FREQUENCY_TOTAL - ALPHABET, WEIGHT_BITS, CENTRE)
         return logits
 
 
 def _arrays(scale: Scale) -> tuple[object, object, object]:
     return scale.multiplier.numpy(), scale.offset.numpy(), scale.shift.numpy()
+
+
+def compiled_operations(config: ModelConfig) -> Operations | None:
+    """The compiled operations, if this process can have them, they prove to be exact here, and attention weights fit into int16."""
+    return _proven_operations(os.getpid()) if attention_top(config.attention_window) < 1 << 15 else None
+
+
+@functools.cache
+def _proven_operations(process: int) -> Operations | None:
+    """None without a working numba, and in a process that another one forked after it had used threads."""
+    if _proven_operations.cache_info().currsize:
+        return None
+    try:
+        operations = CompiledOperations()
+        return operations if is_exact(operations) else None
+    except Exception:
+        return None
+
+
+def is_exact(operations: Operations) -> bool:
+    """Whether the operations give the integers of the plain ones, at the extremes too."""
+    random = torch.Generator().manual_seed(0)
+
+    def choice(values: list[int], *shape: int) -> Tensor:
+        return torch.tensor(values, dtype=torch.int32)[torch.randint(len(values), shape, generator=random)]
+
+    def between(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high, shape, generator=random, dtype=torch.int32)
+
+    width = 64
+    accumulator = choice([-(2**23) + 1, 2**23 - 1, 0, 1, -1, 12345], 40, width)
+    multiplier, shift = between(0, 256, width), between(1, 25, width)
+    scale = Scale(multiplier, 1 << shift - 1, shift)
+    x = choice([-(2**19) + 1, 2**19 - 1, 5], 40, width)
+    x[0] = 0
+    cases: list[tuple[str, tuple[object, ...]]] = [
+        ("to_integers", (accumulator, scale, 2**19 - 1)),
+        ("to_bytes", (accumulator, scale)),
+        ("looked_up", (accumulator, scale, between(-127, 128, 1024).to(torch.int8))),
+        ("added", (x, accumulator, scale, 2**19 - 1)),
+        ("added", (x[1], accumulator, scale, 2**19 - 1)),
+        ("normalized", (x, between(-(2**14) + 1, 2**14, width), 9)),
+        ("frequencies", (choice([-(2**15) + 1, 2**15 - 1, 0, 700], 40, ALPHABET),)),
+    ]
+    plain = Operations()
+    for name, arguments in cases:
+        copies = [[a.clone() if isinstance(a, Tensor) else a for a in arguments] for _ in range(2)]
+        if not torch.equal(getattr(operations, name)(*copies[0]), getattr(plain, name)(*copies[1])):
+            return False
+    config = ModelConfig(n_embd=64, n_head=2, attention_window=40, n_layer=1)
+    qkv = choice([-127, 127, 0, 3], 3 * 64, 3 * 64).to(torch.int8)
+    device = torch.device("cpu")
+    found, expected = (o.parallel_attention(config, 3, device)(0, qkv, 200, 14) for o in (operations, plain))
+    if not torch.equal(found, expected):
+        return False
+    cached = [o.cached_attention(config, 3, device) for o in (operations, plain)]
+    for position in range(64):
+        for attention in cached:
+            attention.position = position
+        part = qkv.view(3, 64, -1)[:, position].contiguous()
+        found, expected = (attention(0, part, 200, 14) for attention in cached)
+        if not torch.equal(found, expected):
+            return False
+    return True

@@ -10,9 +10,9 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from codec.pasts.chroma import FILTERS, FULL, STRIP, Bytes, Sampling
+from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
-from codec.pasts.recovery import estimate, filled, recovered
+from codec.pasts.recovery import estimate, filled, recovered, settled
 
 SAMPLED_PIXELS = 1 << 13
 PATCH = 64
@@ -20,6 +20,8 @@ PATCHES = 2  # on which samplings are tried, of CANDIDATES
 CANDIDATES = 24
 CERTAIN_SHARE = 0.99  # of the sampled pixels without clipping that the formula must give
 WRONG_SHARE = 0.3  # of chroma samples that the right sampling may miss before its recovery is refined; others miss more
+SETTLED_WRONG_SHARE = 0.03  # and afterwards
+SPOT, SPOTS = 128, 4  # side and number of spots of a large picture that are tried before the whole
 EXCEPTION_SHARE = 1 / 8  # of the pixels, at most; also a bound of the format
 SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which formula
 
@@ -51,8 +53,7 @@ class Past:
 def developed(formula: Formula, luma: Bytes, chroma: Bytes) -> Bytes:
     """(height, width) luma and (2, height, width) chroma -> (height, width, 3), a strip at a time."""
     pixels = np.empty((*luma.shape, 3), np.uint8)
-    for start in range(0, len(luma), STRIP):
-        rows = slice(start, start + STRIP)
+    for rows in strips(*luma.shape):
         pixels[rows] = formula.pixels(luma[rows], chroma[:, rows])
     return pixels
 
@@ -67,24 +68,43 @@ def recognised(pixels: Bytes) -> Past | None:
     formula = formula_of(pixels)
     if formula is None:
         return None
-    sampling = sampling_of(pixels, formula)
+    sampling, full = sampling_of(pixels, formula), Sampling(FULL)
+    if not plausible(pixels, formula, sampling):
+        if sampling == full or not plausible(pixels, formula, full):
+            return None
+        sampling = full
     past = with_sampling(pixels, formula, sampling)
-    if sampling != Sampling(FULL):
-        height, width = pixels.shape[:2]
-        y, x = np.divmod(past.positions, width)
-        border = (y < 2) | (y >= height - 2) | (x < 2) | (x >= width - 2)
-        if border.sum() > 0.1 * (height + width):  # a crop: what lay beyond its edges shows
-            ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1))
-            past = min(past, ringed, key=lambda found: len(found.positions))
-    if len(past.positions) > EXCEPTION_SHARE * past.luma.size:
-        past = with_sampling(pixels, formula, Sampling(FULL))
-    return past if len(past.positions) <= EXCEPTION_SHARE * past.luma.size else None
+    if sampling == full:
+        return past
+    if past and not whole(past):  # a crop: what lay beyond its edges shows
+        ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1))
+        past = ringed if ringed and len(ringed.positions) < len(past.positions) else past
+    return past or with_sampling(pixels, formula, full)
+
+
+def whole(past: Past) -> bool:
+    """Whether the exceptions do not gather along the picture's edges."""
+    height, width = past.luma.shape
+    y, x = np.divmod(past.positions, width)
+    edge = (y < 2) | (y >= height - 2) | (x < 2) | (x >= width - 2)
+    return int(edge.sum()) <= 0.1 * (height + width)
+
+
+def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
+    """Whether a few spots of a large picture come back, so that the whole is worth trying."""
+    height, width = pixels.shape[:2]
+    if height * width <= SPOTS * SPOT**2:
+        return True
+    inside = Sampling(sampling.filter, sampling.top, sampling.left, ring=1 if sampling.filter is not FULL else 0)
+    places = np.random.default_rng(0).random((SPOTS, 2)) * [max(height - SPOT, 1), max(width - SPOT, 1)] // 2 * 2
+    found = [with_sampling(pixels[y : y + SPOT, x : x + SPOT], formula, inside) for y, x in places.astype(int)]
+    return len([past for past in found if past]) >= SPOTS // 2
 
 
 def formula_of(pixels: Bytes) -> Formula | None:
     """The formula that gives (nearly) all of a sample of the pixels without a clipped channel."""
     flat = pixels.reshape(-1, 3)
-    sample = flat[:: max(1, len(flat) // SAMPLED_PIXELS)]
+    sample = flat[np.random.default_rng(0).integers(len(flat), size=SAMPLED_PIXELS)]
     sample = sample[~clipped(sample)]
     if not len(sample):
         return None
@@ -104,9 +124,13 @@ def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
         part = pixels[y : y + PATCH, x : x + PATCH]
         c1, c2, known = formula.chroma(part)
         chroma = np.stack([c1, c2])
+        if not known.any():
+            continue
         patches.append((known.mean() * np.abs(np.diff(chroma)).clip(0, 8).sum(), int(y), int(x), chroma, known))
     patches = sorted(patches, key=lambda patch: patch[:3])[-PATCHES:]
     best, best_cost = Sampling(FULL), (WRONG_SHARE, 0)
+    if not patches:
+        return best
     for code in SAMPLINGS[formula.name]:
         filter_ = FILTERS[code]
         for top, left in product(range(filter_.down), range(filter_.across)):
@@ -118,29 +142,42 @@ def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
                 small = np.rint(estimate(chroma, known, sampling)).clip(0, 255).astype(np.uint8)
                 wrong += int(((sampling.upsampled(small, *known.shape) != chroma).any(0) & known).sum())
                 total += int(known.sum())
-            cost = (wrong / max(total, 1), -filter_.down * filter_.across)
+            cost = (wrong / total, -filter_.down * filter_.across)
             if cost < best_cost:
                 best, best_cost = Sampling(filter_, top, left), cost
-    return best
+    if best.filter is FULL:
+        return best
+    inside, wrong, total = Sampling(best.filter, best.top, best.left, ring=1), 0, 0
+    for _, _, _, chroma, known in patches:
+        small = settled(estimate(chroma, known, inside), chroma, known, inside)
+        wrong += int(((inside.upsampled(small, *known.shape) != chroma).any(0) & known).sum())
+        total += int(known.sum())
+    return best if wrong <= SETTLED_WRONG_SHARE * total else Sampling(FULL)
 
 
-def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling) -> Past:
-    """The past with this formula and sampling; what does not fit becomes an exception."""
+def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling) -> Past | None:
+    """The past with this formula and sampling; what does not fit becomes an exception. None where that is too much."""
     height, width = pixels.shape[:2]
     small = recovered(pixels, formula, sampling)
-    chroma = sampling.upsampled(small, height, width)
     luma = np.empty((height, width), np.uint8)
-    for start in range(0, height, STRIP):
-        rows = slice(start, start + STRIP)
-        luma[rows] = chosen_luma(pixels[rows], formula, chroma[:, rows])
-    made = developed(formula, luma, chroma)
-    positions = np.flatnonzero((made != pixels).any(-1))
-    return Past(formula, sampling, luma, small, positions, (pixels - made).reshape(-1, 3)[positions])
+    positions, corrections, count = [], [], 0
+    for rows in strips(height, width):
+        chroma, part = sampling.upsampled_strip(small, rows, width), pixels[rows]
+        luma[rows] = chosen_luma(part, formula, chroma)
+        made = formula.pixels(luma[rows], chroma)
+        wrong = (made != part).any(-1)
+        positions.append(np.flatnonzero(wrong) + rows.start * width)
+        corrections.append((part - made)[wrong])
+        count += len(positions[-1])
+        if count > EXCEPTION_SHARE * height * width:
+            return None
+    return Past(formula, sampling, luma, small, np.concatenate(positions), np.concatenate(corrections))
 
 
 def chosen_luma(pixels: Bytes, formula: Formula, chroma: Bytes) -> Bytes:
     """The luma that, with this chroma, gives the pixels; where several do, one near to the surrounding luma."""
     low, high = formula.luma_range(pixels, chroma[0].astype(np.int32), chroma[1].astype(np.int32))
     middle = (low + high) // 2
-    near = filled(middle[None].astype(np.float32), (low == high)[None][0])[0]
+    certain = low == high
+    near = filled(middle[None].astype(np.float32), certain)[0] if certain.any() else middle
     return np.where(low <= high, np.clip(np.rint(near), low, high), middle).clip(0, 255).astype(np.uint8)

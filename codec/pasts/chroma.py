@@ -14,8 +14,15 @@ import numpy.typing as npt
 from codec.pasts.colour import Integers
 
 Bytes = npt.NDArray[np.uint8]
-STRIP = 512  # rows of a picture treated at once; a multiple of every cell
+STRIP = 512  # rows of a picture treated at once, at most; a multiple of every cell
+STRIP_PIXELS = 1 << 19
 Number = TypeVar("Number", np.int32, np.float32)
+
+
+def strips(height: int, width: int) -> list[slice]:
+    """The rows of a picture in parts that begin with a whole cell and are not large."""
+    rows = max(2, min(STRIP, STRIP_PIXELS // width // 2 * 2))
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,13 @@ class Sampling:
         out[..., -2] += out[..., -1]
         return out[..., 1:-1, 1:-1]
 
+    def means(self, small: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+        """(..., rows, columns) reals -> (..., height, width): the weighted means."""
+        out = self.sums(small, height, width)
+        for place, rows, columns in self.places(height, width):
+            out[..., rows.positions, columns.positions] /= 1 << place.shift
+        return out
+
     def rounded(self, sums: Integers) -> Integers:
         """What becomes of the weighted sums (..., height, width)."""
         out = np.empty_like(sums)
@@ -129,15 +143,18 @@ class Sampling:
 
     def upsampled(self, small: Bytes, height: int, width: int) -> Bytes:
         """(..., rows, columns) -> (..., height, width), as the decoder did it; a strip at a time, so that memory stays bounded."""
-        inner = Sampling(self.filter, self.top, self.left, ring=1)
-        columns = self._cells(0, width, self.left, self.filter.across, small.shape[-1])
         out = np.empty((*small.shape[:-2], height, width), np.uint8)
-        for start in range(0, height, STRIP):
-            stop = min(start + STRIP, height)
-            rows = self._cells(start, stop, self.top, self.filter.down, small.shape[-2])
-            part = small[..., rows[:, None], columns].astype(np.int32)
-            out[..., start:stop, :] = inner.rounded(inner.sums(part, stop - start, width))
+        for rows in strips(height, width):
+            out[..., rows, :] = self.upsampled_strip(small, rows, width)
         return out
+
+    def upsampled_strip(self, small: Bytes, strip: slice, width: int) -> Bytes:
+        """One of the `strips`: (..., rows, columns) -> (..., strip.stop - strip.start, width)."""
+        inner = Sampling(self.filter, self.top, self.left, ring=1)
+        rows = self._cells(strip.start, strip.stop, self.top, self.filter.down, small.shape[-2])
+        columns = self._cells(0, width, self.left, self.filter.across, small.shape[-1])
+        part = small[..., rows[:, None], columns].astype(np.int32)
+        return inner.rounded(inner.sums(part, strip.stop - strip.start, width)).astype(np.uint8)
 
     def _cells(self, start: int, stop: int, missing: int, factor: int, count: int) -> npt.NDArray[np.int64]:
         """Along one axis: the small samples of the positions start to stop - 1, with a neighbour on each side."""

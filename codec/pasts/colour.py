@@ -18,10 +18,12 @@ ONE = 1 << FRACTION
 
 @dataclass(frozen=True)
 class Formula:
-    """code: its number in the file. scale: of luma, in 2^-16. first, second: (3, 256) each, what the chroma samples add, in 2^-16."""
+    """code: its number in the file. scale: of luma, in 2^-16. first, second: (3, 256) each, what the chroma samples add, in 2^-16. neutral:
+    the chroma of grey."""
 
     name: str
     code: int
+    neutral: tuple[int, int]
     scale: int
     first: Integers
     second: Integers
@@ -94,7 +96,7 @@ def _jfif() -> Formula:
     half = none + (ONE >> 1)
     first = _tables(none, half - 22554 * c, ((116130 * c + half) >> FRACTION) << FRACTION)
     second = _tables(((91881 * c + half) >> FRACTION) << FRACTION, -46802 * c, none)
-    return Formula("JPEG", 0, ONE, first, second)
+    return Formula("JPEG", 0, (128, 128), ONE, first, second)
 
 
 def _photo_cd() -> Formula:
@@ -104,7 +106,7 @@ def _photo_cd() -> Formula:
     none = np.zeros(256, np.int64)
     first = _tables(none, -12714 * (blue >> FRACTION), blue)
     second = _tables(red, -33358 * (red >> FRACTION), none)
-    return Formula("PhotoCD", 1, 89024, first, second)
+    return Formula("PhotoCD", 1, (156, 137), 89024, first, second)
 
 
 FORMULAS = (_jfif(), _photo_cd())

@@ -16,13 +16,13 @@ from codec.pasts.colour import Formula, Integers, Mask
 Reals = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-OVERLAP = 32  # rows that neighbouring strips share
+OVERLAP = 32  # rows and columns that a block shares with the next
 ITERATIONS = 10  # of the estimate
 STEP = 1.6  # over-relaxation, of at most 2
 REACH = 2  # how far a sample may move in one pass over its row
 WRONG = 64  # cost of a wrong sample, against 1 for a move by 1
 ROUNDS, PATIENCE = 16, 3  # passes over rows and columns in all, and such as bring nothing
-LARGEST_MOVE = 24  # of clipped pixels' chroma
+LARGEST_MOVE, TRIALS = 24, 30  # of clipped pixels' chroma; trials per pixel of the picture, at most
 RADII = (1, 1, 1, 3, 1, 1, 6, 1, 1)  # of the moves of single samples
 
 Moves = list[tuple[int, int]]
@@ -35,8 +35,11 @@ def by_distance(radius: int) -> Moves:
 
 
 def filled(values: Reals, known: Mask) -> Reals:
-    """(n, rows, columns): unknown places get means of what is known around them, from coarser and coarser grids."""
-    if known.all() or not known.any():
+    """(n, rows, columns): unknown places get means of what is known around them, from coarser and coarser grids.
+
+    Something must be known.
+    """
+    if known.all():
         return values
     rows, columns = values.shape[-2:]
     more = ((0, rows % 2), (0, columns % 2))
@@ -79,51 +82,76 @@ def feasible(chroma: Reals, known: Mask, pixels: Bytes, formula: Formula) -> tup
     low, high = formula.luma_range(pixels, near[0], near[1])
     good = low <= high
     y, x = np.nonzero(~good & ~known)
-    start, colours = near[:, y, x], pixels[y, x]
-    for one, two in by_distance(LARGEST_MOVE):
-        if not len(y):
-            break
-        c1, c2 = (start[0] + one).clip(0, 255), (start[1] + two).clip(0, 255)
-        low, high = formula.luma_range(colours, c1, c2)
-        hit = low <= high
-        if hit.any():
-            near[0, y[hit], x[hit]], near[1, y[hit], x[hit]] = c1[hit], c2[hit]
-            good[y[hit], x[hit]] = True
-            y, x, start, colours = y[~hit], x[~hit], start[:, ~hit], colours[~hit]
+    start = np.concatenate([pixels[y, x].T, near[:, y, x]]).astype(np.int64)  # R, G, B, C1, C2
+    _, first, which = np.unique(start.T @ 256 ** np.arange(5), return_index=True, return_inverse=True)  # drawings have few
+    colours, chosen = start[:3, first].T.astype(np.uint8), start[3:, first].astype(np.int32)
+    found, hits = _nearest(colours, chosen, formula, TRIALS * known.size)
+    near[:, y, x] = found[:, which]
+    good[y, x] = hits[which]
     return near, good
 
 
+def _nearest(pixels: Bytes, chroma: Integers, formula: Formula, trials: int) -> tuple[Integers, Mask]:
+    """For (n, 3) pixels the nearest to (2, n) chroma that gives them, and where there is one; after so many trials the rest is given up."""
+    found, hits, left = chroma.copy(), np.zeros(len(pixels), np.bool_), np.arange(len(pixels))
+    for one, two in by_distance(LARGEST_MOVE):
+        trials -= len(left)
+        if not len(left) or trials < 0:
+            break
+        c1, c2 = (chroma[0, left] + one).clip(0, 255), (chroma[1, left] + two).clip(0, 255)
+        low, high = formula.luma_range(pixels[left], c1, c2)
+        hit = low <= high
+        if hit.any():
+            found[0, left[hit]], found[1, left[hit]] = c1[hit], c2[hit]
+            hits[left[hit]] = True
+            left = left[~hit]
+    return found, hits
+
+
 def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
-    """The small planes (2, rows, columns) that give the (height, width, 3) pixels, or nearly all of them; a strip at a time."""
-    height = len(pixels)
-    down, ring = sampling.filter.down, sampling.ring
-    out = np.empty((2, *sampling.small_shape(height, pixels.shape[1])), np.uint8)
-    for start in range(0, height, STRIP):
-        stop = min(start + STRIP, height)
-        first, last = max(start - OVERLAP, 0), min(stop + OVERLAP, height)
-        part = _recovered(pixels[first:last], formula, sampling)
-        rows = slice(start // down + ring if start else 0, stop // down + ring if stop < height else out.shape[1])
-        out[:, rows] = part[:, rows.start - first // down : rows.stop - first // down]
+    """The small planes (2, rows, columns) that give the (height, width, 3) pixels, or nearly all of them; a block at a time."""
+    height, width = pixels.shape[:2]
+    ring = sampling.ring
+    out = np.empty((2, *sampling.small_shape(height, width)), np.uint8)
+    for (y, own_rows, in_rows), (x, own_columns, in_columns) in product(
+        _blocks(height, STRIP, sampling.filter.down, ring, out.shape[1]), _blocks(width, STRIP, sampling.filter.across, ring, out.shape[2])
+    ):
+        out[:, own_rows, own_columns] = _recovered(pixels[y, x], formula, sampling)[:, in_rows, in_columns]
     return out
+
+
+def _blocks(size: int, block: int, factor: int, ring: int, count: int) -> list[tuple[slice, slice, slice]]:
+    """Along one axis: the positions of each block with its overlaps, the small samples that it gives, and where it has them."""
+    found = []
+    for start in range(0, size, block):
+        stop = min(start + block, size)
+        first, last = max(start - OVERLAP, 0), min(stop + OVERLAP, size)
+        own = slice(start // factor + ring if start else 0, stop // factor + ring if stop < size else count)
+        found.append((slice(first, last), own, slice(own.start - first // factor, own.stop - first // factor)))
+    return found
 
 
 def _recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
     height, width = pixels.shape[:2]
     c1, c2, known = formula.chroma(pixels)
     chroma = np.stack([c1, c2])
+    neutral = np.array(formula.neutral, np.float32)[:, None, None]
     if sampling.filter.down * sampling.filter.across == 1:
-        return feasible(filled(chroma.astype(np.float32), known), known, pixels, formula)[0].astype(np.uint8)
-    near = estimate(chroma, known, sampling)
-    if not known.all():
-        full = sampling.sums(near, height, width)
-        for place, rows, columns in sampling.places(height, width):
-            full[..., rows.positions, columns.positions] /= 1 << place.shift
+        full = filled(chroma.astype(np.float32), known) if known.any() else neutral.repeat(height, 1).repeat(width, 2)
+        return feasible(full, known, pixels, formula)[0].astype(np.uint8)
+    if known.all():
+        near = estimate(chroma, known, sampling)
+    else:
+        full = sampling.means(estimate(chroma, known, sampling), height, width) if known.any() else neutral
         possible, good = feasible(np.where(known, chroma, full).astype(np.float32), known, pixels, formula)
-        near = estimate(possible, good, sampling)
+        near = estimate(possible, good if good.any() else ~good, sampling)
+    return _repaired(settled(near, chroma, known, sampling).astype(np.int32), pixels, formula, sampling)
+
+
+def settled(near: Reals, chroma: Integers, known: Mask, sampling: Sampling) -> Bytes:
+    """Small planes (2, rows, columns) near to an estimate, whose upsampling gives (2, height, width) `chroma` wherever that is known."""
     small = np.rint(near).clip(0, 255).astype(np.int32)
-    for plane in range(2):
-        small[plane] = _settled(small[plane], chroma[plane], known, sampling)
-    return _repaired(small, pixels, formula, sampling)
+    return np.stack([_settled(small[plane], chroma[plane], known, sampling) for plane in range(2)]).astype(np.uint8)
 
 
 def _settled(small: Integers, chroma: Integers, known: Mask, sampling: Sampling) -> Integers:
