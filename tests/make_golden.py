@@ -74,7 +74,7 @@ def main() -> None:
         for model, folder in (("tiny", TINY), ("photo-1", None)):
             write_golden(name, model, pixels, codec.compress_pixels(pixels, model=folder, device="cpu", past=False))
     for name, pixels in PASTS.items():
-        for folder in (TINY_YCC,):
+        for folder in (TINY_YCC, models.FOLDER / "past-1"):
             write_golden(name, folder.name, pixels, with_past(pixels, folder))
     digests = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in sorted(GOLDEN.glob("*.igpt"))]
     (GOLDEN / "digests.txt").write_text("".join(digests))

@@ -87,7 +87,7 @@ def whole(past: Past) -> bool:
     height, width = past.luma.shape
     y, x = np.divmod(past.positions, width)
     edge = (y < 2) | (y >= height - 2) | (x < 2) | (x >= width - 2)
-    return int(edge.sum()) <= 0.1 * (height + width)
+    return bool(edge.sum() <= 0.1 * (height + width))
 
 
 def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
