@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import codec
+from codec import models
 from codec.layers import layers_of
 from codec.network.config import ModelConfig
 from codec.network.quantize import integer_model

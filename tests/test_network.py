@@ -161,26 +161,13 @@ def test_where_numba_does_not_work_plain_torch_does_it(tiny, monkeypatch, error)
     operations._proven_operations.cache_clear()
 
 
-def test_threads_and_forks(tiny):
-    """Two threads at once, and a child process that was forked after compiled operations were used."""
+def test_two_threads_at_once():
     from concurrent.futures import ThreadPoolExecutor
 
     pixels = [picture(130, 150, 3, seed) for seed in range(2)]
     expected = [codec.compress_pixels(p, model=TINY, device="cpu") for p in pixels]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda p: codec.compress_pixels(p, model=TINY, device="cpu"), pixels)) == expected
-    script = (
-        "import os, sys, codec\n"
-        "from tests.conftest import TINY, picture\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "codec.compress_pixels(picture(130, 150, 3), model=TINY, device='cpu')\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    codec.compress_pixels(picture(130, 150, 3), model=TINY, device='cpu')\n"
-        "    os._exit(0)\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
 
 
 def test_the_window_is_respected_over_the_whole_tile(tiny):

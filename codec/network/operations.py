@@ -1,7 +1,6 @@
 """The integer network's steps between matrix products: in torch for any device, or compiled for the CPU. Both give the same integers."""
 
 import functools
-import os
 from typing import NamedTuple
 
 import torch
@@ -103,14 +102,12 @@ def _arrays(scale: Scale) -> tuple[object, object, object]:
 
 def compiled_operations(config: ModelConfig) -> Operations | None:
     """The compiled operations, if this process can have them, they prove to be exact here, and attention weights fit into int16."""
-    return _proven_operations(os.getpid()) if attention_top(config.attention_window) < 1 << 15 else None
+    return _proven_operations() if attention_top(config.attention_window) < 1 << 15 else None
 
 
 @functools.cache
-def _proven_operations(process: int) -> Operations | None:
-    """None without a working numba, and in a process that another one forked after it had used threads."""
-    if _proven_operations.cache_info().currsize:
-        return None
+def _proven_operations() -> Operations | None:
+    """None without a working numba."""
     try:
         operations = CompiledOperations()
         return operations if is_exact(operations) else None
