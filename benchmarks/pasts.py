@@ -6,8 +6,10 @@ found in it, what did looking for it take, and how much larger is the file than 
 """
 
 import argparse
+import contextlib
 import csv
 import io
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from tqdm import tqdm
 
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, lossless_bytes, lossless_encoders, pictures_in, saved
+from bitstream.errors import UnsupportedImageError
 from codec import pasts
-from codec.image import image_of
+from codec.image import MAX_PIXELS, image_of, open_picture
 
 QUALITIES = (75, 90, 95)
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
@@ -76,7 +79,14 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    pictures = [(path, np.asarray(Image.open(path).convert("RGB"))) for path in pictures_in(arguments.folder)]
+    pictures = []
+    for path in pictures_in(arguments.folder):
+        with contextlib.suppress(UnsupportedImageError), path.open("rb") as stream:
+            pixels = open_picture(stream, MAX_PIXELS).pixels
+            if pixels.shape[2] == 3:
+                pictures.append((path, pixels))
+    if not pictures:
+        sys.exit("no colour picture that igpt takes")
     jobs = [(p, x, q, s) for p, x in pictures[:: arguments.every] for q in QUALITIES for s in SAMPLINGS]
     rows = [decoded_jpeg(*job) for job in tqdm(jobs, unit="picture")]
     plain = [as_it_is(*picture) for picture in pictures]

@@ -8,6 +8,7 @@ and plots.
 import argparse
 import csv
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from tqdm import tqdm
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in
 from bitstream.container import read_file
-from bitstream.errors import UnsupportedImageError
+from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec import models
 from codec.analysis import Costs, bits_per_pixel, costs_of, heat_map
 from codec.image import MAX_PIXELS, open_picture
@@ -180,12 +181,14 @@ def main() -> None:
     for path in tqdm(pictures_in(arguments.folder), unit="picture", desc=name):
         try:
             row, heat, costs = measure(path, encoders, references)
-        except UnsupportedImageError:
+        except (UnsupportedImageError, TooLargeError):
             refused.append(path.name)
             continue
         rows.append(row)
         ranks += sum(np.bincount(c.ranks.ravel(), minlength=256) for c in costs)
         hottest = hottest or heat
+    if not rows:
+        sys.exit(f"{name}: no picture that igpt takes")
     prefix = arguments.out / name
     with open(f"{prefix}.csv", "w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")

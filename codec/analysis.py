@@ -54,7 +54,7 @@ def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
 
 
 def costs_of(layers: Sequence[Layer], network: IntegerImageGPT) -> list[Costs]:
-    return [layer_costs(network, layer) for layer in layers]
+    return [layer_costs(network.prepared(layer.grid.tiles), layer) for layer in layers]
 
 
 def bits_per_pixel(costs: Sequence[Costs], past: Past | None) -> dict[str, npt.NDArray[np.float32]]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, measure, rate, speed
+from benchmarks import demo10, measure, pasts, rate, speed
 from codec import models
 from tests.conftest import TINY, picture
 
@@ -85,3 +85,11 @@ def test_a_competitor_that_changes_pixels_does_not_count():
 def test_order_0_entropy():
     assert rate.order_0_bits(np.full((8, 8, 3), 5, np.uint8)) == 0
     assert rate.order_0_bits(np.arange(256, dtype=np.uint8).reshape(16, 16, 1)) == 256 * 8
+
+
+def test_pasts(folder, tmp_path, monkeypatch, only_tiny_models):
+    run(pasts, monkeypatch, folder, "--every", 2, "--out", tmp_path / "out")
+    found = rows(tmp_path / "out" / "pasts.csv")
+    assert len(found) == 9
+    assert {(r["quality"], r["sampling"]) for r in found} == {(str(q), s) for q in pasts.QUALITIES for s in pasts.SAMPLINGS}
+    assert "| 90, 4:2:0 |" in (tmp_path / "out" / "pasts.md").read_text()

@@ -27,7 +27,9 @@ def model_of(path):
 def test_there_are_golden_files_of_every_shipped_model():
     from codec.models import shipped
 
-    assert {path.name.split(".")[1] for path in FILES} == {"tiny", "tiny-ycc", *(folder.name for folder in shipped())}
+    names = {folder.name for folder in shipped()}
+    assert {path.name.split(".")[1] for path in FILES} == {"tiny", "tiny-ycc", *names}
+    assert set(models.DEFAULTS.values()) <= names
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

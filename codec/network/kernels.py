@@ -6,11 +6,16 @@ which the bounds in `arithmetic` allow, and of which processors add many at a ti
 """
 
 import math
+import os
 import threading
 
-import numba
 import numpy as np
 import torch
+
+# A pool of more threads than are used would have the others spin.
+os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
+
+import numba
 from numba import njit, prange
 
 i32 = np.int32
