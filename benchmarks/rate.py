@@ -126,7 +126,7 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     lines.append(summary("bpp, mean", lambda c: f"{statistics.mean(8 * r[c] / (r['width'] * r['height']) for r in rows):.3f}"))
     lines.append(summary("bpsp, mean", lambda c: f"{statistics.mean(bpsp(c)):.3f}"))
     lines.append(summary("bpsp, standard deviation", lambda c: f"{statistics.pstdev(bpsp(c)):.3f}"))
-    lines.append(summary("raw / bytes", lambda c: f"{samples / total(c):.3f}"))
+    lines.append(summary("raw / bytes", lambda c: f"{samples / total(c):.3f}" if total(c) else ""))
     lines.append(summary("bytes / igpt", lambda c: f"{total(c) / total('igpt'):.3f}"))
     return "\n".join(lines) + "\n"
 
