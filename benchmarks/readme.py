@@ -39,6 +39,7 @@ def results() -> str:
             cells.append("" if total is None else f"{round(total):,} ({8 * total / samples:.3f})")
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     text = "\n".join(lines) + "\n"
+    text += decoded_jpegs()
     speed = rows_of("speed")
     if speed:
         text += "\nOne photograph of 0.4 megapixels, seconds in a running process (medians):\n\n"
@@ -50,6 +51,24 @@ def results() -> str:
     if (RESULTS / "scikit-image-heat.png").exists():
         text += "\nWhere the bits of a picture go (`igpt heatmap`): the picture, then each channel, from black (0) to pale yellow (8):\n"
         text += "\n![the picture and its bits](benchmarks/results/scikit-image-heat.png)\n"
+    return text
+
+
+def decoded_jpegs() -> str:
+    """Sizes relative to JPEG XL's, by sampling and quality."""
+    rows = rows_of("pasts")
+    if not rows:
+        return ""
+    qualities = list(dict.fromkeys(r["quality"] for r in rows))
+    pictures = len({r["picture"] for r in rows})
+    text = f"\nPNGs of {pictures} photographs that were JPEGs, bytes of igpt / JPEG XL 9:\n\n"
+    text += "| | " + " | ".join(f"quality {q}" for q in qualities) + " |\n|---" + "|---:" * len(qualities) + "|\n"
+    for sampling in dict.fromkeys(r["sampling"] for r in rows):
+        cells = []
+        for quality in qualities:
+            some = [r for r in rows if (r["quality"], r["sampling"]) == (quality, sampling)]
+            cells.append(f"{sum(int(r['igpt']) for r in some) / sum(int(r['JPEG XL 9']) for r in some):.3f}")
+        text += f"| {sampling} | " + " | ".join(cells) + " |\n"
     return text
 
 
