@@ -11,8 +11,7 @@ from PIL import Image
 
 import codec
 from benchmarks import demo10, measure, pasts, rate, speed
-from codec import models
-from tests.conftest import TINY, picture
+from tests.conftest import picture
 
 
 @pytest.fixture
@@ -25,10 +24,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """The tiny model, and no full-length thumbnails: what is tested is the scripts."""
-    monkeypatch.setattr(models, "FOLDER", TINY.parent)
-    monkeypatch.setitem(models.DEFAULTS, "rgb", TINY.name)
+def small(monkeypatch, only_tiny_models):
+    """The tiny models, and no full-length thumbnails: what is tested is the scripts."""
     monkeypatch.setattr(demo10, "SIZES", {"3x3": 3, "full": 0})
 
 
@@ -87,7 +84,7 @@ def test_order_0_entropy():
     assert rate.order_0_bits(np.arange(256, dtype=np.uint8).reshape(16, 16, 1)) == 256 * 8
 
 
-def test_pasts(folder, tmp_path, monkeypatch, only_tiny_models):
+def test_pasts(folder, tmp_path, monkeypatch):
     run(pasts, monkeypatch, folder, "--every", 2, "--out", tmp_path / "out")
     found = rows(tmp_path / "out" / "pasts.csv")
     assert len(found) == 9
