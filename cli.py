@@ -161,17 +161,32 @@ def write(target: Path, source: Path, preserve: bool, force: bool, save: Callabl
         raise
 
 
+stopped: list[int] = []  # signals that asked to stop
+
+
+def stop(number: int, _: object) -> None:
+    stopped.append(number)
+    leave_if_stopped()
+
+
+def leave_if_stopped() -> None:
+    """Also called while work goes on: an exception that a signal raises amid a compilation is lost."""
+    if stopped:
+        raise SystemExit(128 + stopped[0])
+
+
 @contextlib.contextmanager
 def progress_bar(pixels: int, what: str, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar in megapixels on stderr, on a terminal only."""
     if quiet or not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _: leave_if_stopped()
         return
     from tqdm import tqdm
 
     with tqdm(total=pixels / 1e6, desc=what, unit="MP", leave=False, bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining}") as bar:
 
         def update(pixels: int) -> None:
+            leave_if_stopped()
             bar.update(pixels / 1e6)
 
         yield update
@@ -413,7 +428,8 @@ def common(
 
 def main() -> None:
     """The entry point. A terminated or interrupted run cleans up after itself as any other error does."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     app()
 
 
