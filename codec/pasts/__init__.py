@@ -19,6 +19,8 @@ PATCH = 64
 PATCHES = 2  # on which samplings are tried, of CANDIDATES
 CANDIDATES = 24
 CERTAIN_SHARE = 0.99  # of the sampled pixels without clipping that the formula must give
+CLIPPED_PIXELS = 64  # of the sample, with a clipped channel, that are looked at
+IMPOSSIBLE_SHARE = 1 / 32  # of the sampled pixels, clipped in a way in which the formula cannot clip: a drawing's pure colours
 WRONG_SHARE = 0.3  # of chroma samples that the right sampling may miss before its recovery is refined; others miss more
 SETTLED_WRONG_SHARE = 0.03  # and afterwards
 SPOT, SPOTS = 128, 4  # side and number of spots of a large picture that are tried before the whole
@@ -102,15 +104,17 @@ def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
 
 
 def formula_of(pixels: Bytes) -> Formula | None:
-    """The formula that gives (nearly) all of a sample of the pixels without a clipped channel."""
+    """The formula that gives (nearly) all of a sample of the pixels without a clipped channel, and can give most of the others."""
     flat = pixels.reshape(-1, 3)
-    sample = flat[np.random.default_rng(0).integers(len(flat), size=SAMPLED_PIXELS)]
-    sample = sample[~clipped(sample)]
+    drawn = flat[np.random.default_rng(0).integers(len(flat), size=SAMPLED_PIXELS)]
+    at_limits = clipped(drawn)
+    sample, others = drawn[~at_limits], drawn[at_limits][:CLIPPED_PIXELS]
     if not len(sample):
         return None
     for formula in FORMULAS:
         if formula.chroma(sample)[2].mean() >= CERTAIN_SHARE:
-            return formula
+            impossible = at_limits.mean() * (1 - formula.gives(others).mean()) if len(others) else 0
+            return formula if impossible <= IMPOSSIBLE_SHARE else None
     return None
 
 

@@ -46,6 +46,13 @@ class Formula:
             np.minimum(high, np.where(value < 255, (rest + (ONE - 1)) // self.scale, 255), out=high)
         return low, high
 
+    def gives(self, pixels: npt.NDArray[np.uint8]) -> Mask:
+        """Which of (n, 3) pixels any luma and chroma lead to, clipped ones too: (n,)."""
+        c1, c2 = (axis.astype(np.int32) for axis in np.mgrid[:256, :256])
+        colours, inverse = np.unique(pixels, axis=0, return_inverse=True)
+        ranges = (self.luma_range(colour, c1, c2) for colour in colours)
+        return np.array([bool((low <= high).any()) for low, high in ranges])[inverse]
+
     @cached_property
     def _back(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """A matrix and a vector that bring pixels near (Y, C1, C2)."""

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from bitstream.errors import IgptError
 from codec.context import MARGIN, POSITIONS, SIDE, WINDOW
+from codec.pasts import developed
+from codec.pasts.colour import FORMULAS
 from codec.planes import FILM_CHROMA, FILM_LUMA, GREY, JPEG_CHROMA, JPEG_LUMA, RGB, Kind, pixels_to_planes
 from codec.training import histories
 
@@ -19,7 +21,10 @@ SUFFIXES = {".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
 SHARES = {RGB: 0.875, GREY: 0.125, JPEG_LUMA: 0.26, JPEG_CHROMA: 0.16, FILM_LUMA: 0.36, FILM_CHROMA: 0.22}  # of a batch, in each layout
 REGION = 112  # side of what a past is simulated on
 ALIGNED_SHARE = 0.8  # of the regions whose blocks lie as in a whole picture
+HISTORIES = {RGB: ((histories.film, 0.12), (histories.jpeg, 0.08)), GREY: ((histories.jpeg, 0.2),)}  # of the tiles with traces of a past
 
+Simulate = Callable[[npt.NDArray[np.uint8], np.random.Generator], histories.History]
+Shares = Sequence[tuple[Simulate, float]]
 Batch = dict[Kind, tuple[Tensor, Tensor | None]]  # samples (tiles, channels, POSITIONS) and windows (tiles, 2, WINDOW, WINDOW), uint8
 
 
@@ -63,25 +68,37 @@ class TrainingData:
     def batch(self, tiles: int, rng: np.random.Generator, kinds: Sequence[Kind]) -> Batch:
         """`tiles` random tiles of the kinds of a layout."""
         counts = rng.multinomial(tiles, [SHARES[kind] for kind in kinds])
-        return {kind: self.tiles(kind, int(count), rng) for kind, count in zip(kinds, counts, strict=True) if count}
+        return {kind: self.tiles(kind, int(count), rng, HISTORIES.get(kind, ())) for kind, count in zip(kinds, counts, strict=True) if count}
 
-    def tiles(self, kind: Kind, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
-        """`count` random tiles of a kind."""
+    def tiles(self, kind: Kind, count: int, rng: np.random.Generator, pasts: Shares = ()) -> tuple[Tensor, Tensor | None]:
+        """`count` random tiles of a kind; pasts: what share of pixels shows the traces of which past."""
         chosen = [self.folders[k] for k in rng.choice(len(self.folders), size=count, p=self.shares / self.shares.sum())]
-        if kind == RGB:
-            return as_samples([folder.crop(rng) for folder in chosen]), None
-        if kind == GREY:
-            return as_samples([as_grey(folder.crop(rng), rng) for folder in chosen]), None
+        if kind in (RGB, GREY):
+            crops = [cropped(folder, pasts, rng) for folder in chosen]
+            return as_samples(crops if kind == RGB else [as_grey(crop, rng) for crop in crops]), None
         simulate = histories.jpeg if kind in (JPEG_LUMA, JPEG_CHROMA) else histories.film
         some = [with_past(folder.crop(rng, REGION), kind, simulate, rng) for folder in chosen]
         samples = torch.from_numpy(np.stack([samples for samples, _ in some]).reshape(count, kind.channels, POSITIONS))
         return samples, torch.from_numpy(np.stack([window for _, window in some])) if kind.surrounded else None
 
 
+def cropped(folder: Pictures, pasts: Shares, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """A random tile of pixels, (SIDE, SIDE, 3), some with a past."""
+    choice = rng.random()
+    for simulate, share in pasts:
+        if choice < share:
+            luma, small, sampling = simulate(folder.crop(rng, REGION), rng)
+            pixels = developed(FORMULAS[simulate is histories.film], luma, sampling.upsampled(small, *luma.shape))
+            y, x = (SIDE if rng.random() < ALIGNED_SHARE else int(rng.integers(n - SIDE + 1)) for n in luma.shape)
+            return pixels[y : y + SIDE, x : x + SIDE]
+        choice -= share
+    return folder.crop(rng)
+
+
 def with_past(
     region: npt.NDArray[np.uint8],
     kind: Kind,
-    simulate: Callable[[npt.NDArray[np.uint8], np.random.Generator], histories.History],
+    simulate: Simulate,
     rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """A tile (channels, SIDE, SIDE) of a region's luma or chroma, and its window (2, WINDOW, WINDOW) of full-resolution chroma."""
