@@ -229,7 +229,8 @@ def compress(
             packed = compress_pixels(picture.pixels, model=model, device=device, past=use_past, progress=progress)
         write(target, source, preserve, force, lambda stream: stream.write(packed))
         if verbose:
-            say(f"igpt: {time.perf_counter() - start:.2f} s; past: {info(packed).get('past', 'none coded')}")
+            header = info(packed)
+            say(f"igpt: {time.perf_counter() - start:.2f} s; coded as: {header.get('past', header['kind'])}")
         if not quiet:
             raw, bpsp = picture.pixels.nbytes, 8 * len(packed) / picture.pixels.size
             ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
@@ -333,10 +334,10 @@ def heatmap(
         target = destination(source, out, option, ".heat.png", force)
         pixels = read_picture(source, max_pixels)[0].pixels
         from codec import what_is_coded
-        from codec.analysis import bits_per_pixel, costs_of, heat_map
+        from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
 
-        network, past, layers = what_is_coded(pixels, model, device, use_past)
-        channels = bits_per_pixel(costs_of(layers, network), past)
+        _, coded = what_is_coded(pixels, model, device, use_past)
+        channels = bits_per_pixel(costs_of(coded), coded) if coded else bits_of_drawing(pixels)
         write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
         if not quiet:
             shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())

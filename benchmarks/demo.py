@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.measure import lossless_bytes, lossless_encoders
 from codec import what_is_coded
-from codec.analysis import costs_of
+from codec.analysis import bits_of_drawing, costs_of
 
 IGPT = Path(sys.executable).parent / "igpt"
 
@@ -41,8 +41,9 @@ def main() -> int:
         print("the pixels differ")
         return 1
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    network, _, layers = what_is_coded(pixels, None, "auto", True)
-    theory = round(sum(costs.total for costs in costs_of(layers, network)) / 8)
+    _, coded = what_is_coded(pixels, None, "auto", True)
+    bits = sum(costs.total for costs in costs_of(coded)) if coded else bits_of_drawing(pixels)["all"].sum()
+    theory = round(bits / 8)
     rows = [("igpt", size), ("igpt, theoretical", theory)]
     rows += [(name, lossless_bytes(pixels, encode)) for name, encode in lossless_encoders((7, 9)).items()]
     rows += [("PNG as stored", source.stat().st_size), ("raw", pixels.nbytes)]

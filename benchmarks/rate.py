@@ -1,4 +1,4 @@
-"""Real bytes against theory and against other codecs: `python -m benchmarks.rate [FOLDER] [--name NAME] [--out FOLDER]`.
+"""Real bytes against theory and against other codecs: `python -m benchmarks.rate [FOLDER] [--name NAME] [--green] [--others CSV]`.
 
 For every picture: the size of its `.igpt` file, decoded again and compared; the theoretical bits of the integer and of the float model; the
 order-0 entropy; and what other lossless codecs make of the same pixels. JPEG stands beside them, marked as lossy. Writes NAME.csv, NAME.md
@@ -24,9 +24,9 @@ from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_by
 from bitstream.container import read_file
 from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec import models
-from codec.analysis import Costs, bits_per_pixel, costs_of, heat_map
+from codec.analysis import Costs, bits_of_drawing, bits_per_pixel, costs_of, heat_map
 from codec.image import MAX_PIXELS, open_picture
-from codec.layers import Layer
+from codec.layers import Coded, Layer
 from codec.network.reference import ImageGPT
 from codec.training.loop import bits_per_sample
 
@@ -65,16 +65,21 @@ def real_bytes(pixels: Pixels, folder: str, past: bool) -> tuple[int, bytes]:
     return path.stat().st_size, data
 
 
-def measure(path: Path, encoders: dict[str, Any], references: dict[str, ImageGPT]) -> tuple[Row, Image.Image, list[Costs]]:
-    """One picture's row of the table; its heat map; what each sample costs."""
+def measure(
+    path: Path, green: bool, encoders: dict[str, Any], references: dict[str, ImageGPT], known: Row
+) -> tuple[Row, Image.Image, list[Costs]]:
+    """One picture's row of the table; its heat map; what each sample costs. known: what other codecs made of it before."""
     with path.open("rb") as stream:
         pixels = open_picture(stream, MAX_PIXELS).pixels
+    if green:
+        pixels = np.ascontiguousarray(pixels[..., pixels.shape[2] // 2 :][..., :1])
     with tempfile.TemporaryDirectory() as folder:
         size, data = real_bytes(pixels, folder, past=True)
-        name = codec.info(data).get("past", "")
-        without = real_bytes(pixels, folder, past=False)[0] if name else size
-    network, past, layers = codec.what_is_coded(pixels, None, "auto", True)
-    costs = costs_of(layers, network)
+        fields = codec.info(data)
+        without = real_bytes(pixels, folder, past=False)[0] if "past" in fields else size
+    _, coded = codec.what_is_coded(pixels, None, "auto", True)
+    costs = costs_of(coded) if coded else []
+    heat = bits_per_pixel(costs, coded) if coded else bits_of_drawing(pixels)
     header, payloads = read_file(data)
     exceptions = len(payloads[0]) if header.past else 0
     row: Row = {
@@ -82,23 +87,27 @@ def measure(path: Path, encoders: dict[str, Any], references: dict[str, ImageGPT
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "channels": pixels.shape[2],
-        "past": name,
+        "coded as": fields.get("past", fields["kind"]),
         "igpt": size,
         "igpt --no-past": without,
-        "theory": sum(c.total for c in costs) / 8 + exceptions,
+        "theory": sum(float(bits.sum(dtype=np.float64)) for bits in heat.values()) / 8 + exceptions,
         "float model": "",
         "overhead": size - sum(map(len, payloads)),
         "exceptions": exceptions,
         "order 0": order_0_bits(pixels) / 8,
         "as stored": path.stat().st_size,
     }
-    if network.config.layout in references and not any(n % 32 for layer in layers for n in layer.planes.shape[1:]):
-        row["float model"] = sum(float_bits(layer, references[network.config.layout]) for layer in layers) / 8 + exceptions
-    row |= {name: lossless_bytes(pixels, encode) for name, encode in encoders.items()}
+    if coded and (layout := coded.network.config.layout) in references and whole_tiles(coded):
+        row["float model"] = sum(float_bits(layer, references[layout]) for layer in coded.layers) / 8 + exceptions
+    row |= {name: int(known[name]) if name in known else lossless_bytes(pixels, encode) for name, encode in encoders.items()}
     for quality in JPEG_QUALITIES:
         row[f"JPEG {quality} (lossy)"], row[f"JPEG {quality} PSNR"] = jpeg(pixels, quality)
-    channels = [heat[:HEAT_SIDE, :HEAT_SIDE] for heat in bits_per_pixel(costs, past).values()]
+    channels = [bits[:HEAT_SIDE, :HEAT_SIDE] for bits in heat.values()]
     return row, heat_map(pixels[:HEAT_SIDE, :HEAT_SIDE], channels), costs
+
+
+def whole_tiles(coded: Coded) -> bool:
+    return not any(n % 32 for layer in coded.layers for n in layer.planes.shape[1:])
 
 
 def subpixels(row: Row) -> int:
@@ -156,6 +165,8 @@ def plot(rows: Sequence[Row], others: Sequence[str], ranks: Sequence[int], prefi
     axes.set(xlabel="theoretical bytes", ylabel="real bytes", title="real against theory", xscale="log", yscale="log")
     figure.savefig(f"{prefix}-theory.png", dpi=110)
 
+    if not sum(ranks):
+        return
     figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
     share = np.array(ranks) / sum(ranks)
     axes.bar(range(32), share[:32])
@@ -164,23 +175,30 @@ def plot(rows: Sequence[Row], others: Sequence[str], ranks: Sequence[int], prefi
     figure.savefig(f"{prefix}-ranks.png", dpi=110)
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None, command: str | None = None) -> None:
+    """given: arguments instead of those of the command line; command: what the results are to say that they were made by."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
     parser.add_argument("--name", help="of the result files; default: the folder's name")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--efforts", type=int, nargs="*", default=[7, 9, 10], help="of JPEG XL")
-    arguments = parser.parse_args()
-    name = arguments.name or (arguments.folder.name if arguments.folder else "scikit-image")
+    parser.add_argument("--others", type=Path, help="CSV of an earlier run with the same codecs, whose sizes are taken over")
+    parser.add_argument("--green", action="store_true", help="only the green channel, as a greyscale picture")
+    arguments = parser.parse_args(given)
+    name = arguments.name or (arguments.folder.name if arguments.folder else "scikit-image") + ("-green" if arguments.green else "")
     encoders = lossless_encoders(tuple(arguments.efforts))
     checkpoints = {layout: CHECKPOINTS / default for layout, default in models.DEFAULTS.items()}
     references = {layout: ImageGPT.load(path) for layout, path in checkpoints.items() if path.exists()}
+    known = {}
+    if arguments.others:
+        with arguments.others.open(newline="") as stream:
+            known = {row["picture"]: row for row in csv.DictReader(stream)}
     rows, refused, ranks = [], [], np.zeros(256, np.int64)
     arguments.out.mkdir(parents=True, exist_ok=True)
     hottest = None
     for path in tqdm(pictures_in(arguments.folder), unit="picture", desc=name):
         try:
-            row, heat, costs = measure(path, encoders, references)
+            row, heat, costs = measure(path, arguments.green, encoders, references, known.get(path.name, {}))
         except (UnsupportedImageError, TooLargeError):
             refused.append(path.name)
             continue
@@ -196,7 +214,7 @@ def main() -> None:
         writer.writerows({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     columns = [
         "igpt",
-        *(["igpt --no-past"] if any(row["past"] for row in rows) else []),
+        *(["igpt --no-past"] if any(row["igpt --no-past"] != row["igpt"] for row in rows) else []),
         "theory",
         "float model",
         "overhead",
@@ -207,9 +225,11 @@ def main() -> None:
     ]
     columns += [f"JPEG {quality} (lossy)" for quality in JPEG_QUALITIES]
     psnr = ", ".join(f"{q}: {statistics.mean(row[f'JPEG {q} PSNR'] for row in rows):.1f} dB" for q in JPEG_QUALITIES)
-    command = "python -m benchmarks.rate" + (f" {arguments.folder.name}" if arguments.folder else "")
+    command = command or "python -m benchmarks.rate" + (f" {arguments.folder.name}" if arguments.folder else "")
+    command += " --green" if arguments.green else ""
     left_out = f"\n{len(refused)} files that igpt refuses are left out: {', '.join(refused)}.\n" if refused else ""
-    text = f"# {name}\n\n{circumstances(command)}{left_out}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
+    earlier = "\nThe other lossless codecs' sizes are those of an earlier run with the same versions.\n" if known else ""
+    text = f"# {name}\n\n{circumstances(command)}{left_out}{earlier}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
     Path(f"{prefix}.md").write_text(text)
     plot(rows, [n for n in encoders if n != "PNG optimised"], ranks.tolist(), prefix)
     if hottest and arguments.folder is None:  # other pictures may not be ours to show

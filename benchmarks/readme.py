@@ -14,6 +14,7 @@ SETS = {
     "clic2025_crop512": "CLIC 2025, 26 crops of 512x512",
     "val": "43 more photographs",
     "scikit-image": "10 pictures of scikit-image",
+    "drawings": "11 drawings: text, windows, charts",
 }
 
 
@@ -42,7 +43,7 @@ def results() -> str:
     text += decoded_jpegs()
     speed = rows_of("speed")
     if speed:
-        text += "\nOne photograph of 0.4 megapixels, seconds in a running process (medians):\n\n"
+        text += "\nPhotographs, 0.4 megapixels, seconds in a running process (medians):\n\n"
         text += "| | bpsp | compress | decompress |\n|---|---:|---:|---:|\n"
         size = min({float(r["megapixels"]) for r in speed}, key=lambda m: abs(m - 0.4))
         for r in (r for r in speed if float(r["megapixels"]) == size):

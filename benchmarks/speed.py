@@ -1,8 +1,8 @@
-"""Megapixels per second: `python -m benchmarks.speed [PICTURE] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--batch 512] [--runs 3]`.
+"""Megapixels per second: `python -m benchmarks.speed [FOLDER] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--batch 512] [--runs 3]`.
 
-One photograph, tiled or cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and the same process.
-Medians (from 2 megapixels on a single run), spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel against
-seconds.
+Photographs of the folder, side by side and cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and
+process. Medians (from 2 megapixels on a single run), spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel
+against seconds.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import itertools
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,33 @@ from codec import coding
 from codec.devices import device_named
 from codec.image import image_of
 
+BLOCK = 256  # pixels
 LARGE = 2  # megapixels, from which on one run has to do
 SKIPPED = ("PNG optimised", "oxipng 6", "FLIF")
 
 
-def sized(pixels: Pixels, megapixels: float) -> Pixels:
-    """A picture of about so many megapixels with sides in the ratio 3 to 2, repeated in mirror images where it must grow."""
+def blocks(pictures: Sequence[Path]) -> Iterator[Pixels]:
+    """Squares of the pictures, one of each in turn; when all were used, mirrored and transposed."""
+    squares: list[list[Pixels]] = []
+    for path in pictures:
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        corners = itertools.product(*(range(0, n - BLOCK + 1, BLOCK) for n in pixels.shape[:2]))
+        squares.append([pixels[y : y + BLOCK, x : x + BLOCK] for y, x in corners])
+    ordered = [square for turn in itertools.zip_longest(*squares) for square in turn if square is not None]
+    for transposed, up, across in itertools.product((False, True), (1, -1), (1, -1)):
+        for square in ordered:
+            yield (square.transpose(1, 0, 2) if transposed else square)[::up, ::across]
+    msg = "the pictures are too few for this size"
+    raise ValueError(msg)
+
+
+def sized(pictures: Sequence[Path], megapixels: float) -> Pixels:
+    """About so many megapixels of photographs, side by side, with sides in the ratio 3 to 2."""
     height = round((megapixels * 1e6 * 2 / 3) ** 0.5)
     width = round(height * 1.5)
-    grown = np.pad(pixels, ((0, max(0, height - pixels.shape[0])), (0, max(0, width - pixels.shape[1])), (0, 0)), "symmetric")
-    return np.ascontiguousarray(grown[:height, :width])
+    source = blocks(pictures)
+    rows = [np.concatenate([next(source) for _ in range(-(-width // BLOCK))], 1) for _ in range(-(-height // BLOCK))]
+    return np.ascontiguousarray(np.concatenate(rows)[:height, :width])
 
 
 def timed(work: Callable[[], Any], runs: int) -> tuple[list[float], Any]:
@@ -80,7 +97,7 @@ def opened(data: bytes) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture", nargs="?", type=Path)
+    parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[0.1, 0.4, 1.6, 6, 25])
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--batch", type=int, nargs="+", help="most tiles decoded in lockstep; default: as the decoder does")
@@ -88,17 +105,16 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    source = arguments.picture or pictures_in(None)[0]
-    photo = np.asarray(Image.open(source).convert("RGB"))
+    pictures = pictures_in(arguments.folder)
     encoders: dict[str, Encoder] = {"PNG": lambda image: _png(image)}
     encoders |= {name: encode for name, encode in lossless_encoders().items() if name not in SKIPPED}
     rows = []
     device = device_named(arguments.device)
     compress = functools.partial(codec.compress_pixels, device=arguments.device)
     decompress = functools.partial(codec.decompress_pixels, device=arguments.device)
-    compress(photo[:32, :32])
+    compress(sized(pictures, min(arguments.megapixels)))  # what is compiled at the first use
     for megapixels in tqdm(arguments.megapixels, unit="size"):
-        pixels = sized(photo, megapixels)
+        pixels = sized(pictures, megapixels)
         runs = arguments.runs if megapixels < LARGE else 1
         for threads, batch in itertools.product(arguments.threads, arguments.batch or [coding.DECODED_TILES[device.type]]):
             torch.set_num_threads(threads)
@@ -112,10 +128,11 @@ def main() -> None:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    command = "python -m benchmarks.speed" + (f" {arguments.folder.name}" if arguments.folder else "")
     head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
     body = "".join("| " + " | ".join(str(v) for v in r.values()) + " |\n" for r in rows)
     note = f"Medians of {arguments.runs} runs; from {LARGE} megapixels on one run."
-    text = f"# Speed\n\n{circumstances('python -m benchmarks.speed')}\n{note}\n\n{head}{body}"
+    text = f"# Speed\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
     (arguments.out / "speed.md").write_text(text)
     plot(rows, arguments.out / "speed.png")
     print(text)
@@ -140,8 +157,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         line = axes.plot([r["compress s"], r["decompress s"]], [r["bpsp"]] * 2, linewidth=1)
         axes.plot(r["compress s"], r["bpsp"], "o", color=line[0].get_color())
         axes.plot(r["decompress s"], r["bpsp"], "s", color=line[0].get_color())
-        axes.annotate(r["codec"], (r["compress s"], r["bpsp"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    axes.margins(x=0.2)
+        name = r["codec"].split(",")[0]
+        axes.annotate(name, (r["compress s"], r["bpsp"]), xytext=(0, 6), textcoords="offset points", fontsize=8, ha="center")
+    axes.margins(x=0.12, y=0.12)
     axes.set(xscale="log", xlabel="seconds (circle: compress, square: decompress)", ylabel="bits per subpixel")
     axes.set_title(f"{size:g} megapixels; lower and further left is better")
     figure.savefig(path, dpi=110)

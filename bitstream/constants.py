@@ -1,7 +1,7 @@
 """The numbers of the file format. `FORMAT.md` gives their meaning."""
 
 MAGIC = b"\x89IGPT\r\n\x1a\n"
-VERSION = 2  # the highest that is read; a file has the lowest that can hold it
+VERSION = 3  # the highest that is read; a file has the lowest that can hold it
 NUMERICS_VERSION = 1
 
 FREQUENCY_BITS = 24
@@ -17,4 +17,5 @@ MAX_SIDE = 1 << 24
 MAX_MODEL_NAME_BYTES = 64
 MAX_TILES_PER_GROUP = 4096
 MAX_VARINT_BYTES = 5
+MAX_BAND_PIXELS = 1 << 22  # of a drawing
 MAX_EXCEPTION_SHARE = 8  # at most one pixel in so many

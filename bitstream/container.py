@@ -1,4 +1,4 @@
-"""The file as a whole: a header, with a past a chunk of exceptions, then one chunk per group of tiles."""
+"""The file as a whole: a header, with a past a chunk of exceptions, then one chunk per group of tiles or band of rows."""
 
 import zlib
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
 
 
 def largest_file(header: Header) -> int:
-    """A bound on the size in bytes of a file with this header: no token takes more than 24 bits, no group more than a few words besides."""
+    """A bound on the size in bytes of a file with this header: no token takes more than 24 bits, no group more than a few words besides.
+
+    The bands of a drawing are no larger than its samples.
+    """
     samples = sum(width * height for width, height in header.layers) * header.channels
     exceptions = MAX_VARINT_BYTES + CRC_BYTES + largest_packed(header.most_exceptions) if header.past else 0
     groups = header.groups * (MAX_VARINT_BYTES + CRC_BYTES + 4 * WORD_BYTES)
@@ -28,7 +31,7 @@ def largest_file(header: Header) -> int:
 
 
 def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:
-    """The bytes of an igpt file; `payloads` has one entry per group, behind the exceptions' where there is a past."""
+    """The bytes of an igpt file; `payloads` has one entry per group or band, behind the exceptions' where there is a past."""
     head = header.to_bytes()
     chunks = [varint(len(payload)) + payload + chunk_crc(payload, k, head) for k, payload in enumerate(payloads)]
     return head + b"".join(chunks)
@@ -39,7 +42,7 @@ def read_file(data: bytes) -> tuple[Header, list[bytes]]:
     reader = Reader(data, "the header")
     header = read_header(reader)
     head = bytes(reader.data[: reader.position])
-    chunks = header.groups + (header.past is not None)
+    chunks = header.chunks
     if chunks > reader.remaining:
         reader.part = "the chunks"
         reader.take(chunks)
@@ -47,7 +50,7 @@ def read_file(data: bytes) -> tuple[Header, list[bytes]]:
     for k in range(chunks):
         reader.part = f"chunk {k + 1} of {chunks}"
         payload_bytes = reader.varint()
-        if payload_bytes % WORD_BYTES and not (header.past and k == 0):
+        if payload_bytes % WORD_BYTES and header.in_words(k):
             msg = f"{reader.part} is damaged: its length is no whole number of words"
             raise DamagedError(msg)
         payload = reader.take(payload_bytes)

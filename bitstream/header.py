@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bitstream.constants import (
     CRC_BYTES,
     MAGIC,
+    MAX_BAND_PIXELS,
     MAX_EXCEPTION_SHARE,
     MAX_MODEL_NAME_BYTES,
     MAX_SIDE,
@@ -18,9 +19,11 @@ from bitstream.constants import (
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError
 from bitstream.reader import Reader, varint
 
-CHANNELS_OF_KIND = {0: 3, 1: 1, 2: 3}
-PAST_KIND = 2
-PAST_VERSION = 2
+KINDS = {0: "rgb", 1: "grey", 2: "past", 3: "drawing"}
+CHANNELS_OF_KIND = {0: (3,), 1: (1,), 2: (3,), 3: (1, 3)}
+VERSION_OF_KIND = {0: 1, 1: 1, 2: 2, 3: 3}
+PAST_KIND, DRAWING_KIND = 2, 3
+PAST_VERSION, DRAWING_VERSION = VERSION_OF_KIND[PAST_KIND], VERSION_OF_KIND[DRAWING_KIND]
 FORMULAS = ("decoded JPEG", "PhotoCD")
 FILTERS = (
     "4:4:4", "4:2:0", "4:2:2", "4:4:0", "4:2:0, repeated", "4:2:2, repeated", "4:4:0, repeated", "4:2:0, averaged",
@@ -54,21 +57,27 @@ class PastFields:
 
 @dataclass(frozen=True)
 class Header:
-    """width, height in pixels; kind: 0 colour, 1 grey, 2 a past; tile_side in pixels; digests as bytes; past: with kind 2."""
+    """width, height in pixels; kind: of KINDS; tile_side in pixels; digests as bytes; past: with its kind. A drawing has no tiles and no
+    model; rows: of its bands, else 0."""
 
     width: int
     height: int
     channels: int
     bit_depth: int
     kind: int
-    tile_side: int
-    tiles_per_group: int
-    model_digest: bytes
-    model_name: str
     pixel_digest: bytes
+    tile_side: int = 0
+    tiles_per_group: int = 0
+    model_digest: bytes = b""
+    model_name: str = ""
     past: PastFields | None = None
-    version: int = 1
+    rows: int = 0
     numerics_version: int = NUMERICS_VERSION
+
+    @property
+    def version(self) -> int:
+        """The lowest that can hold it."""
+        return VERSION_OF_KIND.get(self.kind, 1)
 
     @property
     def layers(self) -> list[tuple[int, int]]:
@@ -84,11 +93,20 @@ class Header:
 
     @property
     def tiles(self) -> int:
-        return sum(self._tiles(*layer) for layer in self.layers)
+        return 0 if self.rows else sum(self._tiles(*layer) for layer in self.layers)
 
     @property
     def groups(self) -> int:
-        return sum(map(self.groups_of, self.layers))
+        """Of tiles, in all layers, or the bands of a drawing: what has a chunk of its own."""
+        return -(-self.height // self.rows) if self.rows else sum(map(self.groups_of, self.layers))
+
+    @property
+    def chunks(self) -> int:
+        return self.groups + (self.past is not None)
+
+    def in_words(self, chunk: int) -> bool:
+        """Whether the payload of a chunk consists of whole words."""
+        return not self.rows and not (self.past and chunk == 0)
 
     @property
     def most_exceptions(self) -> int:
@@ -102,13 +120,12 @@ class Header:
                 bytes((self.version, self.numerics_version)),
                 varint(self.width),
                 varint(self.height),
-                bytes((self.channels, self.bit_depth, self.kind, self.tile_side)),
-                varint(self.tiles_per_group),
-                self.model_digest,
-                bytes((len(name),)),
-                name,
+                bytes((self.channels, self.bit_depth, self.kind)),
+                b"" if self.rows else bytes((self.tile_side,)) + varint(self.tiles_per_group) + self.model_digest,
+                b"" if self.rows else bytes((len(name),)) + name,
                 self.pixel_digest,
                 self.past.to_bytes() if self.past else b"",
+                varint(self.rows) if self.rows else b"",
             )
         )
         return fields + zlib.crc32(fields).to_bytes(CRC_BYTES, "little")
@@ -132,15 +149,18 @@ def read_header(reader: Reader) -> Header:
         raise NewerVersionError(msg)
     numerics_version = reader.byte()
     width, height = reader.varint(), reader.varint()
-    channels, bit_depth, kind, tile_side = (reader.byte() for _ in range(4))
-    tiles_per_group = reader.varint()
-    model_digest = reader.take(MODEL_DIGEST_BYTES)
-    name = reader.take(reader.byte())
+    channels, bit_depth, kind = (reader.byte() for _ in range(3))
+    tile_side, tiles_per_group, model_digest, name, rows = 0, 0, b"", b"", 0
+    if version < DRAWING_VERSION:
+        tile_side, tiles_per_group = reader.byte(), reader.varint()
+        model_digest, name = reader.take(MODEL_DIGEST_BYTES), reader.take(reader.byte())
     pixel_digest = reader.take(PIXEL_DIGEST_BYTES)
     past, place = None, 0
-    if version >= PAST_VERSION:
+    if version == PAST_VERSION:
         formula, filter_, place = (reader.byte() for _ in range(3))
         past = PastFields(formula, filter_, place & 1, place >> 1 & 1, place >> 2, reader.varint(), reader.varint())
+    elif version == DRAWING_VERSION:
+        rows = reader.varint()
     fields_end = reader.position
     if int.from_bytes(reader.take(CRC_BYTES), "little") != zlib.crc32(reader.data[:fields_end]):
         msg = "the header is damaged: its checksum does not match"
@@ -156,15 +176,18 @@ def read_header(reader: Reader) -> Header:
 
     require(version >= 1 and numerics_version == NUMERICS_VERSION, "there is no such version")
     require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
-    require(CHANNELS_OF_KIND.get(kind) == channels, f"kind {kind} with {channels} channels is unknown")
-    require((kind == PAST_KIND) == (past is not None), f"kind {kind} does not go with version {version}")
+    require(channels in CHANNELS_OF_KIND.get(kind, ()), f"kind {kind} with {channels} channels is unknown")
+    require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")
     require(bit_depth == 8, f"the bit depth {bit_depth} is unknown")
-    require(tile_side == 32, f"the tile side {tile_side} is unknown")
-    require(1 <= tiles_per_group <= MAX_TILES_PER_GROUP, f"{tiles_per_group} tiles per group are out of range")
-    require(
-        len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable(),
-        "the model name is malformed",
-    )
+    if kind == DRAWING_KIND:
+        require(1 <= rows <= height and rows * width <= max(width, MAX_BAND_PIXELS), f"bands of {rows} rows are out of range")
+    else:
+        require(tile_side == 32, f"the tile side {tile_side} is unknown")
+        require(1 <= tiles_per_group <= MAX_TILES_PER_GROUP, f"{tiles_per_group} tiles per group are out of range")
+        require(
+            len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable(),
+            "the model name is malformed",
+        )
     if past:
         require(past.formula < len(FORMULAS) and past.filter < len(FILTERS) and place < 8, "its past is unknown")
         down, across = CELLS[past.filter]
@@ -179,12 +202,12 @@ def read_header(reader: Reader) -> Header:
         channels,
         bit_depth,
         kind,
+        pixel_digest,
         tile_side,
         tiles_per_group,
         model_digest,
         name.decode(),
-        pixel_digest,
         past,
-        version,
+        rows,
         numerics_version,
     )

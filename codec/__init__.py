@@ -24,9 +24,9 @@ from bitstream.errors import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    from codec.layers import Layer
+    from bitstream.header import Header
+    from codec.layers import Coded
     from codec.network.integer import IntegerImageGPT
-    from codec.pasts import Past
     from codec.planes import Kind, Pixels
 
 __version__ = "0.1.0"
@@ -47,7 +47,12 @@ __all__ = [
 
 Progress = Callable[[int], None]
 
+EASY = 0.1  # bits per sample that no network undercuts
 PAST_BYTES = 16  # what a past takes in the header and for its exceptions' chunk, at most
+
+
+def _ignore(pixels: int) -> None:
+    pass
 
 
 def compress(
@@ -56,8 +61,8 @@ def compress(
     """The bytes of an igpt file.
 
     image: 8-bit RGB or greyscale (modes RGB and L). model: a folder with an integer model, which is used instead of the default one for
-    what it codes. device: auto, cpu or cuda; it does not change the bytes. past: whether a recognised past may be coded instead of the
-    pixels. progress: called with the number of pixels just done.
+    what it codes; without it, drawings are coded without any. device: auto, cpu or cuda; it does not change the bytes. past: whether a
+    recognised past may be coded instead of the pixels. progress: called with the number of pixels just done.
 
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model.
     """
@@ -70,20 +75,38 @@ def compress_pixels(
     pixels: "Pixels", *, model: Path | None = None, device: str = "auto", past: bool = True, progress: Progress | None = None
 ) -> bytes:
     """As `compress`, for pixels of shape (height, width, 1 or 3), uint8."""
-    network, chosen, layers = what_is_coded(pixels, model, device, past)
-    return packed(pixels, network, chosen, layers, progress or _ignore)
+    progress = progress or _ignore
+    drawing, coded = what_is_coded(pixels, model, device, past, progress)
+    return drawing if coded is None else packed(pixels, coded, _ignore if drawing else progress)
 
 
-def packed(pixels: "Pixels", network: "IntegerImageGPT", past: "Past | None", layers: "Sequence[Layer]", progress: Progress) -> bytes:
+def drawn(pixels: "Pixels", progress: Progress) -> bytes:
+    """The bytes of an igpt file without a network; none if the pixels do not look as if that were worth trying, or it makes them more."""
+    from bitstream.container import write_file
+    from bitstream.header import DRAWING_KIND, Header
+    from codec import mixing
+    from codec.planes import pixels_to_planes
+
+    height, width, channels = pixels.shape
+    if mixing.repeated(pixels) < mixing.REPEATED:
+        return b""
+    rows = mixing.rows_per_band(height, width)
+    payloads = mixing.encode(pixels_to_planes(pixels), rows, progress)
+    header = Header(width, height, channels, bit_depth=8, kind=DRAWING_KIND, pixel_digest=pixel_digest(pixels), rows=rows)
+    return write_file(header, payloads) if payloads else b""
+
+
+def packed(pixels: "Pixels", coded: "Coded", progress: Progress) -> bytes:
     """The bytes of an igpt file of the pixels, which is to hold these layers."""
     from bitstream.container import write_file
     from bitstream.exceptions import pack
-    from bitstream.header import PAST_KIND, PAST_VERSION, Header, PastFields
+    from bitstream.header import PAST_KIND, Header, PastFields
     from codec.context import SIDE
     from codec.layers import encode_layer
     from codec.tiles import balanced_group
 
     height, width, channels = pixels.shape
+    network, past, layers = coded
     fields, payloads = None, []
     if past:
         rows, columns = past.chroma.shape[1:]
@@ -102,7 +125,6 @@ def packed(pixels: "Pixels", network: "IntegerImageGPT", past: "Past | None", la
         model_name=network.name,
         pixel_digest=pixel_digest(pixels),
         past=fields,
-        version=PAST_VERSION if fields else 1,
     )
     shown = _share(progress, height * width, sum(layer.planes[0].size for layer in layers))
     for layer in layers:
@@ -110,23 +132,28 @@ def packed(pixels: "Pixels", network: "IntegerImageGPT", past: "Past | None", la
     return write_file(header, payloads)
 
 
-def what_is_coded(pixels: "Pixels", model: Path | None, device: str, use_past: bool) -> "tuple[IntegerImageGPT, Past | None, list[Layer]]":
-    """The network, the past, if a known one seems to make the smaller file, and the layers that `compress_pixels` would code."""
-    from bitstream.exceptions import pack
+def what_is_coded(
+    pixels: "Pixels", model: Path | None, device: str, use_past: bool, progress: Progress = _ignore
+) -> "tuple[bytes, Coded | None]":
+    """The file of a drawing and None, where that is the smallest; else what `packed` is to code, which then seems to be."""
+    drawing = drawn(pixels, progress) if model is None else b""
+    if drawing and 8 * len(drawing) <= EASY * pixels.size:
+        return drawing, None
     from codec import models
     from codec.devices import device_named
-    from codec.layers import estimated_bytes, layers_of
+    from codec.layers import Coded, layers_of
     from codec.pasts import recognised
 
     past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
-    network, layers = models.load(model, "rgb", device_named(device)), layers_of(pixels, None)
-    if past is None:
-        return network, None, layers
-    other, of_past = models.load(model, "ycc", device_named(device)), layers_of(pixels, past)
-    with_past = PAST_BYTES + len(pack(past.positions, past.corrections)) + sum(estimated_bytes(other, layer) for layer in of_past)
-    if with_past < sum(estimated_bytes(network, layer) for layer in layers):
-        return other, past, of_past
-    return network, None, layers
+    coded = Coded(models.load(model, "rgb", device_named(device)), None, layers_of(pixels, None))
+    if not drawing and past is None:
+        return b"", coded
+    size = coded.estimated_bytes()
+    if past:
+        other = Coded(models.load(model, "ycc", device_named(device)), past, layers_of(pixels, past))
+        other_size = PAST_BYTES + other.estimated_bytes()
+        coded, size = (other, other_size) if other_size < size else (coded, size)
+    return drawing, None if drawing and len(drawing) <= size else coded
 
 
 def decompress(
@@ -149,12 +176,28 @@ def decompress_pixels(
 ) -> "Pixels":
     """As `decompress`, as an array (height, width, 1 or 3), uint8."""
     from bitstream.container import read_file
-    from bitstream.exceptions import unpack
     from codec.image import MAX_PIXELS, check_size
 
     header, payloads = read_file(data)
     check_size(header.width, header.height, MAX_PIXELS if max_pixels is None else max_pixels)
 
+    progress = progress or _ignore
+    pixels = _drawing(header, payloads, progress) if header.rows else _from_network(header, payloads, model, device, progress)
+    if pixel_digest(pixels) != header.pixel_digest:
+        msg = "the file is damaged: the pixels do not match their digest"
+        raise DamagedError(msg)
+    return pixels
+
+
+def _drawing(header: "Header", payloads: list[bytes], progress: Progress) -> "Pixels":
+    from codec import mixing
+    from codec.planes import planes_to_pixels
+
+    return planes_to_pixels(mixing.decode(payloads, (header.width, header.height), header.channels, header.rows, progress))
+
+
+def _from_network(header: "Header", payloads: list[bytes], model: Path | None, device: str, progress: Progress) -> "Pixels":
+    from bitstream.exceptions import unpack
     from codec import models
     from codec.devices import device_named
     from codec.layers import PAST_KINDS, decode_layer
@@ -164,29 +207,24 @@ def decompress_pixels(
 
     network = models.find(header.model_digest, header.model_name, model, device_named(device))
     pixels_in_all, size = header.width * header.height, (header.width, header.height)
-    shown = _share(progress or _ignore, pixels_in_all, sum(width * height for width, height in header.layers))
+    shown = _share(progress, pixels_in_all, sum(width * height for width, height in header.layers))
     group = header.tiles_per_group
     if header.past is None:
         kind = kind_of(header.channels)
         check_kinds(network, (kind,))
-        pixels = planes_to_pixels(decode_layer(network, kind, size, None, group, payloads, shown))
-    else:
-        fields = header.past
-        formula = FORMULAS[fields.formula]
-        sampling = sampling_named(fields.filter, fields.top, fields.left, fields.ring)
-        check_kinds(network, PAST_KINDS[formula.name])
-        positions, corrections = unpack(payloads[0], pixels_in_all, header.most_exceptions)
-        chroma_size, _ = header.layers
-        luma_from = 1 + header.groups_of(chroma_size)
-        chroma_kind, luma_kind = PAST_KINDS[formula.name]
-        chroma = decode_layer(network, chroma_kind, chroma_size, None, group, payloads[1:luma_from], shown)
-        full = sampling.upsampled(chroma, header.height, header.width)
-        luma = decode_layer(network, luma_kind, size, full, group, payloads[luma_from:], shown)
-        pixels = Past(formula, sampling, luma[0], chroma, positions, corrections).pixels()
-    if pixel_digest(pixels) != header.pixel_digest:
-        msg = "the file is damaged: the pixels do not match their digest"
-        raise DamagedError(msg)
-    return pixels
+        return planes_to_pixels(decode_layer(network, kind, size, None, group, payloads, shown))
+    fields = header.past
+    formula = FORMULAS[fields.formula]
+    sampling = sampling_named(fields.filter, fields.top, fields.left, fields.ring)
+    chroma_kind, luma_kind = PAST_KINDS[formula.name]
+    check_kinds(network, (chroma_kind, luma_kind))
+    positions, corrections = unpack(payloads[0], pixels_in_all, header.most_exceptions)
+    chroma_size, _ = header.layers
+    luma_from = 1 + header.groups_of(chroma_size)
+    chroma = decode_layer(network, chroma_kind, chroma_size, None, group, payloads[1:luma_from], shown)
+    full = sampling.upsampled(chroma, header.height, header.width)
+    luma = decode_layer(network, luma_kind, size, full, group, payloads[luma_from:], shown)
+    return Past(formula, sampling, luma[0], chroma, positions, corrections).pixels()
 
 
 def check_kinds(network: "IntegerImageGPT", kinds: "Sequence[Kind]") -> None:
@@ -201,11 +239,18 @@ def info(data: bytes) -> dict[str, Any]:
 
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the header is at fault.
     """
-    from bitstream.header import past_name, read_header
+    from bitstream.header import KINDS, past_name, read_header
     from bitstream.reader import Reader
 
     header = read_header(Reader(data, "the header"))
     past = {"past": past_name(header.past.formula, header.past.filter)} if header.past else {}
+    network = {
+        "tile_side": header.tile_side,
+        "tiles": header.tiles,
+        "groups": header.groups,
+        "model": header.model_name,
+        "model_digest": header.model_digest.hex(),
+    }
     return {
         "version": header.version,
         "numerics_version": header.numerics_version,
@@ -214,13 +259,9 @@ def info(data: bytes) -> dict[str, Any]:
         "mode": {1: "L", 3: "RGB"}[header.channels],
         "channels": header.channels,
         "bit_depth": header.bit_depth,
-        "kind": {0: "rgb", 1: "grey", 2: "past"}[header.kind],
+        "kind": KINDS[header.kind],
         **past,
-        "tile_side": header.tile_side,
-        "tiles": header.tiles,
-        "groups": header.groups,
-        "model": header.model_name,
-        "model_digest": header.model_digest.hex(),
+        **({"bands": header.groups} if header.rows else network),
         "pixel_digest": header.pixel_digest.hex(),
     }
 
@@ -241,10 +282,6 @@ def largest_file(start: bytes) -> int:
     from bitstream.reader import Reader
 
     return largest(read_header(Reader(start, "the header")))
-
-
-def _ignore(pixels: int) -> None:
-    pass
 
 
 def _share(progress: Progress, pixels: int, samples: int) -> Progress:

@@ -8,12 +8,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from bitstream.constants import FREQUENCY_BITS
+from codec import mixing
 from codec.coding import positions_needed, present, tokens_and_frequencies
 from codec.context import POSITIONS
-from codec.layers import Layer
+from codec.layers import Coded, Layer
 from codec.network.integer import IntegerImageGPT
-from codec.pasts import Past
-from codec.planes import Pixels, planes_to_pixels
+from codec.planes import Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiles import balanced_group, tiles_into_planes
 
 HOTTEST_BITS = 8.0  # of a sample in a heat map; more is drawn as this
@@ -53,12 +53,19 @@ def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
     return Costs(bits, ranks)
 
 
-def costs_of(layers: Sequence[Layer], network: IntegerImageGPT) -> list[Costs]:
-    return [layer_costs(network.prepared(layer.grid.tiles), layer) for layer in layers]
+def costs_of(coded: Coded) -> list[Costs]:
+    return [layer_costs(coded.network.prepared(layer.grid.tiles), layer) for layer in coded.layers]
 
 
-def bits_per_pixel(costs: Sequence[Costs], past: Past | None) -> dict[str, npt.NDArray[np.float32]]:
+def bits_of_drawing(pixels: Pixels) -> dict[str, npt.NDArray[np.float32]]:
+    """The bits of each pixel, of all channels together, where no network codes."""
+    planes = pixels_to_planes(pixels)
+    return {"all": mixing.costs(planes, mixing.rows_per_band(*planes.shape[1:]))}
+
+
+def bits_per_pixel(costs: Sequence[Costs], coded: Coded) -> dict[str, npt.NDArray[np.float32]]:
     """The bits of each channel at each pixel, (height, width), by the channel's name; a chroma sample's go to the pixels of its cell."""
+    past = coded.past
     if past is None:
         planes = planes_to_pixels(costs[0].bits)
         return dict(zip("RGB" if planes.shape[2] == 3 else "L", np.moveaxis(planes, 2, 0), strict=True))

@@ -5,9 +5,11 @@ A picture without a past has one layer, its pixels. With a past, the chroma come
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from bitstream.exceptions import pack
 from codec.coding import DECODED_TILES, Group, Progress, decode_groups, encode_group
 from codec.network.integer import IntegerImageGPT
 from codec.pasts import Past
@@ -35,6 +37,19 @@ class Layer:
         """The tiles first to last - 1."""
         windows = None if self.chroma is None else windows_from_planes(self.chroma, self.grid, first, last)
         return Group(self.kind, self.grid.extents(first, last), windows), tiles_from_planes(self.planes, self.grid, first, last)
+
+
+class Coded(NamedTuple):
+    """What goes into a file, and by which network."""
+
+    network: IntegerImageGPT
+    past: Past | None
+    layers: list[Layer]
+
+    def estimated_bytes(self) -> float:
+        """About how many it takes, beside the headers."""
+        exceptions = len(pack(self.past.positions, self.past.corrections)) if self.past else 0
+        return exceptions + sum(estimated_bytes(self.network, layer) for layer in self.layers)
 
 
 def layers_of(pixels: Pixels, past: Past | None) -> list[Layer]:

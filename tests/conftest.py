@@ -11,7 +11,7 @@ from PIL import Image
 
 import codec
 from codec import models
-from codec.layers import layers_of
+from codec.layers import Coded, layers_of
 from codec.models import DEFAULTS
 from codec.network.integer import IntegerImageGPT
 from codec.pasts import developed, recognised
@@ -80,7 +80,7 @@ def with_past(pixels: np.ndarray, folder: Path = TINY_YCC) -> bytes:
     """A file that holds the pixels' past, whether or not that is smaller."""
     network, past = IntegerImageGPT.load(folder, CPU), recognised(pixels)
     assert past is not None
-    return codec.packed(pixels, network, past, layers_of(pixels, past), lambda _: None)
+    return codec.packed(pixels, Coded(network, past, layers_of(pixels, past)), lambda _: None)
 
 
 @pytest.fixture

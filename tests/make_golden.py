@@ -38,6 +38,17 @@ PICTURES = {
 PASTS = {"jpeg-45x70": spoilt(decoded_jpeg(smooth(70, 45))), "film-50x37": photo_cd(37, 50)}
 
 
+def drawing(channels: int) -> np.ndarray:
+    """Stripes, a gradient and a few dots."""
+    y, x = np.mgrid[:48, :64]
+    pixels = np.stack([np.where(y % 12 < 5, 240, 3 * x), np.where(x > 40, 20, 200), (x // 9 + y // 7) % 2 * 90 + 30], -1)
+    pixels[y * x % 37 == 5] = (255, 0, 90)
+    return pixels[..., :channels].astype(np.uint8)
+
+
+DRAWINGS = {"drawing-rgb": drawing(3), "drawing-grey": drawing(1)}
+
+
 def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:
     torch.manual_seed(20)
     config = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16, layout=layout)
@@ -72,11 +83,13 @@ def main() -> None:
     if not TINY_YCC.exists():
         make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
     for name, pixels in PICTURES.items():
-        for model, folder in (("tiny", TINY), ("photo-1", None)):
-            write_golden(name, model, pixels, codec.compress_pixels(pixels, model=folder, device="cpu", past=False))
+        for folder in (TINY, models.FOLDER / "photo-1"):
+            write_golden(name, folder.name, pixels, codec.compress_pixels(pixels, model=folder, device="cpu", past=False))
     for name, pixels in PASTS.items():
         for folder in (TINY_YCC, models.FOLDER / "past-1"):
             write_golden(name, folder.name, pixels, with_past(pixels, folder))
+    for name, pixels in DRAWINGS.items():
+        write_golden(name, "drawing", pixels, codec.drawn(pixels, lambda _: None))
     digests = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in sorted(GOLDEN.glob("*.igpt"))]
     (GOLDEN / "digests.txt").write_text("".join(digests))
 

@@ -5,8 +5,11 @@ It proves that the document is enough, and is an independent witness for every s
 
 import hashlib
 import json
+import math
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import isqrt
 from pathlib import Path
@@ -163,23 +166,25 @@ def decode(data, folder):
     """The pixels of a file, (height, width, channels) uint8."""
     assert data[:9] == bytes.fromhex("89 49 47 50 54 0D 0A 1A 0A")
     version = data[9]
-    assert version in (1, 2)
+    assert version in (1, 2, 3)
     assert data[10] == 1
     width, at = varint(data, 11)
     height, at = varint(data, at)
-    channels, _depth, kind, _side = data[at : at + 4]
-    group_size, at = varint(data, at + 4)
-    digest, at = data[at : at + 8], at + 8
-    at += 1 + data[at]
+    channels, _depth, kind = data[at : at + 3]
+    at += 3
+    if version < 3:
+        group_size, at = varint(data, at + 1)
+        digest, at = data[at : at + 8], at + 8
+        at += 1 + data[at]
     pixel_digest, at = data[at : at + 16], at + 16
     if version == 2:
         formula, filter_, place = data[at : at + 3]
         chroma_width, at = varint(data, at + 3)
         chroma_height, at = varint(data, at)
+    elif version == 3:
+        rows, at = varint(data, at)
     assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(data[:at])
     header, at = data[: at + 4], at + 4
-    model = Model(folder)
-    assert model.digest == digest
     chunks = []
     while at < len(data):
         length, at = varint(data, at)
@@ -188,7 +193,14 @@ def decode(data, folder):
         chunks.append(payload)
         at += 4
     assert at == len(data)
-    if version == 1:
+    if version < 3:
+        model = Model(folder)
+        assert model.digest == digest
+    if version == 3:
+        assert kind == 3
+        bands = [Band(chunks.pop(0), width, min(rows, height - y), channels).decode() for y in range(0, height, rows)]
+        pixels = np.concatenate(bands)[..., [1, 0, 2] if channels == 3 else [0]]
+    elif version == 1:
         assert kind in (0, 1)
         planes = decode_layer(model, chunks, group_size, width, height, channels, kind, None)
         pixels = np.ascontiguousarray(planes[[1, 0, 2] if kind == 0 else [0]].transpose(1, 2, 0))
@@ -342,3 +354,183 @@ def decode_group(model, payload, sizes, channels, kind, around):
             residual[:, c, p] = s[:, c, p] - prediction
     assert decoder.read >= len(decoder.words)
     return s
+
+
+def squash_table():
+    """Section 13."""
+    with localcontext() as context:
+        context.prec = 40
+        values = [Decimal(65536) / (1 + (Decimal(-x) / 256).exp()) for x in range(-3071, 3072)]
+        return [min(max(int(v + Decimal("0.5")), 1), 65535) for v in values]
+
+
+SQUASH = squash_table()
+STRETCH = [min(bisect_left(SQUASH, 16 * i + 8), 6142) - 3071 for i in range(4096)]
+
+
+def squash(x):
+    return SQUASH[x + 3071]
+
+
+def limit(x, low, high):
+    return min(max(x, low), high)
+
+
+def h(a, b):
+    x = (a * 0x1B873593 + b + 0x3C6EF372) % 2**31
+    x = (x * 0x2545F491) % 2**31
+    return x ^ (x >> 15)
+
+
+class Mixer:
+    def __init__(self, size, inputs, weight):
+        self.size = size
+        self.counters = [defaultdict(lambda: (1 << 21, 0)) for _ in range(6)]
+        self.weights = defaultdict(lambda: [weight] * inputs)
+        self.refinements = defaultdict(lambda: [squash(limit(192 * j - 3072, -3071, 3071)) for j in range(33)])
+
+    def decide(self, coder, slots, further, a, b, c, refinement):
+        slots = [slot % self.size for slot in slots]
+        counters = [table[slot] for table, slot in zip(self.counters, slots, strict=True)]
+        inputs = [(STRETCH[p >> 10] * (2560 * n // (10 * n + 3))) >> 8 for p, n in counters] + further + [256]
+        c += sum(n > 0 for _, n in counters[1:])
+        sets = [self.weights[k] for k in (a, b, c)]
+        d = [limit(sum(w * x for w, x in zip(s, inputs, strict=True)) >> 16, -3071, 3071) for s in sets]
+        mean = sum(d) // 3
+        j, r = divmod(32 * (mean + 3072), 6144)
+        refined = self.refinements[refinement]
+        y = (refined[j] * (6144 - r) + refined[j + 1] * r) // 6144
+        bit = coder.decide(limit((squash(mean) + y) >> 1, 1, 65535))
+        t = bit << 16
+        for weights, own in zip(sets, d, strict=True):
+            for i, x in enumerate(inputs):
+                weights[i] += (x * (t - squash(own)) + 4096) >> 13
+        for table, slot, (p, n) in zip(self.counters, slots, counters, strict=True):
+            p += (((bit << 22) - p) * (2**17 // (2 * n + 3))) >> 16
+            table[slot] = limit(p, 1, 2**22 - 1), min(n + 1, 255)
+        nearest = j + (2 * r > 6144)
+        refined[nearest] += (t - refined[nearest]) >> 6
+        return bit
+
+
+class Band:
+    """Section 13: one band of a drawing."""
+
+    def __init__(self, payload, width, height, channels):
+        self.payload, self.asked = payload, 0
+        self.width, self.height, self.channels = width, height, channels
+        self.low, self.high, self.value = 0, 2**32 - 1, 0
+        for _ in range(4):
+            self.value = self.value << 8 | self.byte()
+        size = 1 << limit(math.ceil(math.log2(2 * width * height)), 12, 20)
+        self.size = size
+        self.guessing, self.sampling = Mixer(size, 7, 19660), Mixer(size, 9, 13107)
+        start = [1 + (96 >> min(u, 10)) + 12 // (1 + u) for u in (min(v, 256 - v) for v in range(256))]
+        self.histograms = defaultdict(lambda: list(start))
+        self.followers, self.missed = {}, 0
+        self.rows = {}
+
+    def byte(self):
+        self.asked += 1
+        return self.payload[self.asked - 1] if self.asked <= len(self.payload) else 0
+
+    def decide(self, q):
+        span = self.high - self.low
+        middle = self.low + (span >> 16) * q + (((span & 65535) * q) >> 16)
+        bit = int(self.value <= middle)
+        if bit:
+            self.high = middle
+        else:
+            self.low = middle + 1
+        while self.low >> 24 == self.high >> 24:
+            self.low, self.high = self.low << 8 & 0xFFFFFFFF, (self.high << 8 & 0xFFFFFFFF) | 255
+            self.value = self.value << 8 & 0xFFFFFFFF | self.byte()
+        return bit
+
+    def at(self, y, x):
+        if y < 0:
+            return 0
+        if x < 0:
+            return self.rows[y - 1][0] if y else 0
+        return self.rows[y][min(x, self.width - 1)]
+
+    def decode(self):
+        for y in range(self.height):
+            self.rows[y] = []
+            for x in range(self.width):
+                self.rows[y].append(self.pixel(y, x))
+        assert self.asked == len(self.payload) + 3
+        places = [8 * (self.channels - 1 - c) for c in range(self.channels)]
+        return np.array([[[p >> k & 255 for k in places] for p in self.rows[y]] for y in range(self.height)], np.uint8)
+
+    def pixel(self, y, x):
+        def near(dy, dx):
+            return self.at(y + dy, x + dx)
+
+        w, n, nw, ne = near(0, -1), near(-1, 0), near(-1, -1), near(-1, 1)
+        pair = h(w, n)
+        four = h(pair, h(nw, ne))
+        six = h(four, h(near(0, -2), near(-2, 0)))
+        ten = h(six, h(h(near(-2, 1), near(-1, 2)), h(near(-1, -2), near(-2, -1))))
+        everything = h(h(near(0, -3), near(0, -4)), h(h(near(-1, 3), near(-1, -3)), h(near(-2, -2), near(-2, 2))))
+        everything = h(ten, everything)
+        guesses = [self.followers.get(everything % self.size), w, n]
+        equal = [w == n, n == ne, nw == n, w == nw, near(0, -2) == w, near(-2, 0) == n, near(-1, 2) == ne, w == ne]
+        shape = sum(e << k for k, e in enumerate(equal))
+        tried, found = 0, None
+        for s, guess in enumerate(guesses):
+            if guess is None or guess in guesses[:s]:
+                continue
+            agree = sum(1 << k for k in range(s + 1, 3) if guesses[k] == guess)
+            key, situation = h(8 * s + tried, guess), h(8 * s + tried, agree)
+            slots = [h(situation, shape), h(pair, key), h(six, key), h(ten, key), h(situation, 256 + self.missed), h(everything, key)]
+            where = 16 * s + self.missed, 48 + 256 * s + shape, 816 + 6 * s
+            if self.guessing.decide(self, slots, [], *where, 256 * s + shape):
+                found = guess
+                break
+            tried += 1 << s
+        if found is None:
+            found = self.samples(w, n, nw, ne, four)
+        if guesses[0] is not None:
+            self.missed = (self.missed << 1 | (guesses[0] != found)) % 16
+        self.followers[everything % self.size] = found
+        return found
+
+    def samples(self, *around):
+        *neighbours, four = around
+        known = 0
+        first = [p >> 8 * (self.channels - 1) & 255 for p in neighbours]
+        for c in range(self.channels):
+            w, n, nw, ne = own = [p >> 8 * (self.channels - 1 - c) & 255 for p in neighbours]
+            median = sorted((w, n, w + n - nw))[1]
+            prediction = median
+            if c:
+                dw, dn, dnw = (p - q for p, q in zip(own[:3], first[:3], strict=True))
+                prediction = limit((known >> 8 * (c - 1)) + sorted((dw, dn, dw + dn - dnw))[1], 0, 255)
+            lively = abs(w - nw) + abs(n - nw) + abs(ne - n)
+            a = next(k for k in range(8) if 2**k > lively or k == 7)
+            histograms = [(self.histograms[16 * c + a], prediction), (self.histograms[16 * c + 8 + a], median)]
+            mine = h(known, c)
+            bases = [mine, h(mine, neighbours[0]), h(mine, neighbours[1]), h(c + 100, prediction)]
+            bases += [h(h(c, w), h(n, ne >> 2)), h(mine, four)]
+            possible, node = range(256), 1
+            for k in range(7, -1, -1):
+                further = []
+                for histogram, centre in histograms:
+                    weights = [histogram[(v - centre) % 256] for v in possible]
+                    one = sum(weights[len(weights) // 2 :])
+                    further.append(STRETCH[limit((4096 * one + 2048) // sum(weights), 1, 4095)])
+                where = 256 * c + node, 1024 + 4 * (8 * c + k) + (a >> 1), 1152 + 6 * (8 * c + k)
+                bit = self.sampling.decide(self, [h(base, node) for base in bases], further, *where, 256 * c + node)
+                possible = possible[len(possible) // 2 :] if bit else possible[: len(possible) // 2]
+                node = 2 * node + bit
+            for histogram, centre in histograms:
+                before = sum(histogram)
+                v = (possible[0] - centre) % 256
+                histogram[v] += 24
+                histogram[(v + 1) % 256] += 4
+                histogram[(v - 1) % 256] += 4
+                if before > 8160:
+                    histogram[:] = [(count + 1) >> 1 for count in histogram]
+            known = known << 8 | possible[0]
+        return known

@@ -9,7 +9,7 @@ import cli
 import codec
 from bitstream.container import read_file
 from codec.analysis import HOTTEST_BITS, bits_per_pixel, costs_of, heat_map
-from codec.layers import layers_of
+from codec.layers import Coded, layers_of
 from codec.network.integer import IntegerImageGPT
 from codec.pasts import recognised
 from codec.sampling import draw, grid_of
@@ -19,7 +19,7 @@ from tests.conftest import CPU, TINY, TINY_YCC, decoded_jpeg, picture, smooth, w
 @pytest.mark.parametrize("channels", [1, 3])
 def test_costs_add_up_to_the_payload(tiny, channels):
     pixels = picture(45, 70, channels)
-    [costs] = costs_of(layers_of(pixels, None), tiny)
+    [costs] = costs_of(Coded(tiny, None, layers_of(pixels, None)))
     payloads = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
     assert costs.bits.shape == costs.ranks.shape == (channels, 45, 70)
     assert (costs.bits > 0).all()
@@ -29,11 +29,12 @@ def test_costs_add_up_to_the_payload(tiny, channels):
 def test_costs_of_a_past_add_up_to_the_payload():
     pixels = decoded_jpeg(smooth(45, 70))
     past = recognised(pixels)
-    costs = costs_of(layers_of(pixels, past), IntegerImageGPT.load(TINY_YCC, CPU))
+    coded = Coded(IntegerImageGPT.load(TINY_YCC, CPU), past, layers_of(pixels, past))
+    costs = costs_of(coded)
     theory = sum(c.total for c in costs)
     _, payloads = read_file(with_past(pixels))
     assert theory <= 8 * sum(map(len, payloads[1:])) <= theory * 1.001 + 64 * 8
-    channels = bits_per_pixel(costs, past)
+    channels = bits_per_pixel(costs, coded)
     assert list(channels) == ["Y", "C1", "C2"]
     assert {bits.shape for bits in channels.values()} == {(45, 70)}
     assert sum(float(bits.sum()) for bits in channels.values()) == pytest.approx(theory, rel=0.05)  # cells at the edge are cut
@@ -41,7 +42,8 @@ def test_costs_of_a_past_add_up_to_the_payload():
 
 def bits_of(pixels, network):
     """(height, width, 3)."""
-    return np.stack(list(bits_per_pixel(costs_of(layers_of(pixels, None), network), None).values()), -1)
+    coded = Coded(network, None, layers_of(pixels, None))
+    return np.stack(list(bits_per_pixel(costs_of(coded), coded).values()), -1)
 
 
 def test_a_surprise_costs_where_it_is(tiny):
@@ -69,7 +71,7 @@ def test_heat_map_shows_picture_and_channels(tiny):
 def test_samples_are_drawn_by_the_decoders_steps(tiny):
     """With the likeliest token only, nothing that is drawn is a surprise to the encoder (two tokens may be equally likely)."""
     (likeliest,) = draw(tiny, 1, 0, 1.0, 1, None, lambda n: None)
-    assert costs_of(layers_of(likeliest, None), tiny)[0].ranks.max() <= 1
+    assert costs_of(Coded(tiny, None, layers_of(likeliest, None)))[0].ranks.max() <= 1
     wild = draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)
     assert (wild[0] != wild[1]).any()
     assert (draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)[1] == wild[1]).all()

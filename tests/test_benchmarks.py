@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, measure, pasts, rate, speed
+from benchmarks import demo10, drawings, measure, pasts, rate, speed
 from tests.conftest import picture
 
 
@@ -52,6 +52,30 @@ def test_rate(folder, tmp_path, monkeypatch):
         assert (tmp_path / "out" / f"set-{plot}.png").exists()
 
 
+def test_rate_takes_over_what_other_codecs_made(folder, tmp_path, monkeypatch):
+    run(rate, monkeypatch, folder, "--out", tmp_path / "out", "--efforts", 1)
+    monkeypatch.setattr(rate, "lossless_bytes", None)
+    run(rate, monkeypatch, folder, "--out", tmp_path / "again", "--efforts", 1, "--others", tmp_path / "out" / "set.csv")
+    assert (tmp_path / "again" / "set.csv").read_text() == (tmp_path / "out" / "set.csv").read_text()
+
+
+def test_rate_of_the_green_channel(folder, tmp_path, monkeypatch):
+    run(rate, monkeypatch, folder, "--out", tmp_path / "out", "--efforts", 1, "--green")
+    first, second = rows(tmp_path / "out" / "set-green.csv")
+    assert first["channels"] == second["channels"] == "1"
+    green = np.asarray(Image.open(folder / "a.png"))[..., 1]
+    assert int(first["igpt"]) == len(codec.compress(Image.fromarray(green)))
+
+
+def test_drawings(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawings, "PICTURES", (drawings.pixel_art, drawings.line_drawing))
+    monkeypatch.setattr(rate, "lossless_encoders", lambda _: measure.lossless_encoders((1,)))
+    run(drawings, monkeypatch, "--out", tmp_path / "out")
+    for row in rows(tmp_path / "out" / "drawings.csv"):
+        assert row["coded as"] == "drawing"
+        assert float(row["theory"]) <= int(row["igpt"]) < int(row["WebP"])
+
+
 def test_demo10(folder, tmp_path, monkeypatch):
     run(demo10, monkeypatch, folder, "--out", tmp_path / "out")
     found = rows(tmp_path / "out" / "demo10.csv")
@@ -61,7 +85,8 @@ def test_demo10(folder, tmp_path, monkeypatch):
 
 def test_speed(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "lossless_encoders", lambda: measure.lossless_encoders((1,)))
-    run(speed, monkeypatch, folder / "a.png", "--megapixels", 0.002, "--runs", 2, "--out", tmp_path / "out")
+    monkeypatch.setattr(speed, "BLOCK", 16)
+    run(speed, monkeypatch, folder, "--megapixels", 0.002, 0.01, "--runs", 2, "--out", tmp_path / "out")
     names = [r["codec"] for r in rows(tmp_path / "out" / "speed.csv")]
     assert names[0].startswith("igpt")
     assert {"PNG", "WebP", "JPEG XL 1"} <= set(names)

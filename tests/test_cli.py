@@ -205,7 +205,7 @@ def test_verify(photo):
 
 
 def test_verbose_shows_times_and_tracebacks(photo):
-    assert re.search(r"^igpt: \d+\.\d\d s; past: none coded$", igpt("compress", photo, "-v", "--model", TINY).stderr, re.MULTILINE)
+    assert re.search(r"^igpt: \d+\.\d\d s; coded as: rgb$", igpt("compress", photo, "-v", "--model", TINY).stderr, re.MULTILINE)
     assert "Traceback" in igpt("info", photo, "-v").stderr
     assert "Traceback" not in igpt("info", photo).stderr
 

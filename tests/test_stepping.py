@@ -1,5 +1,9 @@
 """The compiled steps are the plain ones, and both see what the encoder sees."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +58,15 @@ def test_compiled_steps_of_partial_tiles(kind):
             plain.accept(c, tokens, exist)
             compiled.accept(c, tokens, exist)
     assert (plain.tiles() == compiled.tiles()).all()
+
+
+def test_numba_has_as_many_threads_as_torch_however_it_was_imported():
+    """In another process, with the kernels' code in numba's cache and without."""
+    code = (
+        "import sys, numba, torch; torch.set_num_threads(1); from codec.network import kernels;"
+        "import numpy as np; kernels.run('requantize', *[np.ones(k, np.int32) for k in ((2, 2), 2, 2, 2)], np.int32(127));"
+        "numba.njit(lambda x: x)(1); sys.exit(numba.config.NUMBA_NUM_THREADS - 1)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_NUM_THREADS"}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)

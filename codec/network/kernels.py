@@ -18,6 +18,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
 import numba
 from numba import njit, prange
 
+numba.config.reload_config()  # it may have been imported before
+
 i32 = np.int32
 PARALLEL = {"parallel": True, "nogil": True, "cache": True}
 

@@ -68,7 +68,9 @@ class TrainingData:
     def batch(self, tiles: int, rng: np.random.Generator, kinds: Sequence[Kind]) -> Batch:
         """`tiles` random tiles of the kinds of a layout."""
         counts = rng.multinomial(tiles, [SHARES[kind] for kind in kinds])
-        return {kind: self.tiles(kind, int(count), rng, HISTORIES.get(kind, ())) for kind, count in zip(kinds, counts, strict=True) if count}
+        return {
+            kind: self.tiles(kind, int(count), rng, HISTORIES.get(kind, ())) for kind, count in zip(kinds, counts, strict=True) if count
+        }
 
     def tiles(self, kind: Kind, count: int, rng: np.random.Generator, pasts: Shares = ()) -> tuple[Tensor, Tensor | None]:
         """`count` random tiles of a kind; pasts: what share of pixels shows the traces of which past."""

@@ -1,0 +1,161 @@
+"""Context mixing: planes <-> bytes without a network, for drawings, text and screenshots.
+
+Pixels are coded one after the other in raster order as binary decisions: does the pixel repeat what followed the same surroundings before,
+its left or its upper neighbour, and if not, the bits of its samples. Each decision has several contexts; in each an adaptive counter knows
+how often it was 1. A logistic mixture of the counters that learns its weights gives the probability, and a binary arithmetic coder the
+bytes. This is the architecture of PAQ (Mahoney, "Adaptive weighing of context models for lossless data compression", 2005).
+
+Everything is integer arithmetic. numba compiles it; where numba is missing the same code runs as it stands, very slowly.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal, localcontext
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitstream.constants import MAX_BAND_PIXELS
+from bitstream.errors import DamagedError
+from codec.mixing.kernel import (
+    ACTIVITIES,
+    COUNT_BITS,
+    COUNTER_BITS,
+    GUESS_CONTEXTS,
+    GUESSES,
+    HISTOGRAMS,
+    LIMIT,
+    MAX_CHANNELS,
+    MOST_COUNT,
+    ONE,
+    SAMPLE_CONTEXTS,
+    STEPS,
+    WEIGHT_BITS,
+    Mixer,
+    Tables,
+    code,
+)
+from codec.planes import Pixels, Planes
+
+Result = TypeVar("Result")
+
+REPEATED = 0.375  # of the pixels of what is worth trying
+SAMPLED_ROWS = 512
+MOST_THREADS = 4  # each takes about 60 MB
+MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
+NO_COSTS = np.empty((0, 0), np.float32)
+
+
+@cache
+def tables() -> Tables:
+    with localcontext() as context:
+        context.prec = 30
+        logistic = [Decimal(ONE) / (1 + (Decimal(-x) / 256).exp()) for x in range(-LIMIT, LIMIT + 1)]
+        squash = np.array([int(value.to_integral_value()) for value in logistic], np.int64).clip(1, ONE - 1)
+    stretch = np.searchsorted(squash, np.arange(1 << 12) * 16 + 8).clip(0, 2 * LIMIT) - LIMIT
+    count = np.arange(MOST_COUNT + 1, dtype=np.int64)
+    return Tables(squash, stretch.astype(np.int64), (1 << 17) // (2 * count + 3), 2560 * count // (10 * count + 3))
+
+
+def mixer(contexts: int, bits: int, more: int, sets: int, refinements: int, weight: int) -> Mixer:
+    """With tables of 2^bits counters, `more` inputs that come from elsewhere, and this first weight."""
+    start = tables().squash[(np.arange(STEPS + 1) * 192 - LIMIT - 1).clip(-LIMIT, LIMIT) + LIMIT]
+    return Mixer(
+        np.full((contexts, 1 << bits), 1 << (COUNTER_BITS - 1 + COUNT_BITS), np.uint32),
+        np.full((sets, contexts + more + 1), weight, np.int64),
+        np.tile(start, (refinements, 1)),
+        np.zeros(contexts, np.int64),
+        np.zeros(contexts + more + 1, np.int64),
+    )
+
+
+def _run(planes: Planes, stream: npt.NDArray[np.uint8], decoding: bool, costs: npt.NDArray[np.float32] = NO_COSTS) -> int:
+    """One band. Returns the number of bytes that it takes, more than `stream` has where it did not suffice."""
+    _, height, width = planes.shape
+    bits = min(max(math.ceil(math.log2(2 * height * width)), MIN_TABLE_BITS), MAX_TABLE_BITS)
+    guess_sets = GUESSES * (16 + 256 + GUESS_CONTEXTS)
+    guessing = mixer(GUESS_CONTEXTS, bits, 0, guess_sets, GUESSES * 256, (3 << WEIGHT_BITS) // 10)
+    sample_sets = MAX_CHANNELS * (256 + 32 + 8 * SAMPLE_CONTEXTS)
+    sampling = mixer(SAMPLE_CONTEXTS, bits, HISTOGRAMS, sample_sets, MAX_CHANNELS * 256, (2 << WEIGHT_BITS) // 10)
+    away = np.minimum(np.arange(256), 256 - np.arange(256))
+    histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
+    histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
+    followers = np.full(1 << bits, -1, np.int64)
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs))
+
+
+def repeated(pixels: Pixels) -> float:
+    """The share of the (height, width, channels) pixels that are as the one to the left or above; of large pictures, in some rows."""
+    step = max(1, len(pixels) // SAMPLED_ROWS)
+    now, up = pixels[1::step, 1:], pixels[:-1:step, 1:]
+    same = (now == pixels[1::step, :-1]).all(-1) | (now == up).all(-1)
+    return float(same.mean()) if same.size else 1.0
+
+
+def _in_parallel(work: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
+    """On as many threads as torch uses, if it is there, or as there are cores."""
+    torch = sys.modules.get("torch")
+    pool = ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads() if torch else os.cpu_count() or 1))
+    try:
+        return list(pool.map(work, *arguments))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def bands(height: int, rows_per_band: int) -> Iterator[slice]:
+    for first in range(0, height, rows_per_band):
+        yield slice(first, min(first + rows_per_band, height))
+
+
+def rows_per_band(height: int, width: int) -> int:
+    """As many as MAX_BAND_PIXELS allows, and the same number in every band but the last."""
+    count = -(-height // max(1, MAX_BAND_PIXELS // width))
+    return -(-height // count)
+
+
+def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[bytes] | None:
+    """A payload for every band of `rows` rows of (channels, height, width) planes; None where that would be larger than the planes."""
+    height = planes.shape[1]
+
+    def encode_band(band: slice) -> bytes | None:
+        part = np.ascontiguousarray(planes[:, band])
+        stream = np.zeros(part.size, np.uint8)
+        count = _run(part, stream, False)
+        progress(part[0].size)
+        return stream[:count].tobytes() if count <= len(stream) else None
+
+    payloads = [payload for payload in _in_parallel(encode_band, bands(height, rows)) if payload is not None]
+    return payloads if len(payloads) == -(-height // rows) else None
+
+
+def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
+    """The bits of each pixel, (height, width), in `encode`."""
+    bits = np.zeros(planes.shape[1:], np.float32)
+    for band in bands(planes.shape[1], rows):
+        part = np.ascontiguousarray(planes[:, band])
+        _run(part, np.empty(0, np.uint8), False, bits[band])
+    return bits
+
+
+def decode(payloads: list[bytes], size: tuple[int, int], channels: int, rows: int, progress: Callable[[int], None]) -> Planes:
+    """The inverse of `encode`; size: (width, height). Raises DamagedError where a payload is not what an encoder writes."""
+    width, height = size
+    planes = np.empty((channels, height, width), np.uint8)
+
+    def decode_band(band: slice, payload: bytes) -> bool:
+        part = np.empty((channels, band.stop - band.start, width), np.uint8)
+        count = _run(part, np.frombuffer(payload, np.uint8).copy(), True)
+        planes[:, band] = part
+        progress(part[0].size)
+        return count == len(payload)
+
+    fits = _in_parallel(decode_band, bands(height, rows), payloads)
+    if not all(fits):
+        msg = "a payload is damaged: it is not what an encoder writes"
+        raise DamagedError(msg)
+    return planes

@@ -1,0 +1,189 @@
+"""Context mixing: the same pixels come back, by numba and without, in bands and whole; drawings become small files."""
+
+import io
+import os
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageDraw
+
+import codec
+from bitstream.container import read_file, write_file
+from bitstream.header import read_header
+from bitstream.reader import Reader
+from codec import mixing
+from codec.planes import pixels_to_planes
+from tests import plain_decoder
+from tests.conftest import TINY, picture, smooth
+
+
+def ignore(_):
+    pass
+
+
+def drawing(height: int = 120, width: int = 160, channels: int = 3) -> np.ndarray:
+    """Text and shapes, (height, width, channels) uint8."""
+    image = Image.new("RGB", (width, height), (250, 250, 240))
+    draw = ImageDraw.Draw(image)
+    for k in range(height // 12):
+        draw.text((4, 12 * k), "The quick brown fox jumps over the lazy dog", fill=(20, 20 + 3 * k, 60))
+    draw.ellipse((width // 2, height // 3, width - 9, height - 9), fill=(200, 40, 40), outline=(0, 0, 0))
+    pixels = np.array(image if channels == 3 else image.convert("L"))
+    return pixels.reshape(height, width, channels)
+
+
+def roundtrip(planes, rows=None):
+    rows = rows or planes.shape[1]
+    payloads = mixing.encode(planes, rows, ignore)
+    back = mixing.decode(payloads, (planes.shape[2], planes.shape[1]), planes.shape[0], rows, ignore)
+    assert (back == planes).all()
+    return payloads
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("rows", [1, 7, 120])
+def test_roundtrip_in_bands(channels, rows):
+    planes = pixels_to_planes(drawing(channels=channels))
+    payloads = roundtrip(planes, rows)
+    assert len(payloads) == -(-120 // rows)
+    one = np.ascontiguousarray(planes[:, -(120 % rows or rows) :])
+    assert roundtrip(one) == payloads[-1:]  # every band by itself
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_roundtrip_of_anything(data, channels, height, width):
+    planes = data.draw(arrays(np.uint8, (channels, height, width), elements=st.integers(0, 255)))
+    payloads = mixing.encode(planes, height, ignore)
+    if payloads:  # else it would have been larger
+        assert (mixing.decode(payloads, (width, height), channels, height, ignore) == planes).all()
+
+
+def test_photographs_come_back_too():
+    roundtrip(pixels_to_planes(picture(50, 60, 3)))
+    roundtrip(pixels_to_planes(smooth(64, 64)))
+
+
+def test_noise_is_given_up():
+    planes = np.random.default_rng(0).integers(0, 256, (3, 40, 40)).astype(np.uint8)
+    assert mixing.encode(planes, 40, ignore) is None
+
+
+def test_the_same_bytes_without_numba():
+    """The kernel as plain Python, in another process."""
+    pixels = drawing(20, 30)
+    code = (
+        "import sys, numpy as np; from codec import mixing; planes = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(3, 20, 30);"
+        "sys.stdout.buffer.write(mixing.encode(planes, 20, lambda _: None)[0])"
+    )
+    planes = pixels_to_planes(pixels)
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    result = subprocess.run([sys.executable, "-c", code], input=planes.tobytes(), capture_output=True, check=True, env=environment)
+    assert [result.stdout] == mixing.encode(planes, 20, ignore)
+
+
+def test_the_number_of_threads_does_not_matter(monkeypatch):
+    planes = pixels_to_planes(drawing())
+    payloads = mixing.encode(planes, 10, ignore)
+    monkeypatch.setattr(mixing, "MOST_THREADS", 1)
+    assert mixing.encode(planes, 10, ignore) == payloads
+
+
+def test_costs_are_those_of_the_code():
+    planes = pixels_to_planes(drawing())
+    bits = mixing.costs(planes, 50)
+    assert bits.shape == (120, 160)
+    assert 8 * sum(map(len, mixing.encode(planes, 50, ignore))) == pytest.approx(bits.sum(), abs=3 * 16, rel=0.005)
+
+
+def test_the_document_is_enough(monkeypatch):
+    monkeypatch.setattr(mixing, "MAX_BAND_PIXELS", 1500)
+    for pixels in (drawing(50, 60), drawing(45, 50, 1), np.zeros((3, 4, 3), np.uint8)):
+        data = codec.drawn(pixels, ignore)
+        assert (plain_decoder.decode(data, None) == pixels).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_drawings_are_smaller_than_png_and_webp(channels):
+    pixels = drawing(300, 400, channels)
+    data = codec.compress_pixels(pixels)
+    assert codec.info(data)["kind"] == "drawing"
+    assert (codec.decompress_pixels(data) == pixels).all()
+    image = Image.fromarray(pixels.squeeze())
+    for form, options in (("PNG", {"optimize": True}), ("WEBP", {"lossless": True, "method": 6, "quality": 100})):
+        stream = io.BytesIO()
+        image.save(stream, form, **options)
+        assert len(data) < stream.tell()
+
+
+def test_no_drawing_where_a_model_is_named_or_nothing_repeats():
+    assert codec.info(codec.compress_pixels(drawing(), model=TINY, device="cpu"))["kind"] == "rgb"
+    assert codec.drawn(picture(60, 60, 3), ignore) == b""
+
+
+def test_neither_torch_nor_a_model_is_needed(tmp_path):
+    (tmp_path / "x.igpt").write_bytes(codec.compress_pixels(drawing()))
+    code = "import sys, codec; codec.decompress(open(sys.argv[1], 'rb').read()); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "x.igpt"], check=True)
+
+
+def drawn_file(rows: int = 40) -> tuple[bytes, list[bytes]]:
+    pixels = drawing()
+    header = replace(read_header(Reader(codec.drawn(pixels, ignore), "the header")), rows=rows)
+    return header, mixing.encode(pixels_to_planes(pixels), rows, ignore)
+
+
+def test_several_bands_in_a_file():
+    header, payloads = drawn_file()
+    data = write_file(header, payloads)
+    assert codec.info(data)["bands"] == 3
+    assert (codec.decompress_pixels(data) == drawing()).all()
+    assert read_file(data) == (header, payloads)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda payloads: [payloads[0][:-1], *payloads[1:]],
+        lambda payloads: [payloads[0] + b"\0", *payloads[1:]],
+        lambda payloads: [b"", *payloads[1:]],
+        lambda payloads: [payloads[1], payloads[0], payloads[2]],
+        lambda payloads: [payloads[0], np.random.default_rng(0).bytes(5000), payloads[2]],
+    ],
+    ids=["shorter", "longer", "empty", "swapped", "garbage"],
+)
+def test_other_payloads_are_refused(change):
+    header, payloads = drawn_file()
+    with pytest.raises(codec.DamagedError):
+        codec.decompress(write_file(header, change(payloads)))
+
+
+@pytest.mark.parametrize("change", [{"rows": 121}, {"rows": 1 << 23, "height": 1 << 24}, {"channels": 2}])
+def test_impossible_headers_are_refused(change):
+    header, _ = drawn_file()
+    with pytest.raises(codec.DamagedError, match="header is damaged"):
+        codec.info(write_file(replace(header, **change), []))
+
+
+@pytest.mark.parametrize("kind", [0, 2, 4])
+def test_other_kinds_do_not_go_with_the_version(kind):
+    fields = bytearray(drawn_file()[0].to_bytes()[:-4])
+    place = fields.index(b"\x03\x08\x03", 11)  # channels, bit depth, kind
+    fields[place + 2] = kind
+    with pytest.raises(codec.DamagedError, match="kind"):
+        codec.info(bytes(fields) + zlib.crc32(fields).to_bytes(4, "little"))
+
+
+def test_what_repeats():
+    flat = np.full((5000, 30, 3), 7, np.uint8)
+    assert mixing.repeated(flat) == 1
+    flat[::2] = picture(2500, 30, 3)
+    assert 0.4 < mixing.repeated(flat) < 0.6
+    assert mixing.repeated(flat[:1]) == mixing.repeated(flat[:, :1]) == 1
