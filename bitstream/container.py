@@ -22,7 +22,7 @@ def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
 def largest_file(header: Header) -> int:
     """A bound on the size in bytes of a file with this header: no token takes more than 24 bits, no group more than a few words besides.
 
-    The bands of a drawing are no larger than its samples.
+    The bands of a drawing are hardly larger than its samples.
     """
     samples = sum(width * height for width, height in header.layers) * header.channels
     exceptions = MAX_VARINT_BYTES + CRC_BYTES + largest_packed(header.most_exceptions) if header.past else 0

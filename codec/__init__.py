@@ -48,6 +48,7 @@ __all__ = [
 Progress = Callable[[int], None]
 
 EASY = 0.1  # bits per sample that no network undercuts
+HEADER_BYTES = 56  # of a file with a model's name, about
 PAST_BYTES = 16  # what a past takes in the header and for its exceptions' chunk, at most
 
 
@@ -153,7 +154,7 @@ def what_is_coded(
         other = Coded(models.load(model, "ycc", device_named(device)), past, layers_of(pixels, past))
         other_size = PAST_BYTES + other.estimated_bytes()
         coded, size = (other, other_size) if other_size < size else (coded, size)
-    return drawing, None if drawing and len(drawing) <= size else coded
+    return drawing, None if drawing and len(drawing) <= HEADER_BYTES + size else coded
 
 
 def decompress(

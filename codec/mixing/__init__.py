@@ -46,6 +46,7 @@ Result = TypeVar("Result")
 
 REPEATED = 0.375  # of the pixels of what is worth trying
 SAMPLED_ROWS = 512
+CODER_BYTES = 4  # that even a single pixel may take more than its samples
 MOST_THREADS = 4  # each takes about 60 MB
 MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
 NO_COSTS = np.empty((0, 0), np.float32)
@@ -124,7 +125,7 @@ def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[b
 
     def encode_band(band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
-        stream = np.zeros(part.size, np.uint8)
+        stream = np.zeros(part.size + CODER_BYTES, np.uint8)
         count = _run(part, stream, False)
         progress(part[0].size)
         return stream[:count].tobytes() if count <= len(stream) else None
