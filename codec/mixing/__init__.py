@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from functools import cache
 from typing import Any, TypeVar
 
@@ -54,8 +54,7 @@ NO_COSTS = np.empty((0, 0), np.float32)
 
 @cache
 def tables() -> Tables:
-    with localcontext() as context:
-        context.prec = 30
+    with localcontext(Context(prec=30)):
         logistic = [Decimal(ONE) / (1 + (Decimal(-x) / 256).exp()) for x in range(-LIMIT, LIMIT + 1)]
         squash = np.array([int(value.to_integral_value()) for value in logistic], np.int64).clip(1, ONE - 1)
     stretch = np.searchsorted(squash, np.arange(1 << 12) * 16 + 8).clip(0, 2 * LIMIT) - LIMIT
