@@ -83,7 +83,7 @@ def main() -> None:
     if not TINY_YCC.exists():
         make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
     for name, pixels in PICTURES.items():
-        for folder in (TINY, models.FOLDER / "photo-1"):
+        for folder in (TINY, models.FOLDER / "photo-1", models.FOLDER / "photo-2"):
             write_golden(name, folder.name, pixels, codec.compress_pixels(pixels, model=folder, device="cpu", past=False))
     for name, pixels in PASTS.items():
         for folder in (TINY_YCC, models.FOLDER / "past-1"):

@@ -9,7 +9,7 @@ from bitstream.errors import ModelError
 from codec.network.integer import IntegerImageGPT
 
 FOLDER = Path(__file__).parent
-DEFAULTS = {"rgb": "photo-1", "ycc": "past-1"}  # by layout
+DEFAULTS = {"rgb": "photo-2", "ycc": "past-1"}  # by layout
 
 
 def shipped() -> list[Path]:

@@ -119,12 +119,13 @@ def train(
     tell(
         f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {steps * tiles / 977:.0f} million positions, on {device}"
     )
+    steps_fit = (step + 1) / steps > quantize_from and model.has_steps  # gone on with; those of `start_from` are for other weights
     torch.manual_seed(step)
     rng = np.random.default_rng(step)
     while step < steps:
         progress = (step + 1) / steps
         if progress >= quantize_from and not model.transformer.ln_f.out.enabled:
-            if not model.has_steps:
+            if not steps_fit:
                 choose_steps(model, data, rng, tiles)
             model.set_quantized(True)
         for optimizer in updates:
