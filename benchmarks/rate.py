@@ -90,7 +90,7 @@ def measure(
         "coded as": fields.get("past", fields["kind"]),
         "igpt": size,
         "igpt --no-past": without,
-        "theory": sum(float(bits.sum(dtype=np.float64)) for bits in heat.values()) / 8 + exceptions,
+        "theory": sum(c.total for c in costs) / 8 + exceptions if coded else float(heat["all"].sum(dtype=np.float64)) / 8,
         "float model": "",
         "overhead": size - sum(map(len, payloads)),
         "exceptions": exceptions,
@@ -193,6 +193,8 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     if arguments.others:
         with arguments.others.open(newline="") as stream:
             known = {row["picture"]: row for row in csv.DictReader(stream)}
+        if any(row["channels"] != "1" for row in known.values()) and arguments.green:
+            sys.exit(f"{arguments.others}: other channels")
     rows, refused, ranks = [], [], np.zeros(256, np.int64)
     arguments.out.mkdir(parents=True, exist_ok=True)
     hottest = None

@@ -180,7 +180,9 @@ def read_header(reader: Reader) -> Header:
     require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")
     require(bit_depth == 8, f"the bit depth {bit_depth} is unknown")
     if kind == DRAWING_KIND:
-        require(1 <= rows <= height and rows * width <= max(width, MAX_BAND_PIXELS), f"bands of {rows} rows are out of range")
+        largest = max(width, MAX_BAND_PIXELS)
+        require(1 <= rows <= height and rows * width <= largest, f"bands of {rows} rows are out of range")
+        require(rows == height or (2 * rows + 1) * width > largest, f"bands of {rows} rows are needlessly small")
     else:
         require(tile_side == 32, f"the tile side {tile_side} is unknown")
         require(1 <= tiles_per_group <= MAX_TILES_PER_GROUP, f"{tiles_per_group} tiles per group are out of range")

@@ -78,7 +78,10 @@ def compress_pixels(
     """As `compress`, for pixels of shape (height, width, 1 or 3), uint8."""
     progress = progress or _ignore
     drawing, coded = what_is_coded(pixels, model, device, past, progress)
-    return drawing if coded is None else packed(pixels, coded, _ignore if drawing else progress)
+    if coded:
+        return packed(pixels, coded, progress)
+    progress(pixels.shape[0] * pixels.shape[1])
+    return drawing
 
 
 def drawn(pixels: "Pixels", progress: Progress) -> bytes:
@@ -136,12 +139,17 @@ def packed(pixels: "Pixels", coded: "Coded", progress: Progress) -> bytes:
 def what_is_coded(
     pixels: "Pixels", model: Path | None, device: str, use_past: bool, progress: Progress = _ignore
 ) -> "tuple[bytes, Coded | None]":
-    """The file of a drawing and None, where that is the smallest; else what `packed` is to code, which then seems to be."""
-    drawing = drawn(pixels, progress) if model is None else b""
+    """The file of a drawing and None, where that is the smallest; else what `packed` is to code, which then seems to be.
+
+    progress: called with 0, now and then.
+    """
+    from codec.devices import check_device, device_named
+
+    check_device(device)
+    drawing = drawn(pixels, lambda _: progress(0)) if model is None else b""
     if drawing and 8 * len(drawing) <= EASY * pixels.size:
         return drawing, None
     from codec import models
-    from codec.devices import device_named
     from codec.layers import Coded, layers_of
     from codec.pasts import recognised
 
@@ -177,8 +185,10 @@ def decompress_pixels(
 ) -> "Pixels":
     """As `decompress`, as an array (height, width, 1 or 3), uint8."""
     from bitstream.container import read_file
+    from codec.devices import check_device
     from codec.image import MAX_PIXELS, check_size
 
+    check_device(device)
     header, payloads = read_file(data)
     check_size(header.width, header.height, MAX_PIXELS if max_pixels is None else max_pixels)
 

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import replace
 
@@ -15,9 +16,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 import codec
+from bitstream import header
 from bitstream.container import read_file, write_file
-from bitstream.header import read_header
-from bitstream.reader import Reader
+from bitstream.header import Header
 from codec import mixing
 from codec.planes import pixels_to_planes
 from tests import plain_decoder
@@ -105,6 +106,7 @@ def test_costs_are_those_of_the_code():
 
 def test_the_document_is_enough(monkeypatch):
     monkeypatch.setattr(mixing, "MAX_BAND_PIXELS", 1500)
+    monkeypatch.setattr(header, "MAX_BAND_PIXELS", 1500)
     for pixels in (drawing(50, 60), drawing(45, 50, 1), np.zeros((3, 4, 3), np.uint8)):
         data = codec.drawn(pixels, ignore)
         assert (plain_decoder.decode(data, None) == pixels).all()
@@ -128,24 +130,47 @@ def test_no_drawing_where_a_model_is_named_or_nothing_repeats():
     assert codec.drawn(picture(60, 60, 3), ignore) == b""
 
 
+def test_an_unknown_device_is_refused_for_drawings_too():
+    data = codec.compress_pixels(drawing())
+    for work in (lambda: codec.compress_pixels(drawing(), device="tpu"), lambda: codec.decompress(data, device="tpu")):
+        with pytest.raises(codec.IgptError, match="tpu"):
+            work()
+
+
+def test_nothing_is_kept_where_there_is_no_place(tmp_path):
+    """numba refuses to keep what it compiled where neither the package nor a home folder can be written."""
+    code = (
+        "import numba; from numba.core.caching import CacheImpl; CacheImpl._locator_classes = [];"
+        "import numpy as np; from codec import mixing; print(mixing.encode(np.zeros((1, 4, 4), np.uint8), 4, lambda _: None))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("[b'")
+
+
 def test_neither_torch_nor_a_model_is_needed(tmp_path):
     (tmp_path / "x.igpt").write_bytes(codec.compress_pixels(drawing()))
     code = "import sys, codec; codec.decompress(open(sys.argv[1], 'rb').read()); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, tmp_path / "x.igpt"], check=True)
 
 
-def drawn_file(rows: int = 40) -> tuple[bytes, list[bytes]]:
+@pytest.fixture
+def small_bands(monkeypatch):
+    monkeypatch.setattr(header, "MAX_BAND_PIXELS", 160 * 40)
+
+
+def drawn_file(rows: int = 40) -> tuple[Header, list[bytes]]:
+    """Of three bands, which only `small_bands` allows."""
     pixels = drawing()
-    header = replace(read_header(Reader(codec.drawn(pixels, ignore), "the header")), rows=rows)
-    return header, mixing.encode(pixels_to_planes(pixels), rows, ignore)
+    head = Header(160, 120, 3, bit_depth=8, kind=header.DRAWING_KIND, pixel_digest=codec.pixel_digest(pixels), rows=rows)
+    return head, mixing.encode(pixels_to_planes(pixels), rows, ignore)
 
 
-def test_several_bands_in_a_file():
-    header, payloads = drawn_file()
-    data = write_file(header, payloads)
+def test_several_bands_in_a_file(small_bands):
+    head, payloads = drawn_file()
+    data = write_file(head, payloads)
     assert codec.info(data)["bands"] == 3
     assert (codec.decompress_pixels(data) == drawing()).all()
-    assert read_file(data) == (header, payloads)
+    assert read_file(data) == (head, payloads)
 
 
 @pytest.mark.parametrize(
@@ -159,22 +184,22 @@ def test_several_bands_in_a_file():
     ],
     ids=["shorter", "longer", "empty", "swapped", "garbage"],
 )
-def test_other_payloads_are_refused(change):
-    header, payloads = drawn_file()
+def test_other_payloads_are_refused(change, small_bands):
+    head, payloads = drawn_file()
     with pytest.raises(codec.DamagedError):
-        codec.decompress(write_file(header, change(payloads)))
+        codec.decompress(write_file(head, change(payloads)))
 
 
-@pytest.mark.parametrize("change", [{"rows": 121}, {"rows": 1 << 23, "height": 1 << 24}, {"channels": 2}])
+@pytest.mark.parametrize("change", [{"rows": 121}, {"rows": 1 << 23, "height": 1 << 24}, {"channels": 2}, {"rows": 10}])
 def test_impossible_headers_are_refused(change):
-    header, _ = drawn_file()
+    head, _ = drawn_file(120)
     with pytest.raises(codec.DamagedError, match="header is damaged"):
-        codec.info(write_file(replace(header, **change), []))
+        codec.info(write_file(replace(head, **change), []))
 
 
 @pytest.mark.parametrize("kind", [0, 2, 4])
 def test_other_kinds_do_not_go_with_the_version(kind):
-    fields = bytearray(drawn_file()[0].to_bytes()[:-4])
+    fields = bytearray(drawn_file(120)[0].to_bytes()[:-4])
     place = fields.index(b"\x03\x08\x03", 11)  # channels, bit depth, kind
     fields[place + 2] = kind
     with pytest.raises(codec.DamagedError, match="kind"):
@@ -187,3 +212,24 @@ def test_what_repeats():
     flat[::2] = picture(2500, 30, 3)
     assert 0.4 < mixing.repeated(flat) < 0.6
     assert mixing.repeated(flat[:1]) == mixing.repeated(flat[:, :1]) == 1
+
+
+def test_a_signal_ends_it_soon():
+    """An exception from the progress callback, as a signal's handler raises it, is not held up by the other bands."""
+
+    def leave(_):
+        raise SystemExit
+
+    planes = np.random.default_rng(0).integers(0, 256, (3, 4000, 100)).astype(np.uint8)
+    planes[:, :10] = 0
+    start = time.perf_counter()
+    with pytest.raises(SystemExit):
+        mixing.encode(planes, 10, leave)
+    assert time.perf_counter() - start < 2
+
+
+def test_progress_counts_every_pixel_once():
+    for pixels in (drawing(), np.random.default_rng(0).integers(0, 256, (1, 300, 3)).astype(np.uint8)):
+        done = []
+        codec.compress_pixels(pixels, progress=done.append)
+        assert sum(done) == pixels.shape[0] * pixels.shape[1]

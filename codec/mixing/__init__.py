@@ -8,10 +8,10 @@ bytes. This is the architecture of PAQ (Mahoney, "Adaptive weighing of context m
 Everything is integer arithmetic. numba compiles it; where numba is missing the same code runs as it stands, very slowly.
 """
 
-import math
+import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Context, Decimal, localcontext
 from functools import cache
@@ -74,10 +74,12 @@ def mixer(contexts: int, bits: int, more: int, sets: int, refinements: int, weig
     )
 
 
-def _run(planes: Planes, stream: npt.NDArray[np.uint8], decoding: bool, costs: npt.NDArray[np.float32] = NO_COSTS) -> int:
+def _run(
+    planes: Planes, stream: npt.NDArray[np.uint8], decoding: bool, stopped: npt.NDArray[np.bool_], costs: npt.NDArray[np.float32] = NO_COSTS
+) -> int:
     """One band. Returns the number of bytes that it takes, more than `stream` has where it did not suffice."""
     _, height, width = planes.shape
-    bits = min(max(math.ceil(math.log2(2 * height * width)), MIN_TABLE_BITS), MAX_TABLE_BITS)
+    bits = min(max((2 * height * width - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
     guess_sets = GUESSES * (16 + 256 + GUESS_CONTEXTS)
     guessing = mixer(GUESS_CONTEXTS, bits, 0, guess_sets, GUESSES * 256, (3 << WEIGHT_BITS) // 10)
     sample_sets = MAX_CHANNELS * (256 + 32 + 8 * SAMPLE_CONTEXTS)
@@ -86,7 +88,7 @@ def _run(planes: Planes, stream: npt.NDArray[np.uint8], decoding: bool, costs: n
     histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
     histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
     followers = np.full(1 << bits, -1, np.int64)
-    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs))
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped))
 
 
 def repeated(pixels: Pixels) -> float:
@@ -97,13 +99,23 @@ def repeated(pixels: Pixels) -> float:
     return float(same.mean()) if same.size else 1.0
 
 
-def _in_parallel(work: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
-    """On as many threads as torch uses, if it is there, or as there are cores."""
+def _in_parallel(
+    work: Callable[..., Result], progress: Callable[[int], None], pixels: Sequence[int], *arguments: Iterable[Any]
+) -> list[Result]:
+    """work(stopped, ...) for every band, which has so many pixels: on as many threads as torch uses, if it is there, or as there are cores.
+
+    `stopped` is set where this ends before its time.
+    """
     torch = sys.modules.get("torch")
     pool = ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads() if torch else os.cpu_count() or 1))
+    stopped, results = np.zeros(1, np.bool_), []
     try:
-        return list(pool.map(work, *arguments))
+        for count, result in zip(pixels, pool.map(functools.partial(work, stopped), *arguments), strict=True):
+            results.append(result)
+            progress(count)
+        return results
     finally:
+        stopped[0] = len(results) < len(pixels)
         pool.shutdown(cancel_futures=True)
 
 
@@ -119,18 +131,19 @@ def rows_per_band(height: int, width: int) -> int:
 
 
 def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[bytes] | None:
-    """A payload for every band of `rows` rows of (channels, height, width) planes; None where that would be larger than the planes."""
-    height = planes.shape[1]
+    """A payload for every band of `rows` rows of (channels, height, width) planes; None where they would be larger than the planes."""
+    height, width = planes.shape[1:]
+    parts = list(bands(height, rows))
 
-    def encode_band(band: slice) -> bytes | None:
+    def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
-        stream = np.zeros(part.size + CODER_BYTES, np.uint8)
-        count = _run(part, stream, False)
-        progress(part[0].size)
+        stream = np.zeros(part.size + part.size // 32 + CODER_BYTES, np.uint8)
+        count = _run(part, stream, False, stopped)
         return stream[:count].tobytes() if count <= len(stream) else None
 
-    payloads = [payload for payload in _in_parallel(encode_band, bands(height, rows)) if payload is not None]
-    return payloads if len(payloads) == -(-height // rows) else None
+    payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
+    whole = [payload for payload in payloads if payload is not None]
+    return whole if len(whole) == len(parts) and sum(map(len, whole)) <= planes.size + CODER_BYTES else None
 
 
 def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
@@ -138,7 +151,7 @@ def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
     bits = np.zeros(planes.shape[1:], np.float32)
     for band in bands(planes.shape[1], rows):
         part = np.ascontiguousarray(planes[:, band])
-        _run(part, np.empty(0, np.uint8), False, bits[band])
+        _run(part, np.empty(2 * part.size + CODER_BYTES, np.uint8), False, np.zeros(1, np.bool_), bits[band])
     return bits
 
 
@@ -146,15 +159,15 @@ def decode(payloads: list[bytes], size: tuple[int, int], channels: int, rows: in
     """The inverse of `encode`; size: (width, height). Raises DamagedError where a payload is not what an encoder writes."""
     width, height = size
     planes = np.empty((channels, height, width), np.uint8)
+    parts = list(bands(height, rows))
 
-    def decode_band(band: slice, payload: bytes) -> bool:
+    def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
         part = np.empty((channels, band.stop - band.start, width), np.uint8)
-        count = _run(part, np.frombuffer(payload, np.uint8).copy(), True)
+        count = _run(part, np.frombuffer(payload, np.uint8).copy(), True, stopped)
         planes[:, band] = part
-        progress(part[0].size)
         return count == len(payload)
 
-    fits = _in_parallel(decode_band, bands(height, rows), payloads)
+    fits = _in_parallel(decode_band, progress, [width * (band.stop - band.start) for band in parts], parts, payloads)
     if not all(fits):
         msg = "a payload is damaged: it is not what an encoder writes"
         raise DamagedError(msg)

@@ -1,19 +1,12 @@
 """The decisions about pixels, their mixture and their code: compiled by numba, or run as they stand where that is missing."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-try:
-    from numba import njit
-except ImportError:
-
-    def njit(**_: object) -> Callable[[Any], Any]:
-        return lambda function: function
-
+from codec.compiled import compiled
 
 PROBABILITY_BITS = 16
 ONE = 1 << PROBABILITY_BITS
@@ -54,7 +47,7 @@ class Mixer(NamedTuple):
     inputs: Integers
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _hash(a, b):
     """31 bits of two numbers of up to 32."""
     h = (a * 0x1B873593 + b + 0x3C6EF372) & 0x7FFFFFFF
@@ -62,7 +55,7 @@ def _hash(a, b):
     return h ^ (h >> 15)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _coded(bit, probability, coder, stream, decoding, spent):
     """One decision through the arithmetic coder: low, high, value, position. probability: of a 1, 1 to ONE - 1. Returns the bit.
 
@@ -92,7 +85,7 @@ def _coded(bit, probability, coder, stream, decoding, spent):
     return bit
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mixed(bit, mixer, more, first, second, third, refinement, tables, coder, stream, decoding, spent):
     """One decision: the counters chosen in `mixer.chosen` and the last `more` inputs, mixed by three sets of weights. Returns the bit.
 
@@ -107,7 +100,6 @@ def _mixed(bit, mixer, more, first, second, third, refinement, tables, coder, st
         if count and i:
             third += 1
     inputs[contexts + more] = 256
-    total = 0
     one, two, three = weights[first], weights[second], weights[third]
     sum_one, sum_two, sum_three = 0, 0, 0
     for i in range(len(inputs)):
@@ -143,12 +135,12 @@ def _mixed(bit, mixer, more, first, second, third, refinement, tables, coder, st
     return bit
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _median(west, north, north_west):
     return min(max(west + north - north_west, min(west, north)), max(west, north))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, stream, decoding, spent):
     """The samples of a pixel that none of the guesses gave; rows: two above and the current one, (3, ...). Returns the pixel."""
     size = mixer.counters.shape[1] - 1
@@ -215,11 +207,12 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
     return known
 
 
-@njit(cache=True, nogil=True)
-def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs):
+@compiled()
+def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs, stopped):
     """Codes a band of (channels, height, width) planes into `stream`, or fills them from it; returns how many bytes that took.
 
     followers: the pixel that last followed some surroundings, by their hash, or -1. costs: empty, or takes the bits of each pixel.
+    stopped: one number that another thread sets to make an end, as does a payload that is used up, or a stream that is full.
     """
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
@@ -235,6 +228,8 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
     guesses = np.zeros(GUESSES, np.int64)
     missed = 0
     for y in range(height):
+        if stopped[0] or coder[3] > len(stream) + 3:
+            break
         for k in range(rows.shape[1]):
             rows[0, k], rows[1, k] = rows[1, k], rows[2, k]
         above, up, now = rows[0], rows[1], rows[2]
@@ -245,9 +240,9 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             pair = _hash(west, north)
             six = _hash(_hash(pair, _hash(up[x - 1], up[x + 1])), _hash(now[x - 2], above[x]))
             ten = _hash(six, _hash(_hash(above[x + 1], up[x + 2]), _hash(up[x - 2], above[x - 1])))
-            seventeen = _hash(_hash(now[x - 3], now[x - 4]), _hash(_hash(up[x + 3], up[x - 3]), _hash(above[x - 2], above[x + 2])))
-            seventeen = _hash(ten, seventeen)
-            guesses[0], guesses[1], guesses[2] = followers[seventeen & last_follower], west, north
+            sixteen = _hash(_hash(now[x - 3], now[x - 4]), _hash(_hash(up[x + 3], up[x - 3]), _hash(above[x - 2], above[x + 2])))
+            sixteen = _hash(ten, sixteen)
+            guesses[0], guesses[1], guesses[2] = followers[sixteen & last_follower], west, north
             shape = int(west == north) | int(north == up[x + 1]) << 1 | int(up[x - 1] == north) << 2 | int(west == up[x - 1]) << 3
             shape |= int(now[x - 2] == west) << 4 | int(above[x] == north) << 5 | int(up[x + 2] == up[x + 1]) << 6
             shape |= int(west == up[x + 1]) << 7
@@ -272,7 +267,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 guessing.chosen[2] = _hash(six, key) & size
                 guessing.chosen[3] = _hash(ten, key) & size
                 guessing.chosen[4] = _hash(situation, 256 + missed) & size
-                guessing.chosen[5] = _hash(seventeen, key) & size
+                guessing.chosen[5] = _hash(sixteen, key) & size
                 first, second = s * 16 + missed, GUESSES * 16 + s * 256 + shape
                 third = GUESSES * (16 + 256) + s * GUESS_CONTEXTS
                 bit = int(pixel == guess)
@@ -286,7 +281,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                     planes[c, y, x - PAD] = (pixel >> (8 * (channels - 1 - c))) & 255
             if guesses[0] >= 0:
                 missed = (missed << 1 | int(guesses[0] != pixel)) & 15
-            followers[seventeen & last_follower] = pixel
+            followers[sixteen & last_follower] = pixel
             now[x] = pixel
             if len(spent):
                 costs[y, x - PAD] = spent[0]

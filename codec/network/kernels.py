@@ -6,23 +6,24 @@ which the bounds in `arithmetic` allow, and of which processors add many at a ti
 """
 
 import math
-import os
 import threading
 
 import numpy as np
 import torch
 
-# A pool of more threads than are used would have the others spin.
-os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
+from codec.compiled import compiled, numba
 
-import numba
+if numba is None:
+    msg = "numba is missing"
+    raise ImportError(msg)
+
 from numba import njit, prange
 
-numba.config.reload_config()  # it may have been imported before
-
 i32 = np.int32
-PARALLEL = {"parallel": True, "nogil": True, "cache": True}
 
+_threads = torch.get_num_threads()
+numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # launches them, which changes torch's number, too
+torch.set_num_threads(_threads)
 
 _ONE_AT_A_TIME = threading.Lock()  # not every threading layer of numba can be entered by two threads
 
@@ -40,7 +41,7 @@ def _scaled(accumulator, multiplier, offset, shift, limit):
     return i32(min(max(value, -limit), limit))
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def requantize(accumulator, multiplier, offset, shift, limit):
     """In place: (rows, outputs) int32."""
     for row in prange(len(accumulator)):
@@ -48,14 +49,14 @@ def requantize(accumulator, multiplier, offset, shift, limit):
             accumulator[row, k] = _scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], limit)
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def requantize_to_bytes(accumulator, multiplier, offset, shift, out):
     for row in prange(len(accumulator)):
         for k in range(accumulator.shape[1]):
             out[row, k] = np.int8(_scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], i32(127)))
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def requantize_and_look_up(accumulator, multiplier, offset, shift, table, out):
     """table: for indices -len / 2 to len / 2 - 1."""
     half = i32(len(table) // 2)
@@ -64,7 +65,7 @@ def requantize_and_look_up(accumulator, multiplier, offset, shift, table, out):
             out[row, k] = table[_scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], half - i32(1)) + half]
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def requantize_and_add(accumulator, multiplier, offset, shift, limit, x):
     """In place of accumulator: clamp(x + clamp(requantized))."""
     for row in prange(len(accumulator)):
@@ -73,7 +74,7 @@ def requantize_and_add(accumulator, multiplier, offset, shift, limit, x):
             accumulator[row, k] = min(max(value, -limit), limit)
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def normalize(x, gain, shift, root_bits, out):
     """(rows, width) int32 -> int8; see `arithmetic.normalize`."""
     half = i32((1 << shift) >> 1)
@@ -124,7 +125,7 @@ def _attend(query, keys, values, first, count, multiplier, shift, table, scores,
         out[d] = np.int8(math.floor((2.0 * value + total) / denominator))
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def attend_cached(qkv, keys, values, slot, known, multiplier, shift, table, out):
     """qkv (tiles, 3, heads, dim) int8; keys, values (tiles, heads, dim, window) int8, whose `slot` takes the new ones; table int16."""
     heads, dim = qkv.shape[2:]
@@ -137,7 +138,7 @@ def attend_cached(qkv, keys, values, slot, known, multiplier, shift, table, out)
             _attend(qkv[tile, 0, h], keys[tile, h], values[tile, h], 0, known, multiplier, shift, table, scores, weights, out[tile, h])
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def attend_parallel(qkv, window, multiplier, shift, table, out):
     """qkv (tiles, positions, 3, heads, dim) int8 -> out (tiles, positions, heads, dim) int8."""
     positions, _, heads, dim = qkv.shape[1:]
@@ -154,7 +155,7 @@ def attend_parallel(qkv, window, multiplier, shift, table, out):
             _attend(qkv[tile, p, 0, h], keys, values, first, p + 1 - first, multiplier, shift, table, scores, weights, out[tile, p, h])
 
 
-@njit(**PARALLEL)
+@compiled(parallel=True)
 def frequencies(logits, table, shared, bits, centre):
     """In place: (rows, alphabet) int32 logits -> frequencies; see `codec.frequencies`."""
     last = i32(len(table) - 1)
@@ -185,7 +186,7 @@ def _byte(value):
     return np.int8(min(max(value, -127), 127))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def step_features(samples, residuals, slots, seen, position, code, per_channel, features, bases):
     """`codec.context.input_features` and `base_predictions` at one position of all tiles."""
     channels, neighbours = samples.shape[1], len(slots)
@@ -209,7 +210,7 @@ def step_features(samples, residuals, slots, seen, position, code, per_channel, 
         row[3 * per_channel + code] = 64
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def step_head(samples, residuals, slots, position, channel, related, bases, predictions, features):
     """`codec.context.channel_prediction` and `head_features` at one position of all tiles."""
     for tile in range(len(samples)):
@@ -229,7 +230,7 @@ def step_head(samples, residuals, slots, position, channel, related, bases, pred
                 row[2 * k + 1] = _byte(value >> 1)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def step_accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
     for tile in range(len(samples)):
         sample = (tokens[tile] + predictions[tile] - 128) & 255 if exist[tile] else samples[tile, channel, slots[0]]

@@ -86,7 +86,7 @@ class TrainingData:
 
 def cropped(folder: Pictures, pasts: Shares, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """A random tile of pixels, (SIDE, SIDE, 3), some with a past."""
-    choice = rng.random()
+    choice = rng.random() if pasts else 0.0
     for simulate, share in pasts:
         if choice < share:
             luma, small, sampling = simulate(folder.crop(rng, REGION), rng)

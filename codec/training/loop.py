@@ -119,7 +119,7 @@ def train(
     tell(
         f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {steps * tiles / 977:.0f} million positions, on {device}"
     )
-    steps_fit = (step + 1) / steps > quantize_from and model.has_steps  # gone on with; those of `start_from` are for other weights
+    steps_fit = step / steps >= quantize_from and model.has_steps  # gone on with; those of `start_from` are for other weights
     torch.manual_seed(step)
     rng = np.random.default_rng(step)
     while step < steps:

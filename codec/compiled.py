@@ -1,0 +1,37 @@
+"""numba's compiler, where it is there and can be used; imported before numba by everything that compiles.
+
+numba launches a pool of threads once, as large as it was told before its import, and tells OpenMP, which torch shares.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_torch = sys.modules.get("torch")
+if "numba" not in sys.modules:
+    _wanted = _torch.get_num_threads() if _torch else os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or os.cpu_count()
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(_wanted))
+
+numba: Any
+try:
+    import numba
+except ImportError:
+    numba = None
+
+
+def compiled(**options: bool) -> Callable[[Any], Any]:
+    """Decorator: the function compiled at its first use, without the interpreter's lock; as it stands where numba is missing.
+
+    What was compiled is kept, where there is a place for it.
+    """
+
+    def decorated(function: Any) -> Any:
+        if numba is None:
+            return function
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # no place
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorated
