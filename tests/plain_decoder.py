@@ -474,17 +474,17 @@ class Band:
         ten = h(six, h(h(near(-2, 1), near(-1, 2)), h(near(-1, -2), near(-2, -1))))
         everything = h(h(near(0, -3), near(0, -4)), h(h(near(-1, 3), near(-1, -3)), h(near(-2, -2), near(-2, 2))))
         everything = h(ten, everything)
-        guesses = [self.followers.get(everything % self.size), w, n]
+        guesses = [self.followers.get(everything % self.size), w, n, self.continued(w, n, nw)]
         equal = [w == n, n == ne, nw == n, w == nw, near(0, -2) == w, near(-2, 0) == n, near(-1, 2) == ne, w == ne]
         shape = sum(e << k for k, e in enumerate(equal))
         tried, found = 0, None
         for s, guess in enumerate(guesses):
             if guess is None or guess in guesses[:s]:
                 continue
-            agree = sum(1 << k for k in range(s + 1, 3) if guesses[k] == guess)
-            key, situation = h(8 * s + tried, guess), h(8 * s + tried, agree)
+            agree = sum(1 << k for k in range(s + 1, 4) if guesses[k] == guess)
+            key, situation = h(16 * s + tried, guess), h(16 * s + tried, agree)
             slots = [h(situation, shape), h(pair, key), h(six, key), h(ten, key), h(situation, 256 + self.missed), h(everything, key)]
-            where = 16 * s + self.missed, 48 + 256 * s + shape, 816 + 6 * s
+            where = 16 * s + self.missed, 64 + 256 * s + shape, 1088 + 6 * s
             if self.guessing.decide(self, slots, [], *where, 256 * s + shape):
                 found = guess
                 break
@@ -494,6 +494,13 @@ class Band:
         if guesses[0] is not None:
             self.missed = (self.missed << 1 | (guesses[0] != found)) % 16
         self.followers[everything % self.size] = found
+        return found
+
+    def continued(self, w, n, nw):
+        samples = ((p >> k & 255 for p in (w, n, nw)) for k in range(8 * self.channels - 8, -1, -8))
+        found = 0
+        for a, b, c in samples:
+            found = found << 8 | limit(a + b - c, 0, 255)
         return found
 
     def samples(self, *around):

@@ -127,7 +127,7 @@ def test_drawings_are_smaller_than_png_and_webp(channels):
 
 def test_no_drawing_where_a_model_is_named_or_nothing_repeats():
     assert codec.info(codec.compress_pixels(drawing(), model=TINY, device="cpu"))["kind"] == "rgb"
-    assert codec.drawn(picture(60, 60, 3), ignore) == b""
+    assert codec.drawn(picture(90, 90, 3), ignore) == b""
 
 
 def test_an_unknown_device_is_refused_for_drawings_too():
@@ -212,6 +212,16 @@ def test_what_repeats():
     flat[::2] = picture(2500, 30, 3)
     assert 0.4 < mixing.repeated(flat) < 0.6
     assert mixing.repeated(flat[:1]) == mixing.repeated(flat[:, :1]) == 1
+    y, x = np.mgrid[:100, :120]
+    assert mixing.repeated((2 * x - y + 100)[..., None].astype(np.uint8)) == 1
+    assert mixing.repeated(picture(100, 120, 3)) < 0.1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_slopes_are_guessed(channels):
+    y, x = np.mgrid[:64, :80]
+    slope = np.stack([x + y, 2 * x, 200 - 2 * y], -1)[..., :channels].astype(np.uint8)
+    assert len(mixing.encode(pixels_to_planes(slope), 64, ignore)[0]) < 160
 
 
 def test_a_signal_ends_it_soon():

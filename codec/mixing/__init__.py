@@ -46,6 +46,7 @@ Result = TypeVar("Result")
 
 REPEATED = 0.375  # of the pixels of what is worth trying
 SAMPLED_ROWS = 512
+SMALL = 1 << 12  # pixels, which take no time
 CODER_BYTES = 4  # that even a single pixel may take more than its samples
 MOST_THREADS = 4  # each takes about 60 MB
 MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
@@ -92,10 +93,15 @@ def _run(
 
 
 def repeated(pixels: Pixels) -> float:
-    """The share of the (height, width, channels) pixels that are as the one to the left or above; of large pictures, in some rows."""
+    """The share of the (height, width, channels) pixels that are as the one to the left or above, or continue both as a slope does.
+
+    All, of a small picture; of a large one, in some of the rows.
+    """
+    if pixels[..., 0].size <= SMALL:
+        return 1.0
     step = max(1, len(pixels) // SAMPLED_ROWS)
-    now, up = pixels[1::step, 1:], pixels[:-1:step, 1:]
-    same = (now == pixels[1::step, :-1]).all(-1) | (now == up).all(-1)
+    now, west, north, north_west = pixels[1::step, 1:], pixels[1::step, :-1], pixels[:-1:step, 1:], pixels[:-1:step, :-1]
+    same = (now == west).all(-1) | (now == north).all(-1) | (now - west == north - north_west).all(-1)
     return float(same.mean()) if same.size else 1.0
 
 

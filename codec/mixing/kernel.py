@@ -16,7 +16,7 @@ MOST_COUNT = 255
 WEIGHT_BITS = 16
 STEPS = 32  # of a refinement
 
-GUESSES = 3  # what the pixel is guessed to be: as after the same surroundings, left, above
+GUESSES = 4  # what the pixel is guessed to be: as after the same surroundings, left, above, left and above continued
 GUESS_CONTEXTS, SAMPLE_CONTEXTS = 6, 6
 HISTOGRAMS = 2
 ACTIVITIES = 8
@@ -141,6 +141,16 @@ def _median(west, north, north_west):
 
 
 @compiled()
+def _continued(west, north, north_west, channels):
+    """The pixel west + north - north_west, each sample limited to 0 to 255."""
+    pixel = 0
+    for c in range(channels - 1, -1, -1):
+        sample = ((west >> (8 * c)) & 255) + ((north >> (8 * c)) & 255) - ((north_west >> (8 * c)) & 255)
+        pixel = pixel << 8 | min(max(sample, 0), 255)
+    return pixel
+
+
+@compiled()
 def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, stream, decoding, spent):
     """The samples of a pixel that none of the guesses gave; rows: two above and the current one, (3, ...). Returns the pixel."""
     size = mixer.counters.shape[1] - 1
@@ -243,6 +253,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             sixteen = _hash(_hash(now[x - 3], now[x - 4]), _hash(_hash(up[x + 3], up[x - 3]), _hash(above[x - 2], above[x + 2])))
             sixteen = _hash(ten, sixteen)
             guesses[0], guesses[1], guesses[2] = followers[sixteen & last_follower], west, north
+            guesses[3] = _continued(west, north, up[x - 1], channels)
             shape = int(west == north) | int(north == up[x + 1]) << 1 | int(up[x - 1] == north) << 2 | int(west == up[x - 1]) << 3
             shape |= int(now[x - 2] == west) << 4 | int(above[x] == north) << 5 | int(up[x + 2] == up[x + 1]) << 6
             shape |= int(west == up[x + 1]) << 7
@@ -254,12 +265,12 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             found, tried = False, 0
             for s in range(GUESSES):
                 guess = guesses[s]
-                if found or guess < 0 or (s > 0 and guess == guesses[0]) or (s > 1 and guess == guesses[1]):
+                if found or guess < 0 or (guess == guesses[:s]).any():
                     continue
                 agree = 0
                 for t in range(s + 1, GUESSES):
                     agree |= int(guesses[t] == guess) << t
-                turn = s * 8 + tried
+                turn = s * 16 + tried
                 key = _hash(turn, guess)
                 situation = _hash(turn, agree)
                 guessing.chosen[0] = _hash(situation, shape) & size
