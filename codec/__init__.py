@@ -92,7 +92,7 @@ def drawn(pixels: "Pixels", progress: Progress) -> bytes:
     from codec.planes import pixels_to_planes
 
     height, width, channels = pixels.shape
-    if mixing.repeated(pixels) < mixing.REPEATED:
+    if not mixing.promising(pixels):
         return b""
     rows = mixing.rows_per_band(height, width)
     payloads = mixing.encode(pixels_to_planes(pixels), rows, progress)

@@ -217,6 +217,12 @@ def test_what_repeats():
     assert mixing.repeated(picture(100, 120, 3)) < 0.1
 
 
+def test_a_pattern_is_a_drawing_although_no_neighbours_are_alike():
+    pixels = np.tile(np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8), (10, 12, 1))
+    assert mixing.repeated(pixels) < 0.01
+    assert len(codec.compress_pixels(pixels)) < 1300
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_slopes_are_guessed(channels):
     y, x = np.mgrid[:64, :80]

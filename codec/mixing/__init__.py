@@ -44,7 +44,9 @@ from codec.planes import Pixels, Planes
 
 Result = TypeVar("Result")
 
-REPEATED = 0.375  # of the pixels of what is worth trying
+REPEATED = 0.375  # of the pixels
+FEW_COLOURS = 512
+SAMPLED_PIXELS = 1 << 14
 SAMPLED_ROWS = 512
 SMALL = 1 << 12  # pixels, which take no time
 CODER_BYTES = 4  # that even a single pixel may take more than its samples
@@ -92,13 +94,20 @@ def _run(
     return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped))
 
 
+def promising(pixels: Pixels) -> bool:
+    """Whether (height, width, channels) pixels are worth trying: they are not many, repeat themselves, or have few colours."""
+    height, width, channels = pixels.shape
+    if height * width <= SMALL or repeated(pixels) >= REPEATED:
+        return True
+    some = pixels.reshape(-1, channels)[:: max(1, height * width // SAMPLED_PIXELS)]
+    return channels > 1 and len(np.unique(some.astype(np.int64) @ 256 ** np.arange(channels))) <= FEW_COLOURS
+
+
 def repeated(pixels: Pixels) -> float:
     """The share of the (height, width, channels) pixels that are as the one to the left or above, or continue both as a slope does.
 
-    All, of a small picture; of a large one, in some of the rows.
+    Of a large picture, in some of the rows.
     """
-    if pixels[..., 0].size <= SMALL:
-        return 1.0
     step = max(1, len(pixels) // SAMPLED_ROWS)
     now, west, north, north_west = pixels[1::step, 1:], pixels[1::step, :-1], pixels[:-1:step, 1:], pixels[:-1:step, :-1]
     same = (now == west).all(-1) | (now == north).all(-1) | (now - west == north - north_west).all(-1)
