@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import codec
-from codec import models
+from codec import mixing, models
 from codec.layers import Coded, layers_of
 from codec.models import DEFAULTS
 from codec.network.integer import IntegerImageGPT
@@ -85,7 +85,8 @@ def with_past(pixels: np.ndarray, folder: Path = TINY_YCC) -> bytes:
 
 @pytest.fixture
 def only_tiny_models(monkeypatch):
-    """Makes the tiny models the default ones."""
+    """Makes the tiny models the default ones, for small pictures too."""
+    monkeypatch.setattr(mixing, "SMALL", 0)
     monkeypatch.setattr(models, "FOLDER", GOLDEN)
     monkeypatch.setattr(models, "DEFAULTS", {"rgb": TINY.name, "ycc": TINY_YCC.name})
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 import codec
 from benchmarks import demo10, drawings, measure, pasts, rate, speed
-from codec import mixing
 from tests.conftest import picture
 
 
@@ -26,9 +25,8 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, only_tiny_models):
-    """The tiny models, also for small pictures, and no full-length thumbnails: what is tested is the scripts."""
+    """The tiny models, and no full-length thumbnails: what is tested is the scripts."""
     monkeypatch.setattr(demo10, "SIZES", {"3x3": 3, "full": 0})
-    monkeypatch.setattr(mixing, "SMALL", 0)
 
 
 def run(module, monkeypatch, *arguments):
