@@ -326,7 +326,8 @@ def heatmap(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Draw where a picture's bits go: the picture, and the bits of each channel from black (0) to pale yellow (8 or more).
+    """Draw where a picture's bits go: the picture, and the bits of each channel (of a drawing's channels together) from black (0) to
+    pale yellow (8 or more).
 
     OUT is by default IN with the extension .heat.png.
     """

@@ -99,6 +99,8 @@ def measure(
     }
     if coded and (layout := coded.network.config.layout) in references and whole_tiles(coded):
         row["float model"] = sum(float_bits(layer, references[layout]) for layer in coded.layers) / 8 + exceptions
+    if known and any(int(known[key]) != row[key] for key in ("width", "height", "channels")):
+        sys.exit(f"{path.name}: the earlier run was of another picture")
     row |= {name: int(known[name]) if name in known else lossless_bytes(pixels, encode) for name, encode in encoders.items()}
     for quality in JPEG_QUALITIES:
         row[f"JPEG {quality} (lossy)"], row[f"JPEG {quality} PSNR"] = jpeg(pixels, quality)
@@ -193,8 +195,6 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     if arguments.others:
         with arguments.others.open(newline="") as stream:
             known = {row["picture"]: row for row in csv.DictReader(stream)}
-        if any(row["channels"] != "1" for row in known.values()) and arguments.green:
-            sys.exit(f"{arguments.others}: other channels")
     rows, refused, ranks = [], [], np.zeros(256, np.int64)
     arguments.out.mkdir(parents=True, exist_ok=True)
     hottest = None

@@ -57,6 +57,8 @@ def test_rate_takes_over_what_other_codecs_made(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(rate, "lossless_bytes", None)
     run(rate, monkeypatch, folder, "--out", tmp_path / "again", "--efforts", 1, "--others", tmp_path / "out" / "set.csv")
     assert (tmp_path / "again" / "set.csv").read_text() == (tmp_path / "out" / "set.csv").read_text()
+    with pytest.raises(SystemExit, match="another picture"):
+        run(rate, monkeypatch, folder, "--out", tmp_path / "again", "--efforts", 1, "--green", "--others", tmp_path / "out" / "set.csv")
 
 
 def test_rate_of_the_green_channel(folder, tmp_path, monkeypatch):

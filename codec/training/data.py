@@ -13,7 +13,6 @@ from torch import Tensor
 from bitstream.errors import IgptError
 from codec.context import MARGIN, POSITIONS, SIDE, WINDOW
 from codec.pasts import developed
-from codec.pasts.colour import FORMULAS
 from codec.planes import FILM_CHROMA, FILM_LUMA, GREY, JPEG_CHROMA, JPEG_LUMA, RGB, Kind, pixels_to_planes
 from codec.training import histories
 
@@ -89,8 +88,8 @@ def cropped(folder: Pictures, pasts: Shares, rng: np.random.Generator) -> npt.ND
     choice = rng.random() if pasts else 0.0
     for simulate, share in pasts:
         if choice < share:
-            luma, small, sampling = simulate(folder.crop(rng, REGION), rng)
-            pixels = developed(FORMULAS[simulate is histories.film], luma, sampling.upsampled(small, *luma.shape))
+            formula, luma, small, sampling = simulate(folder.crop(rng, REGION), rng)
+            pixels = developed(formula, luma, sampling.upsampled(small, *luma.shape))
             y, x = (SIDE if rng.random() < ALIGNED_SHARE else int(rng.integers(n - SIDE + 1)) for n in luma.shape)
             return pixels[y : y + SIDE, x : x + SIDE]
         choice -= share
@@ -104,7 +103,7 @@ def with_past(
     rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """A tile (channels, SIDE, SIDE) of a region's luma or chroma, and its window (2, WINDOW, WINDOW) of full-resolution chroma."""
-    luma, small, sampling = simulate(region, rng)
+    _, luma, small, sampling = simulate(region, rng)
     aligned = rng.random() < ALIGNED_SHARE
     if not kind.surrounded:
         y, x = (8 if aligned else int(rng.integers(n - SIDE + 1)) for n in small.shape[1:])

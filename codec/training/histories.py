@@ -1,6 +1,6 @@
 """Simulated pasts: what a JPEG or a PhotoCD would have held of a picture, for training.
 
-Each gives luma and half-resolution chroma as a decoder has them in front of its upsampling, without the errors of the way back.
+Each gives its formula, luma and small chroma as a decoder has them in front of its upsampling, without the errors of the way back.
 """
 
 import io
@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from codec.pasts.chroma import FILTERS, FULL, Sampling
-from codec.pasts.colour import FORMULAS
+from codec.pasts.colour import FORMULAS, Formula
 
 Bytes = npt.NDArray[np.uint8]
-History = tuple[Bytes, Bytes, Sampling]  # luma (height, width), small chroma planes (2, rows, columns), their sampling
+History = tuple[Formula, Bytes, Bytes, Sampling]  # luma (height, width), small chroma planes (2, rows, columns), their sampling
 
 QUALITIES = (60, 99)
 JPEG_SAMPLINGS = ((FILTERS[1], 0.6), (FILTERS[2], 0.15), (FULL, 0.25))
@@ -26,19 +26,20 @@ def film(region: Bytes, rng: np.random.Generator) -> History:
     height, width = region.shape[:2]
     chroma = planes[1:].reshape(2, height // 2, 2, width // 2, 2)
     chroma = chroma[:, :, 0, :, 0] if rng.random() < 0.25 else chroma.mean((2, 4))
-    return _bytes(planes[0]), _bytes(chroma), sampling
+    return formula, _bytes(planes[0]), _bytes(chroma), sampling
 
 
 def jpeg(region: Bytes, rng: np.random.Generator) -> History:
     """(height, width, 3), sides being multiples of 16 -> the luma and chroma that a JPEG of random quality and sampling decodes to."""
     height, width = region.shape[:2]
-    planes = FORMULAS[0].real_planes(region)
+    formula = FORMULAS[0]
+    planes = formula.real_planes(region)
     choice = rng.choice(len(JPEG_SAMPLINGS), p=[share for _, share in JPEG_SAMPLINGS])
     filter_ = JPEG_SAMPLINGS[choice][0]
     tables = _quantisation_tables(int(rng.integers(*QUALITIES)))
     chroma = planes[1:].reshape(2, height // filter_.down, filter_.down, width // filter_.across, filter_.across).mean((2, 4))
     small = np.stack([_coded(_bytes(plane), tables[1]) for plane in chroma])
-    return _coded(_bytes(planes[0]), tables[0]), small, Sampling(filter_)
+    return formula, _coded(_bytes(planes[0]), tables[0]), small, Sampling(filter_)
 
 
 def _bytes(plane: npt.NDArray[np.floating]) -> Bytes:
