@@ -1,8 +1,8 @@
 """Megapixels per second: `python -m benchmarks.speed [FOLDER] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--batch 512] [--runs 3]`.
 
 Photographs of the folder, side by side and cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and
-process. Medians (from 2 megapixels on a single run), spread, peak memory. Writes speed.csv, speed.md and a plot of bits per subpixel
-against seconds.
+process. Medians, spread, peak memory; from 2 megapixels on a single run, with the last of the threads and of the batches only. Writes
+speed.csv, speed.md and a plot of bits per subpixel against seconds.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import io
 import itertools
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -110,13 +111,15 @@ def main() -> None:
     encoders |= {name: encode for name, encode in lossless_encoders().items() if name not in SKIPPED}
     rows = []
     device = device_named(arguments.device)
+    batches = arguments.batch or [coding.DECODED_TILES[device.type]]
     compress = functools.partial(codec.compress_pixels, device=arguments.device)
     decompress = functools.partial(codec.decompress_pixels, device=arguments.device)
     compress(sized(pictures, min(arguments.megapixels)))  # what is compiled at the first use
     for megapixels in tqdm(arguments.megapixels, unit="size"):
         pixels = sized(pictures, megapixels)
         runs = arguments.runs if megapixels < LARGE else 1
-        for threads, batch in itertools.product(arguments.threads, arguments.batch or [coding.DECODED_TILES[device.type]]):
+        ways = list(itertools.product(arguments.threads, batches))
+        for threads, batch in ways if megapixels < LARGE else ways[-1:]:
             torch.set_num_threads(threads)
             coding.DECODED_TILES[device.type] = batch
             name = f"igpt, {device.type}, {threads} threads, batch {batch}"
@@ -128,10 +131,10 @@ def main() -> None:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    command = "python -m benchmarks.speed" + (f" {arguments.folder.name}" if arguments.folder else "")
+    command = " ".join(["python -m benchmarks.speed", *(Path(argument).name for argument in sys.argv[1:])])
     head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
     body = "".join("| " + " | ".join(str(v) for v in r.values()) + " |\n" for r in rows)
-    note = f"Medians of {arguments.runs} runs; from {LARGE} megapixels on one run."
+    note = f"Medians of {arguments.runs} runs; from {LARGE} megapixels on one run. batch: most tiles that are decoded in lockstep."
     text = f"# Speed\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
     (arguments.out / "speed.md").write_text(text)
     plot(rows, arguments.out / "speed.png")
