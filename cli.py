@@ -37,8 +37,14 @@ Output = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Output fil
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="Output file, instead of [OUT].")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
 Model = Annotated[
-    Path | None, typer.Option("--model", metavar="FOLDER", help="Folder of an integer model; default: the one in the package.")
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FOLDER|ID",
+        help="Folder of an integer model, or folder or hub id of a published ImageGPT; default: the models in the package.",
+    ),
 ]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model on the hub.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs; never changes the result.")]
 Threads = Annotated[
     int, typer.Option("--threads", "-j", min=0, help="CPU threads; 0: as many as there are cores. Never changes the result.")
@@ -206,6 +212,10 @@ def compress(
     option: OutputOption = None,
     force: Force = False,
     model: Model = None,
+    revision: Revision = None,
+    palette_only: Annotated[
+        bool, typer.Option("--palette-only", help="With a published ImageGPT: refuse pictures with other colours than its palette's.")
+    ] = False,
     use_past: UsePast = True,
     device: Device = "auto",
     threads: Threads = 0,
@@ -226,7 +236,15 @@ def compress(
         use_threads(threads)
         height, width, _ = picture.pixels.shape
         with progress_bar(height * width, source.name, quiet) as progress:
-            packed = compress_pixels(picture.pixels, model=model, device=device, past=use_past, progress=progress)
+            packed = compress_pixels(
+                picture.pixels,
+                model=model,
+                revision=revision,
+                palette_only=palette_only,
+                device=device,
+                past=use_past,
+                progress=progress,
+            )
         write(target, source, preserve, force, lambda stream: stream.write(packed))
         if verbose:
             header = info(packed)
@@ -283,7 +301,7 @@ def verify(
             say(f"{source}: ok, {image.width}x{image.height} pixels, mode {image.mode}")
 
 
-def decompressed(source: Path, model: Path | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> Any:
+def decompressed(source: Path, model: str | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> Any:
     from codec import decompress, info, largest_file
 
     data = read(source, largest_file)
@@ -334,10 +352,10 @@ def heatmap(
     with reported(source, verbose):
         target = destination(source, out, option, ".heat.png", force)
         pixels = read_picture(source, max_pixels)[0].pixels
-        from codec import what_is_coded
+        from codec import models, what_is_coded
         from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
 
-        _, coded = what_is_coded(pixels, model, device, use_past)
+        _, coded = what_is_coded(pixels, models.chosen(model), device, use_past)
         channels = bits_per_pixel(costs_of(coded), coded) if coded else bits_of_drawing(pixels)
         write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
         if not quiet:
@@ -374,7 +392,7 @@ def sample(
         from codec.devices import device_named
         from codec.sampling import draw, grid_of
 
-        network = models.of_layout(model, "rgb", device_named(device))
+        network = models.of_layout(models.chosen(model), "rgb", device_named(device))
         with progress_bar(count * 1024, "sample", quiet) as progress:
             pictures = draw(network, count, seed, temperature, top_k, given, progress)
         sheet = grid_of(pictures if given is None else [given, *pictures])
@@ -411,6 +429,75 @@ def train(
         chosen = replace(chosen, layout=layout or chosen.layout)
         run(folders, validation, out, steps, chosen, device_named(device), tiles, rate, start_from, quantize_from, quiet)
         finish(out, folders, validation, sources.read_text() if sources else "", device_named(device))
+
+
+@app.command()
+def quantize(
+    source: Input,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="PNG; - for standard output.")],
+    model: Annotated[str, typer.Option("--model", metavar="FOLDER|ID", help="Folder or hub id of a published ImageGPT.")],
+    revision: Revision = None,
+    force: Force = False,
+    max_pixels: MaxPixels = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a picture in the colours of a published ImageGPT's palette. This is lossy; the result compresses without loss as any other."""
+    with reported(source, verbose):
+        target = destination(source, out, None, ".png", force)
+        if str(target) != "-" and target.suffix.lower() != ".png":
+            msg = f"{target}: the output is a PNG; name it .png"
+            raise RequestError(msg)
+        pixels = read_picture(source, max_pixels)[0].pixels
+        from codec import models
+        from codec.devices import device_named
+        from codec.image import image_of
+        from codec.palette.packing import painted
+
+        palette = models.with_palette(model, revision, device_named("cpu")).palette
+        tokens = palette.tokens(pixels)
+        image = image_of(painted(palette, tokens, 3))
+        write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
+        if not quiet:
+            say(f"{source} -> {target}: {len(set(tokens.flat))} of {len(palette)} colours; this was lossy")
+
+
+models_app = typer.Typer(help="List the models on this machine, or add published ones.", rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback(invoke_without_command=True)
+def list_models(context: typer.Context) -> None:
+    if context.invoked_subcommand:
+        return
+    with reported(Path("models"), False):
+        from codec import models
+        from codec.devices import device_named
+
+        for folder in (*models.shipped(), *models.added()):
+            model = models.read(folder, device_named("cpu"))
+            megabytes = sum(tensor.nbytes for tensor in model.tensors.values()) / 1e6
+            print(f"{model.name:24}  {model.digest.hex()}  {model.config.layout:7}  {megabytes:7.1f} MB  {folder}")
+
+
+@models_app.command("add")
+def add_model(
+    source: Annotated[str, typer.Argument(metavar="FOLDER|ID", help="Folder or hub id of a published ImageGPT, as openai/imagegpt-small.")],
+    revision: Revision = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Convert a published ImageGPT to integers, once, and keep it for --model and for the files that were made with it.
+
+    It is kept in the first folder of IGPT_MODEL_PATH, by default in the user's data folder. A hub id is downloaded if it is not there.
+    """
+    with reported(Path(source), verbose):
+        from codec import models
+        from codec.devices import device_named
+
+        folder = models.add(source, revision)
+        if not quiet:
+            say(f"{source}: {models.read(folder, device_named('cpu')).digest.hex()}, in {folder}")
 
 
 def version(show: bool) -> None:

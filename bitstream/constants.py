@@ -1,7 +1,7 @@
 """The numbers of the file format. `FORMAT.md` gives their meaning."""
 
 MAGIC = b"\x89IGPT\r\n\x1a\n"
-VERSION = 3  # the highest that is read; a file has the lowest that can hold it
+VERSION = 4  # the highest that is read; a file has the lowest that can hold it
 NUMERICS_VERSION = 1
 
 FREQUENCY_BITS = 24

@@ -19,11 +19,11 @@ from bitstream.constants import (
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError
 from bitstream.reader import Reader, varint
 
-KINDS = {0: "rgb", 1: "grey", 2: "past", 3: "drawing"}
-CHANNELS_OF_KIND = {0: (3,), 1: (1,), 2: (3,), 3: (1, 3)}
-VERSION_OF_KIND = {0: 1, 1: 1, 2: 2, 3: 3}
-PAST_KIND, DRAWING_KIND = 2, 3
-PAST_VERSION, DRAWING_VERSION = VERSION_OF_KIND[PAST_KIND], VERSION_OF_KIND[DRAWING_KIND]
+KINDS = {0: "rgb", 1: "grey", 2: "past", 3: "drawing", 4: "palette"}
+CHANNELS_OF_KIND = {0: (3,), 1: (1,), 2: (3,), 3: (1, 3), 4: (1, 3)}
+VERSION_OF_KIND = {0: 1, 1: 1, 2: 2, 3: 3, 4: 4}
+PAST_KIND, DRAWING_KIND, PALETTE_KIND = 2, 3, 4
+PAST_VERSION, DRAWING_VERSION, PALETTE_VERSION = (VERSION_OF_KIND[kind] for kind in (PAST_KIND, DRAWING_KIND, PALETTE_KIND))
 FORMULAS = ("decoded JPEG", "PhotoCD")
 FILTERS = (
     "4:4:4", "4:2:0", "4:2:2", "4:4:0", "4:2:0, repeated", "4:2:2, repeated", "4:4:0, repeated", "4:2:0, averaged",
@@ -58,7 +58,8 @@ class PastFields:
 @dataclass(frozen=True)
 class Header:
     """width, height in pixels; kind: of KINDS; tile_side in pixels; digests as bytes; past: with its kind. A drawing has no tiles and no
-    model; rows: of its bands, else 0."""
+    model; rows: of its bands, else 0. refinement_digest, refinement_name: of a palette, the model that codes the colours inside of its
+    cells; empty where all are the palette's."""
 
     width: int
     height: int
@@ -72,6 +73,8 @@ class Header:
     model_name: str = ""
     past: PastFields | None = None
     rows: int = 0
+    refinement_digest: bytes = b""
+    refinement_name: str = ""
     numerics_version: int = NUMERICS_VERSION
 
     @property
@@ -81,8 +84,10 @@ class Header:
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Width and height of what is coded, one after the other: the pixels, or chroma and luma."""
+        """Width and height of what is coded, one after the other: the pixels, chroma and luma, or tokens and the pixels in their cells."""
         pixels = (self.width, self.height)
+        if self.refinement_digest:
+            return [pixels, pixels]
         return [(self.past.chroma_width, self.past.chroma_height), pixels] if self.past else [pixels]
 
     def groups_of(self, layer: tuple[int, int]) -> int:
@@ -113,7 +118,7 @@ class Header:
         return self.width * self.height // MAX_EXCEPTION_SHARE if self.past else 0
 
     def to_bytes(self) -> bytes:
-        name = self.model_name.encode()
+        refinement = named(self.refinement_digest, self.refinement_name) if self.refinement_digest else b""
         fields = b"".join(
             (
                 MAGIC,
@@ -121,14 +126,19 @@ class Header:
                 varint(self.width),
                 varint(self.height),
                 bytes((self.channels, self.bit_depth, self.kind)),
-                b"" if self.rows else bytes((self.tile_side,)) + varint(self.tiles_per_group) + self.model_digest,
-                b"" if self.rows else bytes((len(name),)) + name,
+                b"" if self.rows else bytes((self.tile_side,)) + varint(self.tiles_per_group) + named(self.model_digest, self.model_name),
                 self.pixel_digest,
                 self.past.to_bytes() if self.past else b"",
                 varint(self.rows) if self.rows else b"",
+                bytes((bool(refinement),)) + refinement if self.kind == PALETTE_KIND else b"",
             )
         )
         return fields + zlib.crc32(fields).to_bytes(CRC_BYTES, "little")
+
+
+def named(digest: bytes, name: str) -> bytes:
+    """A model, as the header has it."""
+    return digest + bytes((len(name),)) + name.encode()
 
 
 def read_header(reader: Reader) -> Header:
@@ -151,7 +161,8 @@ def read_header(reader: Reader) -> Header:
     width, height = reader.varint(), reader.varint()
     channels, bit_depth, kind = (reader.byte() for _ in range(3))
     tile_side, tiles_per_group, model_digest, name, rows = 0, 0, b"", b"", 0
-    if version < DRAWING_VERSION:
+    refined, refinement_digest, refinement_name = 0, b"", b""
+    if version != DRAWING_VERSION:
         tile_side, tiles_per_group = reader.byte(), reader.varint()
         model_digest, name = reader.take(MODEL_DIGEST_BYTES), reader.take(reader.byte())
     pixel_digest = reader.take(PIXEL_DIGEST_BYTES)
@@ -161,6 +172,10 @@ def read_header(reader: Reader) -> Header:
         past = PastFields(formula, filter_, place & 1, place >> 1 & 1, place >> 2, reader.varint(), reader.varint())
     elif version == DRAWING_VERSION:
         rows = reader.varint()
+    elif version == PALETTE_VERSION:
+        refined = reader.byte()
+        if refined:
+            refinement_digest, refinement_name = reader.take(MODEL_DIGEST_BYTES), reader.take(reader.byte())
     fields_end = reader.position
     if int.from_bytes(reader.take(CRC_BYTES), "little") != zlib.crc32(reader.data[:fields_end]):
         msg = "the header is damaged: its checksum does not match"
@@ -186,10 +201,7 @@ def read_header(reader: Reader) -> Header:
     else:
         require(tile_side == 32, f"the tile side {tile_side} is unknown")
         require(1 <= tiles_per_group <= MAX_TILES_PER_GROUP, f"{tiles_per_group} tiles per group are out of range")
-        require(
-            len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable(),
-            "the model name is malformed",
-        )
+        require(refined <= 1 and all(map(_is_name, (name, refinement_name))), "a model's name is malformed")
     if past:
         require(past.formula < len(FORMULAS) and past.filter < len(FILTERS) and place < 8, "its past is unknown")
         down, across = CELLS[past.filter]
@@ -211,5 +223,11 @@ def read_header(reader: Reader) -> Header:
         name.decode(),
         past,
         rows,
+        refinement_digest,
+        refinement_name.decode(),
         numerics_version,
     )
+
+
+def _is_name(name: bytes) -> bool:
+    return len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable()

@@ -29,7 +29,7 @@ class TokenEncoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def encode(self, tokens: Tokens, frequencies: Frequencies) -> None:
-        """tokens (n,), frequencies (n, 256), each row summing to 2^24 and none zero."""
+        """tokens (n,), frequencies (n, tokens), each row summing to 2^24 and none zero."""
         self._coder.encode(np.ascontiguousarray(tokens), _CATEGORICAL, _counts(frequencies))
 
     def payload(self) -> bytes:
@@ -45,7 +45,7 @@ class TokenDecoder:
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
     def decode(self, frequencies: Frequencies) -> Tokens:
-        """frequencies (n, 256) -> tokens (n,). Raises DamagedError where no encoder wrote such words."""
+        """frequencies (n, tokens) -> tokens (n,). Raises DamagedError where no encoder wrote such words."""
         try:
             tokens: Tokens = self._coder.decode(_CATEGORICAL, _counts(frequencies))
         except AssertionError as error:

@@ -57,31 +57,71 @@ def _ignore(pixels: int) -> None:
 
 
 def compress(
-    image: "Image.Image", *, model: Path | None = None, device: str = "auto", past: bool = True, progress: Progress | None = None
+    image: "Image.Image",
+    *,
+    model: str | Path | None = None,
+    revision: str | None = None,
+    palette_only: bool = False,
+    device: str = "auto",
+    past: bool = True,
+    progress: Progress | None = None,
 ) -> bytes:
     """The bytes of an igpt file.
 
     image: 8-bit RGB or greyscale (modes RGB and L). model: a folder with an integer model, which is used instead of the default one for
-    what it codes; without it, drawings are coded without any. device: auto, cpu or cuda; it does not change the bytes. past: whether a
-    recognised past may be coded instead of the pixels. progress: called with the number of pixels just done.
+    what it codes; without it, drawings are coded without any. Or a published ImageGPT checkpoint, as a folder or a hub id with its
+    revision, which then codes the whole picture by its palette; palette_only: refuse other colours. device: auto, cpu or cuda; it does not
+    change the bytes. past: whether a recognised past may be coded instead of the pixels. progress: called with the number of pixels just
+    done.
 
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model.
     """
     from codec.image import picture_of
 
-    return compress_pixels(picture_of(image).pixels, model=model, device=device, past=past, progress=progress)
+    pixels = picture_of(image).pixels
+    return compress_pixels(pixels, model=model, revision=revision, palette_only=palette_only, device=device, past=past, progress=progress)
 
 
 def compress_pixels(
-    pixels: "Pixels", *, model: Path | None = None, device: str = "auto", past: bool = True, progress: Progress | None = None
+    pixels: "Pixels",
+    *,
+    model: str | Path | None = None,
+    revision: str | None = None,
+    palette_only: bool = False,
+    device: str = "auto",
+    past: bool = True,
+    progress: Progress | None = None,
 ) -> bytes:
     """As `compress`, for pixels of shape (height, width, 1 or 3), uint8."""
+    from codec.devices import check_device
+
+    check_device(device)
     progress = progress or _ignore
-    drawing, coded = what_is_coded(pixels, model, device, past, progress)
+    folder = None
+    if model is not None:
+        from codec import models
+
+        folder = models.chosen(model, revision)
+        if folder and models.layout_of(folder) == "palette":
+            return _by_palette(pixels, folder, palette_only, device, progress)
+    if palette_only:
+        msg = "only a published ImageGPT has a palette: name one as the model"
+        raise ModelError(msg)
+    drawing, coded = what_is_coded(pixels, folder, device, past, progress)
     if coded:
         return packed(pixels, coded, progress)
     progress(pixels.shape[0] * pixels.shape[1])
     return drawing
+
+
+def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str, progress: Progress) -> bytes:
+    from codec import models
+    from codec.devices import device_named
+    from codec.network.palette import PaletteImageGPT
+    from codec.palette.packing import packed
+
+    network, refinement = PaletteImageGPT.load(folder, device_named(device)), models.load(None, "rgb", device_named(device))
+    return packed(pixels, pixel_digest(pixels), network, refinement, palette_only, progress)
 
 
 def drawn(pixels: "Pixels", progress: Progress) -> bytes:
@@ -166,7 +206,7 @@ def what_is_coded(
 
 
 def decompress(
-    data: bytes, *, model: Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
+    data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Image.Image":
     """The image that `compress` was given, pixel for pixel.
 
@@ -181,7 +221,7 @@ def decompress(
 
 
 def decompress_pixels(
-    data: bytes, *, model: Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
+    data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Pixels":
     """As `decompress`, as an array (height, width, 1 or 3), uint8."""
     from bitstream.container import read_file
@@ -207,23 +247,35 @@ def _drawing(header: "Header", payloads: list[bytes], progress: Progress) -> "Pi
     return planes_to_pixels(mixing.decode(payloads, (header.width, header.height), header.channels, header.rows, progress))
 
 
-def _from_network(header: "Header", payloads: list[bytes], model: Path | None, device: str, progress: Progress) -> "Pixels":
+def _from_network(header: "Header", payloads: list[bytes], model: str | Path | None, device: str, progress: Progress) -> "Pixels":
     from bitstream.exceptions import unpack
+    from bitstream.header import PALETTE_KIND
     from codec import models
     from codec.devices import device_named
-    from codec.layers import PAST_KINDS, decode_layer
+    from codec.layers import NOTHING, PAST_KINDS, Known, decode_layer
+    from codec.network.integer import IntegerImageGPT
+    from codec.network.palette import PaletteImageGPT
+    from codec.palette.packing import unpacked
     from codec.pasts import Past, sampling_named
     from codec.pasts.colour import FORMULAS
     from codec.planes import kind_of, planes_to_pixels
 
-    network = models.find(header.model_digest, header.model_name, model, device_named(device))
+    network = models.find(header.model_digest, header.model_name, models.chosen(model), device_named(device))
+    if header.kind == PALETTE_KIND or not isinstance(network, IntegerImageGPT):
+        refinement = None
+        if header.refinement_digest:
+            refinement = models.find(header.refinement_digest, header.refinement_name, None, device_named(device))
+        if header.kind != PALETTE_KIND or not isinstance(network, PaletteImageGPT) or isinstance(refinement, PaletteImageGPT):
+            msg = f"the header is damaged: the model {network.name} does not code its kind"
+            raise DamagedError(msg)
+        return unpacked(header, payloads, network, refinement, progress)
     pixels_in_all, size = header.width * header.height, (header.width, header.height)
     shown = _share(progress, pixels_in_all, sum(width * height for width, height in header.layers))
     group = header.tiles_per_group
     if header.past is None:
         kind = kind_of(header.channels)
         check_kinds(network, (kind,))
-        return planes_to_pixels(decode_layer(network, kind, size, None, group, payloads, shown))
+        return planes_to_pixels(decode_layer(network, kind, size, NOTHING, group, payloads, shown))
     fields = header.past
     formula = FORMULAS[fields.formula]
     sampling = sampling_named(fields.filter, fields.top, fields.left, fields.ring)
@@ -232,9 +284,9 @@ def _from_network(header: "Header", payloads: list[bytes], model: Path | None, d
     positions, corrections = unpack(payloads[0], pixels_in_all, header.most_exceptions)
     chroma_size, _ = header.layers
     luma_from = 1 + header.groups_of(chroma_size)
-    chroma = decode_layer(network, chroma_kind, chroma_size, None, group, payloads[1:luma_from], shown)
+    chroma = decode_layer(network, chroma_kind, chroma_size, NOTHING, group, payloads[1:luma_from], shown)
     full = sampling.upsampled(chroma, header.height, header.width)
-    luma = decode_layer(network, luma_kind, size, full, group, payloads[luma_from:], shown)
+    luma = decode_layer(network, luma_kind, size, Known(full), group, payloads[luma_from:], shown)
     return Past(formula, sampling, luma[0], chroma, positions, corrections).pixels()
 
 
@@ -261,6 +313,7 @@ def info(data: bytes) -> dict[str, Any]:
         "groups": header.groups,
         "model": header.model_name,
         "model_digest": header.model_digest.hex(),
+        **({"refinement": header.refinement_name} if header.refinement_digest else {}),
     }
     return {
         "version": header.version,

@@ -16,14 +16,16 @@ from torch import Tensor
 from bitstream.constants import ALPHABET
 from bitstream.errors import DamagedError
 from bitstream.words import TokenDecoder, TokenEncoder
-from codec.context import SIDE, TileContext
+from codec.context import CENTRE, SIDE, TileContext, samples_of
 from codec.network.integer import IntegerImageGPT
+from codec.palette import Palette, Tokens
 from codec.planes import Kind
 from codec.tiles import Samples, Windows
 
 ENCODED_TILES = {"cpu": 12, "cuda": 256}  # in one parallel pass
 ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, per channel
 DECODED_TILES = {"cpu": 512, "cuda": 1 << 14}  # in lockstep
+IMPOSSIBLE = -(1 << 20)  # a logit that leaves nothing but the least frequency
 
 Extents = npt.NDArray[np.int64]  # (tiles, 2): rows and columns that exist
 Progress = Callable[[int], None]  # told how many more pixels are done
@@ -43,12 +45,30 @@ def positions_needed(extents: Extents) -> int:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """The tokens of tiles, whose pixels are known to lie in the cells of a palette. tokens: (tiles, POSITIONS)."""
+
+    palette: Palette
+    tokens: Tokens
+
+    def restricted(self, logits: Tensor, tokens: Tokens, known: list[npt.NDArray[np.int64]], predictions: Tensor, channels: int) -> Tensor:
+        """Logits (rows, 256) without those of samples outside of the cells. tokens (rows): of the cells; known: the pixels' first samples,
+        each (rows), in coding order; predictions (rows): that the next sample's residuals are to, modulo 256.
+        """
+        low, high = (torch.from_numpy(bound).to(logits.device)[:, None] for bound in self.palette.bounds(tokens, known, channels))
+        samples = samples_of(torch.arange(ALPHABET, device=logits.device), predictions.long()[:, None])
+        return logits.masked_fill((samples < low) | (samples > high), IMPOSSIBLE)
+
+
+@dataclass(frozen=True)
 class Group:
-    """Tiles that are coded together. extents: as above; windows: for a surrounded kind, the chroma around each tile."""
+    """Tiles that are coded together. extents: as above; windows: for a surrounded kind, the chroma around each tile; cells: where their
+    pixels are known to be."""
 
     kind: Kind
     extents: Extents
     windows: Windows | None = None
+    cells: Cells | None = None
 
 
 def encode_group(network: IntegerImageGPT, group: Group, samples: Samples, progress: Progress) -> bytes:
@@ -71,6 +91,13 @@ def tokens_and_frequencies(
         span = slice(start, min(start + at_once, needed))
         rows = hidden[span].flatten(0, 1)
         logits = [network.logits(rows, features[c][span].flatten(0, 1), head) for c, head in enumerate(kind.heads)]
+        if group.cells:
+            now = samples[:, :, span].transpose(1, 2, 0).astype(np.int64)  # (channels, positions, tiles)
+            flat = [*now.reshape(len(now), -1)]
+            seen = group.cells.tokens[:, span].T.reshape(-1)
+            for c, token in enumerate(tokens):
+                predictions = torch.from_numpy(flat[c]).to(token.device) - token[span].flatten() + CENTRE
+                logits[c] = group.cells.restricted(logits[c], seen, flat[:c], predictions, kind.channels)
         tables = torch.stack([network.operations.frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
         ordered = torch.stack([t[span] for t in tokens], 1).cpu().numpy()  # (positions, channels, tiles)
         exist = np.stack([present(extents, p) for p in range(needed)[span]])[:, None].repeat(kind.channels, 1)
@@ -118,7 +145,9 @@ def decode_groups(network: IntegerImageGPT, groups: Sequence[Group], payloads: S
     parts = [slice(first, last) for first, last in itertools.pairwise(bounds)]
     extents = np.concatenate([group.extents for group in groups])
     windows = [group.windows for group in groups if group.windows is not None]
-    together = Group(groups[0].kind, extents, np.concatenate(windows) if windows else None)
+    cells = [group.cells for group in groups if group.cells]
+    seen = Cells(cells[0].palette, np.concatenate([c.tokens for c in cells])) if cells else None
+    together = Group(groups[0].kind, extents, np.concatenate(windows) if windows else None, seen)
 
     def read_tokens(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
         tables = network.operations.frequencies(logits).cpu().numpy()
@@ -152,7 +181,11 @@ def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, pr
         hidden = network.hidden(steps.features(position), torch.tensor(position, device=network.device), attention)
         for channel, head in enumerate(group.kind.heads):
             prediction, features = steps.head(channel)
-            steps.accept(channel, tokens_at(position, channel, prediction, network.logits(hidden, features, head)), exist)
+            logits = network.logits(hidden, features, head)
+            if group.cells:
+                known = [x.cpu().numpy().astype(np.int64) for x in steps.samples[:, :channel, position].unbind(1)]
+                logits = group.cells.restricted(logits, group.cells.tokens[:, position], known, prediction, group.kind.channels)
+            steps.accept(channel, tokens_at(position, channel, prediction, logits), exist)
         progress(int(exist.sum()))
     samples: Samples = steps.tiles()
     return samples

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bitstream.exceptions import pack
-from codec.coding import DECODED_TILES, Group, Progress, decode_groups, encode_group
+from codec.coding import DECODED_TILES, Cells, Group, Progress, decode_groups, encode_group
 from codec.network.integer import IntegerImageGPT
+from codec.palette import Palette, Tokens
 from codec.pasts import Past
 from codec.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, Pixels, Planes, kind_of, pixels_to_planes
 from codec.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
@@ -20,13 +21,33 @@ PAST_KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LU
 SAMPLED_TILES = 32  # from which the size of a layer is estimated
 
 
+class Known(NamedTuple):
+    """What is known of a layer before it is coded. chroma: (2, height, width), for a surrounded kind; tokens: (height, width), which say in
+    which cells of the palette the pixels are."""
+
+    chroma: Planes | None = None
+    tokens: Tokens | None = None
+    palette: Palette | None = None
+
+    def group(self, kind: Kind, grid: Grid, first: int, last: int) -> Group:
+        """The tiles first to last - 1."""
+        windows = None if self.chroma is None else windows_from_planes(self.chroma, grid, first, last)
+        cells = None
+        if self.tokens is not None and self.palette is not None:
+            cells = Cells(self.palette, tiles_from_planes(self.tokens[None], grid, first, last)[:, 0])
+        return Group(kind, grid.extents(first, last), windows, cells)
+
+
+NOTHING = Known()
+
+
 @dataclass(frozen=True)
 class Layer:
-    """planes: (channels, height, width) of a kind; chroma: (2, height, width), for a surrounded kind."""
+    """planes: (channels, height, width) of a kind; known: what has been coded of the picture before."""
 
     kind: Kind
     planes: Planes
-    chroma: Planes | None = None
+    known: Known = NOTHING
 
     @property
     def grid(self) -> Grid:
@@ -35,8 +56,7 @@ class Layer:
 
     def part(self, first: int, last: int) -> tuple[Group, Samples]:
         """The tiles first to last - 1."""
-        windows = None if self.chroma is None else windows_from_planes(self.chroma, self.grid, first, last)
-        return Group(self.kind, self.grid.extents(first, last), windows), tiles_from_planes(self.planes, self.grid, first, last)
+        return self.known.group(self.kind, self.grid, first, last), tiles_from_planes(self.planes, self.grid, first, last)
 
 
 class Coded(NamedTuple):
@@ -57,7 +77,10 @@ def layers_of(pixels: Pixels, past: Past | None) -> list[Layer]:
     if past is None:
         return [Layer(kind_of(pixels.shape[2]), pixels_to_planes(pixels))]
     chroma_kind, luma_kind = PAST_KINDS[past.formula.name]
-    return [Layer(chroma_kind, past.chroma), Layer(luma_kind, past.luma[None], past.sampling.upsampled(past.chroma, *past.luma.shape))]
+    return [
+        Layer(chroma_kind, past.chroma),
+        Layer(luma_kind, past.luma[None], Known(past.sampling.upsampled(past.chroma, *past.luma.shape))),
+    ]
 
 
 def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
@@ -71,7 +94,7 @@ def decode_layer(
     network: IntegerImageGPT,
     kind: Kind,
     size: tuple[int, int],
-    chroma: Planes | None,
+    known: Known,
     tiles_per_group: int,
     payloads: Sequence[bytes],
     progress: Progress,
@@ -84,12 +107,7 @@ def decode_layer(
     groups_at_once = max(1, DECODED_TILES[network.device.type] // tiles_per_group)
     for k in range(0, len(firsts), groups_at_once):
         some = firsts[k : k + groups_at_once]
-        groups = []
-        for first in some:
-            last = min(first + tiles_per_group, grid.tiles)
-            groups.append(
-                Group(kind, grid.extents(first, last), None if chroma is None else windows_from_planes(chroma, grid, first, last))
-            )
+        groups = [known.group(kind, grid, first, min(first + tiles_per_group, grid.tiles)) for first in some]
         for first, samples in zip(some, decode_groups(network, groups, payloads[k : k + groups_at_once], progress), strict=True):
             tiles_into_planes(samples, planes, grid, first)
     return planes

@@ -46,9 +46,9 @@ class Grid:
         return extents
 
 
-def tiles_from_planes(planes: Planes, grid: Grid, first: int, last: int) -> Samples:
+def tiles_from_planes(planes: npt.NDArray[Sample], grid: Grid, first: int, last: int) -> npt.NDArray[Sample]:
     """The tiles first to last - 1 of (channels, height, width) planes."""
-    samples = np.empty((last - first, planes.shape[0], SIDE, SIDE), np.uint8)
+    samples = np.empty((last - first, planes.shape[0], SIDE, SIDE), planes.dtype)
     for k, (rows, columns) in enumerate(grid.extents(first, last)):
         y, x = (SIDE * n for n in divmod(first + k, grid.columns))
         tile = planes[:, y : y + rows, x : x + columns]

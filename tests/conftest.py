@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
 TINY_YCC = GOLDEN / "tiny-ycc"  # the same for luma and chroma
 DATA = Path(os.environ.get("IGPT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+TINY_PALETTE = GOLDEN / "tiny-palette"  # a published checkpoint's integer form
 CPU = torch.device("cpu")
 
 

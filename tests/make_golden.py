@@ -1,6 +1,7 @@
 """Makes the golden files: `python -m tests.make_golden`. Files that exist are never made again, so what was written once stays."""
 
 import hashlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import codec
 from codec import models
 from codec.layers import layers_of
 from codec.network.config import ModelConfig
+from codec.network.integer import IntegerImageGPT
+from codec.network.palette import PaletteImageGPT
+from codec.network.published import converted
 from codec.network.quantize import integer_model
 from codec.network.reference import ImageGPT
+from codec.palette.packing import packed, painted
 from codec.pasts import recognised
 from codec.planes import RGB
 from codec.training.data import Batch, as_samples
 from codec.training.loop import bits
-from tests.conftest import CPU, GOLDEN, TINY, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
+from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
 
 
 def spoilt(pixels: np.ndarray) -> np.ndarray:
@@ -38,6 +43,13 @@ PICTURES = {
 PASTS = {"jpeg-45x70": spoilt(decoded_jpeg(smooth(70, 45))), "film-50x37": photo_cd(37, 50)}
 
 
+def palettes() -> dict[str, np.ndarray]:
+    """Colours, greys, and the palette's colours only."""
+    palette = PaletteImageGPT.load(TINY_PALETTE, CPU).palette
+    own = painted(palette, palette.tokens(smooth(40, 35)), 3)
+    return {"palette-37x20": smooth(20, 37), "palette-grey-20x34": smooth(34, 20)[..., :1], "palette-own-35x40": own}
+
+
 def drawing(channels: int) -> np.ndarray:
     """Stripes, a gradient and a few dots."""
     y, x = np.mgrid[:48, :64]
@@ -47,6 +59,21 @@ def drawing(channels: int) -> np.ndarray:
 
 
 DRAWINGS = {"drawing-rgb": drawing(3), "drawing-grey": drawing(1)}
+
+
+def make_tiny_palette(folder: Path) -> None:
+    """From a random checkpoint in the published layout."""
+    from tests.test_palette import checkpoint
+
+    with tempfile.TemporaryDirectory() as published:
+        checkpoint(Path(published), seed=5, n_embd=16, n_head=2, n_layer=2, vocab_size=17)
+        converted(Path(published), folder.name, CPU).save(folder)
+
+
+def by_palette(pixels: np.ndarray) -> bytes:
+    """With the tiny models."""
+    network, refinement = PaletteImageGPT.load(TINY_PALETTE, CPU), IntegerImageGPT.load(TINY, CPU)
+    return packed(pixels, codec.pixel_digest(pixels), network, refinement, False, lambda _: None)
 
 
 def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:
@@ -88,6 +115,10 @@ def main() -> None:
     for name, pixels in PASTS.items():
         for folder in (TINY_YCC, models.FOLDER / "past-1"):
             write_golden(name, folder.name, pixels, with_past(pixels, folder))
+    if not TINY_PALETTE.exists():
+        make_tiny_palette(TINY_PALETTE)
+    for name, pixels in palettes().items():
+        write_golden(name, TINY_PALETTE.name, pixels, by_palette(pixels))
     for name, pixels in DRAWINGS.items():
         write_golden(name, "drawing", pixels, codec.drawn(pixels, lambda _: None))
     digests = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in sorted(GOLDEN.glob("*.igpt"))]

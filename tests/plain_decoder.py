@@ -70,7 +70,6 @@ class Model:
         while 2 * top * 127 * window < 1 << 24:
             top *= 2
         self.attention_table = exp2(32, top)
-        self.logit_table = exp2(128, 1 << 18)
 
     def project(self, name, x, limit):
         a = x @ self.t[f"{name}.weight"].T + self.t[f"{name}.bias"]
@@ -118,14 +117,122 @@ class Model:
             x = clamp(x + self.project(f"h.{k}.mlp.c_proj", inner, limit), limit)
         return self.normalize("ln_f", x)
 
-    def frequencies(self, hidden, features, head):
-        logits = self.project(f"heads.{head}.c_proj", self.inner(f"heads.{head}", np.concatenate([hidden, features], 1)), 2**15 - 1)
-        below = np.minimum(logits.max(-1, keepdims=True) - logits, len(self.logit_table) - 1)
-        e = self.logit_table[below]
-        i = ((2**24 - 256) << 18) // e.sum(-1, keepdims=True)
-        f = (e * i) >> 18
-        f[:, 128] += 2**24 - 256 - f.sum(-1)
-        return f + 1
+    def logits(self, hidden, features, head):
+        return self.project(f"heads.{head}.c_proj", self.inner(f"heads.{head}", np.concatenate([hidden, features], 1)), 2**15 - 1)
+
+
+LOGIT_TABLE = exp2(128, 1 << 18)
+
+
+def frequencies_of(logits, rest):
+    """Section 10."""
+    n = logits.shape[-1]
+    below = np.minimum(logits.max(-1, keepdims=True) - logits, len(LOGIT_TABLE) - 1)
+    e = LOGIT_TABLE[below]
+    i = ((2**24 - n) << 18) // e.sum(-1, keepdims=True)
+    f = (e * i) >> 18
+    f[:, rest] += 2**24 - n - f.sum(-1)
+    return f + 1
+
+
+def rounded(x, s):
+    return (x + (1 << s >> 1)) >> s
+
+
+class PaletteModel:
+    """Section 14; everything for one tile, row by row."""
+
+    def __init__(self, folder):
+        self.config = json.loads((Path(folder) / "config.json").read_text())
+        tensors = load_file(Path(folder) / "integer.safetensors")
+        digest = hashlib.sha256(b"igpt numerics 1 palette\n")
+        for name in ("n_embd", "n_head", "n_inner", "n_layer", "n_positions", "vocab_size"):
+            digest.update(f"{name} {self.config[name]}\n".encode())
+        for name in sorted(tensors):
+            t = tensors[name]
+            digest.update(f"{name} {t.dtype.name} {list(t.shape)}\n".encode() + t.tobytes())
+        self.digest = digest.digest()[:8]
+        self.t = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
+        self.table = exp2(256, 1 << 16)
+        with localcontext() as context:
+            context.prec = 40
+            powers = [(Decimal("-1.702") * z / 4096).exp() for z in range(32768)]
+            self.activation = np.array([int((z * p / (1 + p) + Decimal("0.5")) // 1) for z, p in enumerate(powers)])
+
+    def project(self, name, x, limit):
+        e = max(0, int(abs(x).max()).bit_length() - 14)
+        a = self.t[f"{name}.weight"] @ clamp(rounded(x, e), 16256)
+        s = min(max(int(self.t[f"{name}.shift"]) - e, 1), 62)
+        return clamp(rounded(a * self.t[f"{name}.multiplier"], s) + self.t[f"{name}.bias"], limit)
+
+    def normalize(self, name, x):
+        k = max(int(abs(x).max()).bit_length() - 15, -10)
+        y, epsilon = (rounded(x, k), int(self.t["epsilon"]) >> 2 * k) if k > 0 else (x << -k, int(self.t["epsilon"]) * 4**-k)
+        f = 2**34 // max(1, isqrt(int((y * y).sum()) + epsilon))
+        return ((y * f) >> 16) * self.t[f"{name}.gain"]
+
+    def attend(self, k, qkv, cache):
+        heads, width = self.config["n_head"], self.config["n_embd"]
+        cuts = []
+        for part in qkv.reshape(3 * heads, width // heads):
+            e = max(0, int(abs(part).max()).bit_length() - 7)
+            cuts.append((clamp(rounded(part, e), 127), e))
+        cache.setdefault(k, []).append(cuts)
+        multiplier, shift = int(self.t[f"h.{k}.attn.multiplier"]), int(self.t[f"h.{k}.attn.shift"])
+        out = []
+        for h in range(heads):
+            query, e_query = cuts[h]
+            keys, values = ([past[n * heads + h] for past in cache[k]] for n in (1, 2))
+            scores = [int(query @ key) * multiplier >> (shift - e_query - e) for key, e in keys]
+            weights = [int(self.table[min(max(scores) - score, len(self.table) - 1)]) for score in scores]
+            v = sum(w * (value << e) for w, (value, e) in zip(weights, values, strict=True))
+            out.append((2 * v + sum(weights)) // (2 * sum(weights)))
+        return np.concatenate(out)
+
+    def logits(self, before, p, cache):
+        limit = 2**30 - 1
+        x = clamp(self.t["wte"][before] + self.t["wpe"][p], limit)
+        for k in range(self.config["n_layer"]):
+            qkv = self.project(f"h.{k}.attn.c_attn", self.normalize(f"h.{k}.ln_1", x), 2**19 - 1)
+            x = clamp(x + self.project(f"h.{k}.attn.c_proj", self.attend(k, qkv, cache), limit), limit)
+            inner = self.project(f"h.{k}.mlp.c_fc", self.normalize(f"h.{k}.ln_2", x), 2**26 - 1)
+            active = np.maximum(inner, 0) - self.activation[np.minimum(abs(inner), 32767)]
+            x = clamp(x + self.project(f"h.{k}.mlp.c_proj", active, limit), limit)
+        return self.project("lm_head", self.normalize("ln_f", x), 2**20 - 1)
+
+    def bounds(self, t, known, channels):
+        """Of the next sample of a pixel with the token t: (low, high)."""
+        if channels == 3 and len(known) < 2:
+            return self.t["red"][t, known[0]] if known else self.t["green"][t]
+        centres = self.t["centres"]
+        found = []
+        for s in range(256):
+            colour = np.array([known[1], known[0], s] if known else [s, s, s])
+            room = (centres**2).sum(1) - (centres[t] ** 2).sum() - (np.arange(len(centres)) < t)
+            if (2**17 * (colour * (centres - centres[t])).sum(1) <= room)[np.arange(len(centres)) != t].all():
+                found.append(s)
+        return (min(found), max(found)) if found else (256, -1)
+
+
+def decode_tokens(model, chunks, group_size, width, height):
+    """Takes the groups off `chunks`; (height, width) tokens."""
+    columns = -(-width // 32)
+    tiles = columns * -(-height // 32)
+    plane = np.zeros((height, width), np.int64)
+    for first in range(0, tiles, group_size):
+        decoder = RangeDecoder(chunks.pop(0))
+        corners = [(t // columns * 32, t % columns * 32) for t in range(first, min(first + group_size, tiles))]
+        caches, before = [{} for _ in corners], [model.config["vocab_size"] - 1 for _ in corners]
+        for p in range(1024):
+            for k, (top, left) in enumerate(corners):
+                y, x = top + p // 32, left + p % 32
+                if y >= height:
+                    continue
+                logits = model.logits(before[k], p, caches[k])
+                if x < width:
+                    before[k] = plane[y, x] = decoder.token(frequencies_of(logits[None], 0)[0])
+        assert decoder.read >= len(decoder.words)
+    return plane
 
 
 class RangeDecoder:
@@ -162,17 +269,17 @@ def varint(data, at):
             return value, at
 
 
-def decode(data, folder):
-    """The pixels of a file, (height, width, channels) uint8."""
+def decode(data, folder, refinement=None):
+    """The pixels of a file, (height, width, channels) uint8. refinement: the folder of a palette's second model."""
     assert data[:9] == bytes.fromhex("89 49 47 50 54 0D 0A 1A 0A")
     version = data[9]
-    assert version in (1, 2, 3)
+    assert version in (1, 2, 3, 4)
     assert data[10] == 1
     width, at = varint(data, 11)
     height, at = varint(data, at)
     channels, _depth, kind = data[at : at + 3]
     at += 3
-    if version < 3:
+    if version != 3:
         group_size, at = varint(data, at + 1)
         digest, at = data[at : at + 8], at + 8
         at += 1 + data[at]
@@ -183,6 +290,12 @@ def decode(data, folder):
         chroma_height, at = varint(data, at)
     elif version == 3:
         rows, at = varint(data, at)
+    elif version == 4:
+        refined, at = data[at], at + 1
+        assert refined in (0, 1)
+        if refined:
+            refinement_digest, at = data[at : at + 8], at + 8
+            at += 1 + data[at]
     assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(data[:at])
     header, at = data[: at + 4], at + 4
     chunks = []
@@ -193,10 +306,20 @@ def decode(data, folder):
         chunks.append(payload)
         at += 4
     assert at == len(data)
-    if version < 3:
-        model = Model(folder)
+    if version != 3:
+        model = (PaletteModel if version == 4 else Model)(folder)
         assert model.digest == digest
-    if version == 3:
+    if version == 4:
+        assert kind == 4
+        tokens = decode_tokens(model, chunks, group_size, width, height)
+        if refined:
+            second = Model(refinement)
+            assert second.digest == refinement_digest
+            planes = decode_layer(second, chunks, group_size, width, height, channels, 0 if channels == 3 else 1, None, (model, tokens))
+            pixels = np.ascontiguousarray(planes[[1, 0, 2] if channels == 3 else [0]].transpose(1, 2, 0))
+        else:
+            pixels = ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., :channels].copy()
+    elif version == 3:
         assert kind == 3
         bands = [Band(chunks.pop(0), width, min(rows, height - y), channels).decode() for y in range(0, height, rows)]
         pixels = np.concatenate(bands)[..., [1, 0, 2] if channels == 3 else [0]]
@@ -267,7 +390,7 @@ def develop(formula, y, c1, c2):
     return np.clip(np.stack(rgb, -1), 0, 255).astype(np.uint8)
 
 
-def decode_layer(model, chunks, group_size, width, height, channels, kind, chroma):
+def decode_layer(model, chunks, group_size, width, height, channels, kind, chroma, cells=None):
     """Takes its groups off `chunks`; (channels, height, width) uint8."""
     columns = -(-width // 32)
     tiles = columns * -(-height // 32)
@@ -276,7 +399,7 @@ def decode_layer(model, chunks, group_size, width, height, channels, kind, chrom
         members = range(group * group_size, min((group + 1) * group_size, tiles))
         corners = [(t // columns * 32, t % columns * 32) for t in members]
         sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
-        decoded = decode_group(model, chunks.pop(0), sizes, channels, kind, None if chroma is None else (chroma, corners))
+        decoded = decode_group(model, chunks.pop(0), sizes, channels, kind, None if chroma is None else (chroma, corners), cells, corners)
         for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
             planes[:, y : y + size[0], x : x + size[1]] = tile.reshape(channels, 32, 32)[:, : size[0], : size[1]]
     return planes
@@ -310,7 +433,7 @@ def coarse(x):
     return clamp(x >> 1, 127)
 
 
-def decode_group(model, payload, sizes, channels, kind, around):
+def decode_group(model, payload, sizes, channels, kind, around, cells, corners):
     decoder = RangeDecoder(payload)
     count = len(sizes)
     s = np.zeros((count, channels, 1024), np.int64)
@@ -345,7 +468,14 @@ def decode_group(model, payload, sizes, channels, kind, around):
             head = np.zeros((count, 16), np.int64)
             for k, q in enumerate([*residual[:, :c, p].T, prediction - base[:, c]] if c else []):
                 head[:, 2 * k], head[:, 2 * k + 1] = fine(q), coarse(q)
-            frequencies = model.frequencies(hidden, head, c + 1 if kind in (3, 5) else c)
+            logits = model.logits(hidden, head, c + 1 if kind in (3, 5) else c)
+            for t, (rows, columns) in enumerate(sizes):
+                if cells and y < rows and x < columns:
+                    palette, tokens = cells
+                    low, high = palette.bounds(tokens[corners[t][0] + y, corners[t][1] + x], s[t, :c, p].tolist(), channels)
+                    sample = (np.arange(256) + prediction[t] - 128) % 256
+                    logits[t, (sample < low) | (sample > high)] = -(2**20)
+            frequencies = frequencies_of(logits, 128)
             for t, (rows, columns) in enumerate(sizes):
                 if y < rows and x < columns:
                     s[t, c, p] = (decoder.token(frequencies[t]) + prediction[t] - 128) % 256

@@ -1,0 +1,76 @@
+"""Pixels <-> files with a published network: first the tokens of its palette, then the exact colours inside of their cells."""
+
+from dataclasses import replace
+
+from bitstream.container import write_file
+from bitstream.errors import DamagedError, UnsupportedImageError
+from bitstream.header import PALETTE_KIND, Header
+from codec.context import SIDE
+from codec.layers import Known, Layer, decode_layer, encode_layer
+from codec.network.integer import IntegerImageGPT
+from codec.network.palette import PaletteImageGPT
+from codec.palette import Palette, Tokens
+from codec.palette.coding import Progress, decode_tokens, encode_tokens, group_size
+from codec.planes import Pixels, kind_of, pixels_to_planes, planes_to_pixels
+from codec.tiles import Grid
+
+
+def packed(
+    pixels: Pixels, pixel_digest: bytes, network: PaletteImageGPT, refinement: IntegerImageGPT, palette_only: bool, progress: Progress
+) -> bytes:
+    """The bytes of an igpt file. refinement: the network that codes colours inside of cells, where there are others than the palette's.
+
+    palette_only: raise UnsupportedImageError in that case.
+    """
+    height, width, channels = pixels.shape
+    palette = network.palette
+    tokens = palette.tokens(pixels)
+    exact = bool((painted(palette, tokens, channels) == pixels).all())
+    if palette_only and not exact:
+        msg = "the picture has other colours than the model's palette: `igpt quantize` makes a picture of those, with a loss"
+        raise UnsupportedImageError(msg)
+    header = Header(
+        width=width,
+        height=height,
+        channels=channels,
+        bit_depth=8,
+        kind=PALETTE_KIND,
+        tile_side=SIDE,
+        tiles_per_group=group_size(network, Grid(width, height).tiles),
+        model_digest=network.digest,
+        model_name=network.name,
+        pixel_digest=pixel_digest,
+    )
+    payloads = encode_tokens(network, tokens, header.tiles_per_group, progress)
+    if not exact:
+        header = replace(header, refinement_digest=refinement.digest, refinement_name=refinement.name)
+        layer = Layer(kind_of(channels), pixels_to_planes(pixels), Known(tokens=tokens, palette=palette))
+        payloads += encode_layer(refinement, layer, header.tiles_per_group, _ignore)
+    return write_file(header, payloads)
+
+
+def unpacked(
+    header: Header, payloads: list[bytes], network: PaletteImageGPT, refinement: IntegerImageGPT | None, progress: Progress
+) -> Pixels:
+    """The inverse of `packed`. Raises DamagedError."""
+    size, group = (header.width, header.height), header.tiles_per_group
+    of_tokens = len(payloads) // (2 if refinement else 1)
+    tokens = decode_tokens(network, size, group, payloads[:of_tokens], progress)
+    if refinement is None:
+        return painted(network.palette, tokens, header.channels)
+    kind = kind_of(header.channels)
+    if kind not in refinement.config.kinds:
+        msg = f"the header is damaged: the model {refinement.name} does not code {kind.name}"
+        raise DamagedError(msg)
+    known = Known(tokens=tokens, palette=network.palette)
+    return planes_to_pixels(decode_layer(refinement, kind, size, known, group, payloads[of_tokens:], _ignore))
+
+
+def painted(palette: Palette, tokens: Tokens, channels: int) -> Pixels:
+    """(height, width) tokens -> (height, width, channels) pixels in the palette's colours."""
+    pixels: Pixels = palette.colours[tokens][..., :channels]
+    return pixels
+
+
+def _ignore(pixels: int) -> None:
+    pass
