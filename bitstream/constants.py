@@ -2,7 +2,8 @@
 
 MAGIC = b"\x89IGPT\r\n\x1a\n"
 VERSION = 4  # the highest that is read; a file has the lowest that can hold it
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2  # the highest that is read
+MODEL_NUMERICS = 1  # of the networks
 
 FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS

@@ -23,6 +23,7 @@ KINDS = {0: "rgb", 1: "grey", 2: "past", 3: "drawing", 4: "palette"}
 CHANNELS_OF_KIND = {0: (3,), 1: (1,), 2: (3,), 3: (1, 3), 4: (1, 3)}
 VERSION_OF_KIND = {0: 1, 1: 1, 2: 2, 3: 3, 4: 4}
 PAST_KIND, DRAWING_KIND, PALETTE_KIND = 2, 3, 4
+NUMERICS_OF_KIND = {DRAWING_KIND: NUMERICS_VERSION}  # the highest, where it is not 1
 PAST_VERSION, DRAWING_VERSION, PALETTE_VERSION = (VERSION_OF_KIND[kind] for kind in (PAST_KIND, DRAWING_KIND, PALETTE_KIND))
 FORMULAS = ("decoded JPEG", "PhotoCD")
 FILTERS = (
@@ -75,7 +76,7 @@ class Header:
     rows: int = 0
     refinement_digest: bytes = b""
     refinement_name: str = ""
-    numerics_version: int = NUMERICS_VERSION
+    numerics_version: int = 1
 
     @property
     def version(self) -> int:
@@ -189,7 +190,7 @@ def read_header(reader: Reader) -> Header:
             msg = f"the header is damaged: {what}"
             raise DamagedError(msg)
 
-    require(version >= 1 and numerics_version == NUMERICS_VERSION, "there is no such version")
+    require(version >= 1 and 1 <= numerics_version <= NUMERICS_OF_KIND.get(kind, 1), "there is no such version")
     require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
     require(channels in CHANNELS_OF_KIND.get(kind, ()), f"kind {kind} with {channels} channels is unknown")
     require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")

@@ -126,6 +126,7 @@ def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str,
 
 def drawn(pixels: "Pixels", progress: Progress) -> bytes:
     """The bytes of an igpt file without a network; none if the pixels do not look as if that were worth trying, or it makes them more."""
+    from bitstream.constants import NUMERICS_VERSION
     from bitstream.container import write_file
     from bitstream.header import DRAWING_KIND, Header
     from codec import mixing
@@ -136,8 +137,19 @@ def drawn(pixels: "Pixels", progress: Progress) -> bytes:
         return b""
     rows = mixing.rows_per_band(height, width)
     payloads = mixing.encode(pixels_to_planes(pixels), rows, progress)
-    header = Header(width, height, channels, bit_depth=8, kind=DRAWING_KIND, pixel_digest=pixel_digest(pixels), rows=rows)
-    return write_file(header, payloads) if payloads else b""
+    if not payloads:
+        return b""
+    header = Header(
+        width=width,
+        height=height,
+        channels=channels,
+        bit_depth=8,
+        kind=DRAWING_KIND,
+        pixel_digest=pixel_digest(pixels),
+        rows=rows,
+        numerics_version=NUMERICS_VERSION,
+    )
+    return write_file(header, payloads)
 
 
 def packed(pixels: "Pixels", coded: "Coded", progress: Progress) -> bytes:
@@ -244,7 +256,8 @@ def _drawing(header: "Header", payloads: list[bytes], progress: Progress) -> "Pi
     from codec import mixing
     from codec.planes import planes_to_pixels
 
-    return planes_to_pixels(mixing.decode(payloads, (header.width, header.height), header.channels, header.rows, progress))
+    size = header.width, header.height
+    return planes_to_pixels(mixing.decode(payloads, size, header.channels, header.rows, progress, header.numerics_version))
 
 
 def _from_network(header: "Header", payloads: list[bytes], model: str | Path | None, device: str, progress: Progress) -> "Pixels":

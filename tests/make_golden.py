@@ -58,7 +58,7 @@ def drawing(channels: int) -> np.ndarray:
     return pixels[..., :channels].astype(np.uint8)
 
 
-DRAWINGS = {"drawing-rgb": drawing(3), "drawing-grey": drawing(1)}
+DRAWINGS = {"drawing-5-rgb": drawing(3), "drawing-5-grey": drawing(1)}  # with five guesses; drawing-rgb and drawing-grey have four
 
 
 def make_tiny_palette(folder: Path) -> None:

@@ -274,7 +274,8 @@ def decode(data, folder, refinement=None):
     assert data[:9] == bytes.fromhex("89 49 47 50 54 0D 0A 1A 0A")
     version = data[9]
     assert version in (1, 2, 3, 4)
-    assert data[10] == 1
+    numerics = data[10]
+    assert numerics == 1 or (numerics, version) == (2, 3)
     width, at = varint(data, 11)
     height, at = varint(data, at)
     channels, _depth, kind = data[at : at + 3]
@@ -321,7 +322,7 @@ def decode(data, folder, refinement=None):
             pixels = ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., :channels].copy()
     elif version == 3:
         assert kind == 3
-        bands = [Band(chunks.pop(0), width, min(rows, height - y), channels).decode() for y in range(0, height, rows)]
+        bands = [Band(chunks.pop(0), width, min(rows, height - y), channels, 3 + numerics).decode() for y in range(0, height, rows)]
         pixels = np.concatenate(bands)[..., [1, 0, 2] if channels == 3 else [0]]
     elif version == 1:
         assert kind in (0, 1)
@@ -546,7 +547,8 @@ class Mixer:
 class Band:
     """Section 13: one band of a drawing."""
 
-    def __init__(self, payload, width, height, channels):
+    def __init__(self, payload, width, height, channels, guesses):
+        self.guesses = guesses
         self.payload, self.asked = payload, 0
         self.width, self.height, self.channels = width, height, channels
         self.low, self.high, self.value = 0, 2**32 - 1, 0
@@ -604,17 +606,18 @@ class Band:
         ten = h(six, h(h(near(-2, 1), near(-1, 2)), h(near(-1, -2), near(-2, -1))))
         everything = h(h(near(0, -3), near(0, -4)), h(h(near(-1, 3), near(-1, -3)), h(near(-2, -2), near(-2, 2))))
         everything = h(ten, everything)
-        guesses = [self.followers.get(everything % self.size), w, n, self.continued(w, n, nw)]
+        guesses = [self.followers.get(everything % self.size), w, n, self.continued(w, n, nw), self.continued(n, n, near(-2, 0))]
+        guesses = guesses[: self.guesses]
         equal = [w == n, n == ne, nw == n, w == nw, near(0, -2) == w, near(-2, 0) == n, near(-1, 2) == ne, w == ne]
         shape = sum(e << k for k, e in enumerate(equal))
         tried, found = 0, None
         for s, guess in enumerate(guesses):
             if guess is None or guess in guesses[:s]:
                 continue
-            agree = sum(1 << k for k in range(s + 1, 4) if guesses[k] == guess)
+            agree = sum(1 << k for k in range(s + 1, self.guesses) if guesses[k] == guess)
             key, situation = h(16 * s + tried, guess), h(16 * s + tried, agree)
             slots = [h(situation, shape), h(pair, key), h(six, key), h(ten, key), h(situation, 256 + self.missed), h(everything, key)]
-            where = 16 * s + self.missed, 64 + 256 * s + shape, 1088 + 6 * s
+            where = 16 * s + self.missed, 16 * self.guesses + 256 * s + shape, 272 * self.guesses + 6 * s
             if self.guessing.decide(self, slots, [], *where, 256 * s + shape):
                 found = guess
                 break

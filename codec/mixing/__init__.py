@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.constants import MAX_BAND_PIXELS
+from bitstream.constants import MAX_BAND_PIXELS, NUMERICS_VERSION
 from bitstream.errors import DamagedError
 from codec.mixing.kernel import (
     ACTIVITIES,
@@ -78,20 +78,25 @@ def mixer(contexts: int, bits: int, more: int, sets: int, refinements: int, weig
 
 
 def _run(
-    planes: Planes, stream: npt.NDArray[np.uint8], decoding: bool, stopped: npt.NDArray[np.bool_], costs: npt.NDArray[np.float32] = NO_COSTS
+    planes: Planes,
+    stream: npt.NDArray[np.uint8],
+    decoding: bool,
+    stopped: npt.NDArray[np.bool_],
+    costs: npt.NDArray[np.float32] = NO_COSTS,
+    numerics_version: int = NUMERICS_VERSION,
 ) -> int:
     """One band. Returns the number of bytes that it takes, more than `stream` has where it did not suffice."""
     _, height, width = planes.shape
     bits = min(max((2 * height * width - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
-    guess_sets = GUESSES * (16 + 256 + GUESS_CONTEXTS)
-    guessing = mixer(GUESS_CONTEXTS, bits, 0, guess_sets, GUESSES * 256, (3 << WEIGHT_BITS) // 10)
+    guesses = GUESSES[numerics_version]
+    guessing = mixer(GUESS_CONTEXTS, bits, 0, guesses * (16 + 256 + GUESS_CONTEXTS), guesses * 256, (3 << WEIGHT_BITS) // 10)
     sample_sets = MAX_CHANNELS * (256 + 32 + 8 * SAMPLE_CONTEXTS)
     sampling = mixer(SAMPLE_CONTEXTS, bits, HISTOGRAMS, sample_sets, MAX_CHANNELS * 256, (2 << WEIGHT_BITS) // 10)
     away = np.minimum(np.arange(256), 256 - np.arange(256))
     histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
     histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
     followers = np.full(1 << bits, -1, np.int64)
-    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped))
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, guesses))
 
 
 def promising(pixels: Pixels) -> bool:
@@ -170,15 +175,26 @@ def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
     return bits
 
 
-def decode(payloads: list[bytes], size: tuple[int, int], channels: int, rows: int, progress: Callable[[int], None]) -> Planes:
-    """The inverse of `encode`; size: (width, height). Raises DamagedError where a payload is not what an encoder writes."""
+def decode(
+    payloads: list[bytes],
+    size: tuple[int, int],
+    channels: int,
+    rows: int,
+    progress: Callable[[int], None],
+    numerics_version: int = NUMERICS_VERSION,
+) -> Planes:
+    """The inverse of `encode`, of earlier numerics versions too; size: (width, height).
+
+    Raises DamagedError where a payload is not what an encoder writes.
+    """
     width, height = size
     planes = np.empty((channels, height, width), np.uint8)
     parts = list(bands(height, rows))
 
     def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
         part = np.empty((channels, band.stop - band.start, width), np.uint8)
-        count = _run(part, np.frombuffer(payload, np.uint8).copy(), True, stopped)
+        stream = np.frombuffer(payload, np.uint8).copy()
+        count = _run(part, stream, True, stopped, numerics_version=numerics_version)
         planes[:, band] = part
         return count == len(payload)
 

@@ -16,7 +16,7 @@ MOST_COUNT = 255
 WEIGHT_BITS = 16
 STEPS = 32  # of a refinement
 
-GUESSES = 4  # what the pixel is guessed to be: as after the same surroundings, left, above, left and above continued
+GUESSES = {1: 4, 2: 5}  # by numerics version: as after the same surroundings, left, above, left and above continued, above continued
 GUESS_CONTEXTS, SAMPLE_CONTEXTS = 6, 6
 HISTOGRAMS = 2
 ACTIVITIES = 8
@@ -218,11 +218,12 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
 
 
 @compiled()
-def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs, stopped):
+def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs, stopped, count):
     """Codes a band of (channels, height, width) planes into `stream`, or fills them from it; returns how many bytes that took.
 
     followers: the pixel that last followed some surroundings, by their hash, or -1. costs: empty, or takes the bits of each pixel.
-    stopped: one number that another thread sets to make an end, as does a payload that is used up, or a stream that is full.
+    stopped: one number that another thread sets to make an end, as does a payload that is used up, or a stream that is full. count: of
+    guesses.
     """
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
@@ -235,7 +236,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
         coder[3] = 4
     sums = np.zeros((HISTOGRAMS, 257), np.int64)
     rows = np.zeros((3, width + 2 * PAD), np.int64)
-    guesses = np.zeros(GUESSES, np.int64)
+    guesses = np.zeros(count, np.int64)
     missed = 0
     for y in range(height):
         if stopped[0] or coder[3] > len(stream) + 3:
@@ -254,6 +255,8 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             sixteen = _hash(ten, sixteen)
             guesses[0], guesses[1], guesses[2] = followers[sixteen & last_follower], west, north
             guesses[3] = _continued(west, north, up[x - 1], channels)
+            if count > 4:
+                guesses[4] = _continued(north, north, above[x], channels)
             shape = int(west == north) | int(north == up[x + 1]) << 1 | int(up[x - 1] == north) << 2 | int(west == up[x - 1]) << 3
             shape |= int(now[x - 2] == west) << 4 | int(above[x] == north) << 5 | int(up[x + 2] == up[x + 1]) << 6
             shape |= int(west == up[x + 1]) << 7
@@ -263,12 +266,12 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 for c in range(channels):
                     pixel = pixel << 8 | np.int64(planes[c, y, x - PAD])
             found, tried = False, 0
-            for s in range(GUESSES):
+            for s in range(count):
                 guess = guesses[s]
                 if found or guess < 0 or (guess == guesses[:s]).any():
                     continue
                 agree = 0
-                for t in range(s + 1, GUESSES):
+                for t in range(s + 1, count):
                     agree |= int(guesses[t] == guess) << t
                 turn = s * 16 + tried
                 key = _hash(turn, guess)
@@ -279,8 +282,8 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 guessing.chosen[3] = _hash(ten, key) & size
                 guessing.chosen[4] = _hash(situation, 256 + missed) & size
                 guessing.chosen[5] = _hash(sixteen, key) & size
-                first, second = s * 16 + missed, GUESSES * 16 + s * 256 + shape
-                third = GUESSES * (16 + 256) + s * GUESS_CONTEXTS
+                first, second = s * 16 + missed, count * 16 + s * 256 + shape
+                third = count * (16 + 256) + s * GUESS_CONTEXTS
                 bit = int(pixel == guess)
                 if _mixed(bit, guessing, 0, first, second, third, s * 256 + shape, tables, coder, stream, decoding, spent):
                     found, pixel = True, guess

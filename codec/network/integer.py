@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from bitstream.constants import MODEL_DIGEST_BYTES, NUMERICS_VERSION
+from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
 from bitstream.errors import ModelError
 from codec.context import FEATURES, HEAD_FEATURES, HEADS
 from codec.network.arithmetic import (
@@ -105,7 +105,7 @@ def validate(config: ModelConfig, tensors: Tensors) -> None:
 
 def model_digest(config: ModelConfig, tensors: Tensors) -> bytes:
     """SHA-256, cut to 8 bytes, of the numerics version, the sizes in the configuration and every tensor by name, in sorted order."""
-    digest = hashlib.sha256(f"igpt numerics {NUMERICS_VERSION}\n".encode())
+    digest = hashlib.sha256(f"igpt numerics {MODEL_NUMERICS}\n".encode())
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())
     for name in sorted(tensors):
