@@ -85,7 +85,7 @@ def reported(source: Path, verbose: bool) -> Iterator[None]:
             traceback.print_exc()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = getattr(error, "filename", None) or name
-        say(f"igpt: {where}: {reason}")
+        say(f"igpt: {reason}" if reason.startswith(f"{where}: ") else f"igpt: {where}: {reason}")
         raise typer.Exit(1) from None
     except MemoryError:
         say(f"igpt: {name}: there is not enough memory")
@@ -452,14 +452,13 @@ def quantize(
         from codec import models
         from codec.devices import device_named
         from codec.image import image_of
-        from codec.palette.packing import painted
+        from codec.palette.packing import quantized
 
         palette = models.with_palette(model, revision, device_named("cpu")).palette
-        tokens = palette.tokens(pixels)
-        image = image_of(painted(palette, tokens, 3))
+        image = image_of(quantized(palette, pixels))
         write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
         if not quiet:
-            say(f"{source} -> {target}: {len(set(tokens.flat))} of {len(palette)} colours; this was lossy")
+            say(f"{source} -> {target}: in the {len(palette)} colours of the model's palette; this was lossy")
 
 
 models_app = typer.Typer(help="List the models on this machine, or add published ones.", rich_markup_mode=None)
@@ -487,9 +486,10 @@ def add_model(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Convert a published ImageGPT to integers, once, and keep it for --model and for the files that were made with it.
+    """Convert a published ImageGPT to integers and keep it.
 
-    It is kept in the first folder of IGPT_MODEL_PATH, by default in the user's data folder. A hub id is downloaded if it is not there.
+    Files that are made with it need it for decompression. It is kept in the first folder of IGPT_MODEL_PATH, by default in the user's data
+    folder. A hub id is downloaded if it is not in the hub's cache.
     """
     with reported(Path(source), verbose):
         from codec import models

@@ -1,4 +1,4 @@
-"""Ten pictures, small and full size, in colour, grey and 512 colours: `python -m benchmarks.demo10 [FOLDER]`.
+"""Ten pictures, small and full size, in colour, grey and tokens of a palette: `python -m benchmarks.demo10 [FOLDER]`.
 
 What the project began with, an estimate at 24x24, with real files: every size is that of a file that was decoded and compared. Writes
 demo10.csv, demo10.md and demo10.png.
@@ -14,33 +14,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, saved
+from codec import models
 from codec.image import image_of
+from codec.palette.packing import quantized
 
 SIZES = {"24x24": 24, "32x32": 32, "full": 0}
-COLOURS = 512
-
-
-def quantised(pixels: Pixels) -> Pixels:
-    """The picture in at most 512 colours, found by k-means on up to 20,000 of its pixels."""
-    from scipy.cluster.vq import kmeans2, vq
-
-    flat = pixels.reshape(-1, 3).astype(np.float64)
-    chosen = flat[np.random.default_rng(0).permutation(len(flat))[:20_000]]
-    if len(np.unique(chosen, axis=0)) <= COLOURS:
-        palette = np.unique(chosen, axis=0)
-    else:
-        palette, _ = kmeans2(chosen, COLOURS, minit="++", seed=0)
-        palette = palette[~np.isnan(palette).any(1)]
-    return palette.round().astype(np.uint8)[vq(flat, palette)[0]].reshape(pixels.shape)
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "palette-1"
+TOKENS = "tokens of 512 colours"
 
 
 def variants(pixels: Pixels) -> Iterator[tuple[str, str, Pixels]]:
     """Size, colours, pixels."""
+    palette = models.with_palette(str(CHECKPOINT), None, torch.device("cpu")).palette
     for size, side in SIZES.items():
         image = image_of(pixels).convert("RGB")
         if side:
@@ -48,13 +39,13 @@ def variants(pixels: Pixels) -> Iterator[tuple[str, str, Pixels]]:
         colour = np.asarray(image)
         yield size, "rgb", colour
         yield size, "grey", np.asarray(image.convert("L"))[..., None]
-        yield size, f"{COLOURS} colours", quantised(colour)
+        yield size, TOKENS, quantized(palette, colour)
 
 
-def real_bytes(pixels: Pixels, folder: str) -> int:
+def real_bytes(pixels: Pixels, colours: str, folder: str) -> int:
     """The size of the file, which was read, decoded and compared."""
-    path = Path(folder) / "x.igpt"
-    path.write_bytes(codec.compress_pixels(pixels))
+    path, options = Path(folder) / "x.igpt", {"model": CHECKPOINT, "palette_only": True} if colours == TOKENS else {}
+    path.write_bytes(codec.compress_pixels(pixels, **options))
     if not np.array_equal(codec.decompress_pixels(path.read_bytes()), pixels):
         msg = "other pixels came back"
         raise ValueError(msg)
@@ -74,7 +65,13 @@ def main() -> None:
                 png = len(saved(image_of(variant), "PNG", optimize=True))
                 samples = variant.size
                 rows.append(
-                    {"picture": path.stem, "size": size, "colours": colours, "samples": samples, "igpt": real_bytes(variant, folder)}
+                    {
+                        "picture": path.stem,
+                        "size": size,
+                        "colours": colours,
+                        "samples": samples,
+                        "igpt": real_bytes(variant, colours, folder),
+                    }
                 )
                 rows[-1]["png"] = png
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +79,7 @@ def main() -> None:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    kinds = list(itertools.product(SIZES, ("rgb", "grey", f"{COLOURS} colours")))
+    kinds = list(itertools.product(SIZES, ("rgb", "grey", TOKENS)))
 
     def bpp(row: dict[str, object]) -> float:
         return 8 * int(str(row["igpt"])) / (int(str(row["samples"])) / (1 if row["colours"] == "grey" else 3))
@@ -95,7 +92,9 @@ def main() -> None:
     ratio = [sum(by[n, s, c]["png"] for n in names) / sum(by[n, s, c]["igpt"] for n in names) for s, c in kinds]
     lines.append("| **bits per pixel, mean** | " + " | ".join(f"{m:.3f}" for m in mean) + " |")
     lines.append("| **PNG / igpt** | " + " | ".join(f"{r:.3f}" for r in ratio) + " |")
-    note = "Bytes of `.igpt` files. A picture in 512 colours is lossy; it is coded by its RGB values.\n"
+    note = (
+        "Bytes of `.igpt` files. Tokens: the picture in the 512 colours of checkpoints/palette-1, which is lossy, coded by that network.\n"
+    )
     text = f"# Ten pictures\n\n{circumstances('python -m benchmarks.demo10')}\n{note}\n{head}" + "\n".join(lines) + "\n"
     (arguments.out / "demo10.md").write_text(text)
 

@@ -82,7 +82,7 @@ def test_demo10(folder, tmp_path, monkeypatch):
     run(demo10, monkeypatch, folder, "--out", tmp_path / "out")
     found = rows(tmp_path / "out" / "demo10.csv")
     assert len(found) == 2 * 6
-    assert {(r["size"], r["colours"]) for r in found} == {(s, c) for s in demo10.SIZES for c in ("rgb", "grey", "512 colours")}
+    assert {(r["size"], r["colours"]) for r in found} == {(s, c) for s in demo10.SIZES for c in ("rgb", "grey", demo10.TOKENS)}
 
 
 def test_speed(folder, tmp_path, monkeypatch):

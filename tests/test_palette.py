@@ -382,6 +382,21 @@ def test_models_that_are_not_here(store, tmp_path, monkeypatch, name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_hub_id_is_found_in_the_hubs_cache(published, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--somebody--imagegpt-tiny" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    for path in published[0].iterdir():
+        (snapshot / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "models--somebody--imagegpt-tiny" / "refs").mkdir()
+    (tmp_path / "models--somebody--imagegpt-tiny" / "refs" / "main").write_text("0" * 40)
+    data = codec.compress_pixels(smooth(20, 20), model="somebody/imagegpt-tiny", device="cpu")
+    assert codec.info(data)["model"] == "imagegpt-tiny"
+    assert (codec.decompress_pixels(data, device="cpu") == smooth(20, 20)).all()
+    with pytest.raises(codec.ModelError, match="not on this machine"):
+        codec.compress_pixels(smooth(20, 20), model="somebody/imagegpt-tiny", revision="other")
+
+
 @pytest.mark.network
 def test_the_published_model(store):
     data = codec.compress_pixels(smooth(20, 20), model=models.add("openai/imagegpt-small"))

@@ -15,6 +15,7 @@ from codec.planes import ORDERS, Pixels
 UNIT = 1 << 16  # centres are kept in this fraction of a level
 LARGEST = 255 * UNIT
 AT_ONCE = 1 << 14  # colours
+PIXELS_AT_ONCE = 1 << 20
 NOTHING = (255, 0)  # bounds with nothing between them
 
 Tokens = npt.NDArray[np.uint16]
@@ -56,11 +57,14 @@ class Palette:
     def tokens(self, pixels: Pixels) -> Tokens:
         """(height, width, 1 or 3) -> (height, width): the nearest centre of each pixel."""
         height, width, channels = pixels.shape
-        codes = pixels.astype(np.int64) @ 256 ** np.arange(channels)
-        unique, places = np.unique(codes, return_inverse=True)
-        colours = unique[:, None] >> 8 * np.arange(channels) & 255
-        found = self.nearest(np.broadcast_to(colours, (len(colours), 3)))
-        return found[places].reshape(height, width)
+        tokens = np.empty((height, width), np.uint16)
+        rows = max(1, PIXELS_AT_ONCE // width)
+        for first in range(0, height, rows):
+            codes = pixels[first : first + rows].astype(np.int64) @ 256 ** np.arange(channels)
+            unique, places = np.unique(codes, return_inverse=True)
+            colours = unique[:, None] >> 8 * np.arange(channels) & 255
+            tokens[first : first + rows] = self.nearest(np.broadcast_to(colours, (len(colours), 3)))[places].reshape(codes.shape)
+        return tokens
 
     def nearest(self, colours: npt.NDArray[np.int64]) -> Tokens:
         """(n, 3) -> (n)."""

@@ -14,6 +14,8 @@ from codec.palette.coding import Progress, decode_tokens, encode_tokens, group_s
 from codec.planes import Pixels, kind_of, pixels_to_planes, planes_to_pixels
 from codec.tiles import Grid
 
+SETTLING = 8  # steps
+
 
 def packed(
     pixels: Pixels, pixel_digest: bytes, network: PaletteImageGPT, refinement: IntegerImageGPT, palette_only: bool, progress: Progress
@@ -70,6 +72,17 @@ def painted(palette: Palette, tokens: Tokens, channels: int) -> Pixels:
     """(height, width) tokens -> (height, width, channels) pixels in the palette's colours."""
     pixels: Pixels = palette.colours[tokens][..., :channels]
     return pixels
+
+
+def quantized(palette: Palette, pixels: Pixels) -> Pixels:
+    """The (height, width, 1 or 3) pixels in the palette's colours, (height, width, 3). This is lossy."""
+    now = painted(palette, palette.tokens(pixels), 3)
+    for _ in range(SETTLING):  # centres are not quite colours: where two are close, one's colour may be nearer to the other
+        again = painted(palette, palette.tokens(now), 3)
+        if (again == now).all():
+            break
+        now = again
+    return now
 
 
 def _ignore(pixels: int) -> None:
