@@ -217,6 +217,7 @@ def compress(
         bool, typer.Option("--palette-only", help="With a published ImageGPT: refuse pictures with other colours than its palette's.")
     ] = False,
     use_past: UsePast = True,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out metadata: colour profile, EXIF, XMP, text, resolution, time.")] = False,
     device: Device = "auto",
     threads: Threads = 0,
     max_pixels: MaxPixels = None,
@@ -229,15 +230,17 @@ def compress(
         target = destination(source, out, option, ".igpt", force)
         start = time.perf_counter()
         picture, file_bytes = read_picture(source, max_pixels)
-        if picture.left_out and not quiet:
-            say(f"igpt: {source}: note: pixels only; not stored: {', '.join(picture.left_out)}")
-        from codec import compress_pixels, info
+        if strip:
+            picture = picture.stripped()
+        elif picture.left_out and not quiet:
+            say(f"igpt: {source}: note: not stored: {', '.join(picture.left_out)}")
+        from codec import compress_picture, info
 
         use_threads(threads)
         height, width, _ = picture.pixels.shape
         with progress_bar(height * width, source.name, quiet) as progress:
-            packed = compress_pixels(
-                picture.pixels,
+            packed = compress_picture(
+                picture,
                 model=model,
                 revision=revision,
                 palette_only=palette_only,
@@ -250,7 +253,7 @@ def compress(
             header = info(packed)
             say(f"igpt: {time.perf_counter() - start:.2f} s; coded as: {header.get('past', header['kind'])}")
         if not quiet:
-            raw, bpsp = picture.pixels.nbytes, 8 * len(packed) / picture.pixels.size
+            raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(packed) / picture.pixels.size
             ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
             say(f"{source} -> {target}: {len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}")
 
@@ -276,12 +279,15 @@ def decompress(
             msg = f"{target}: the output is a PNG; name it .png"
             raise RequestError(msg)
         start = time.perf_counter()
-        image = decompressed(source, model, device, threads, max_pixels, quiet)
-        write(target, source, preserve, force, lambda stream: image.save(stream, "PNG"))
+        picture = decompressed(source, model, device, threads, max_pixels, quiet)
+        from codec.image import png_of
+
+        png = png_of(picture)
+        write(target, source, preserve, force, lambda stream: stream.write(png))
         if verbose:
             say(f"igpt: {time.perf_counter() - start:.2f} s")
         if not quiet:
-            say(f"{source} -> {target}: {image.width}x{image.height} pixels, mode {image.mode}")
+            say(f"{source} -> {target}: {picture.described}")
 
 
 @app.command()
@@ -296,19 +302,19 @@ def verify(
 ) -> None:
     """Decompress an igpt file and compare its pixels with their digest, writing nothing."""
     with reported(source, verbose):
-        image = decompressed(source, model, device, threads, max_pixels, quiet)
+        picture = decompressed(source, model, device, threads, max_pixels, quiet)
         if not quiet:
-            say(f"{source}: ok, {image.width}x{image.height} pixels, mode {image.mode}")
+            say(f"{source}: ok, {picture.described}")
 
 
-def decompressed(source: Path, model: str | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> Any:
-    from codec import decompress, info, largest_file
+def decompressed(source: Path, model: str | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> "Picture":
+    from codec import decompress_picture, info, largest_file
 
     data = read(source, largest_file)
     header = info(data)
     use_threads(threads)
     with progress_bar(header["width"] * header["height"], source.name, quiet) as progress:
-        return decompress(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
+        return decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
 
 
 @app.command("info")
@@ -351,7 +357,7 @@ def heatmap(
     """
     with reported(source, verbose):
         target = destination(source, out, option, ".heat.png", force)
-        pixels = read_picture(source, max_pixels)[0].pixels
+        pixels = read_picture(source, max_pixels)[0].plain_pixels
         from codec import models, what_is_coded
         from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
 
@@ -385,7 +391,7 @@ def sample(
 
         given = None
         if complete:
-            picture = read_picture(complete, None)[0].pixels
+            picture = read_picture(complete, None)[0].plain_pixels
             whole = Image.fromarray(picture.repeat(4 - picture.shape[-1], -1)[..., :3])
             given = np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS))
         from codec import models
@@ -448,7 +454,7 @@ def quantize(
         if str(target) != "-" and target.suffix.lower() != ".png":
             msg = f"{target}: the output is a PNG; name it .png"
             raise RequestError(msg)
-        pixels = read_picture(source, max_pixels)[0].pixels
+        pixels = read_picture(source, max_pixels)[0].plain_pixels
         from codec import models
         from codec.devices import device_named
         from codec.image import image_of

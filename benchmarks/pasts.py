@@ -82,7 +82,7 @@ def main() -> None:
     pictures = []
     for path in pictures_in(arguments.folder):
         with contextlib.suppress(UnsupportedImageError), path.open("rb") as stream:
-            pixels = open_picture(stream, MAX_PIXELS).pixels
+            pixels = open_picture(stream, MAX_PIXELS).plain_pixels
             if pixels.shape[2] == 3:
                 pictures.append((path, pixels))
     if not pictures:

@@ -70,7 +70,7 @@ def measure(
 ) -> tuple[Row, Image.Image, list[Costs]]:
     """One picture's row of the table; its heat map; what each sample costs. known: what other codecs made of it before."""
     with path.open("rb") as stream:
-        pixels = open_picture(stream, MAX_PIXELS).pixels
+        pixels = open_picture(stream, MAX_PIXELS).plain_pixels
     if green:
         pixels = np.ascontiguousarray(pixels[..., pixels.shape[2] // 2 :][..., :1])
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """The numbers of the file format. `FORMAT.md` gives their meaning."""
 
 MAGIC = b"\x89IGPT\r\n\x1a\n"
-VERSION = 4  # the highest that is read; a file has the lowest that can hold it
+VERSION = ENVELOPE_VERSION = 5  # the highest that is read; a file has the lowest that can hold it
 NUMERICS_VERSION = 2  # the highest that is read
 MODEL_NUMERICS = 1  # of the networks
 
@@ -12,6 +12,7 @@ ALPHABET = 256
 MODEL_DIGEST_BYTES = 8
 PIXEL_DIGEST_BYTES = 16
 CRC_BYTES = 4
+ENVELOPE_DIGEST_BYTES = 8
 WORD_BYTES = 4
 
 MAX_SIDE = 1 << 24
@@ -19,4 +20,5 @@ MAX_MODEL_NAME_BYTES = 64
 MAX_TILES_PER_GROUP = 4096
 MAX_VARINT_BYTES = 5
 MAX_BAND_PIXELS = 1 << 22  # of a drawing
+MAX_CHUNK_BYTES = 1 << 26  # of a PNG's chunks, not compressed
 MAX_EXCEPTION_SHARE = 8  # at most one pixel in so many

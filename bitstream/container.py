@@ -37,10 +37,10 @@ def write_file(header: Header, payloads: Sequence[bytes]) -> bytes:
     return head + b"".join(chunks)
 
 
-def read_file(data: bytes) -> tuple[Header, list[bytes]]:
+def read_file(data: bytes, enclosed: bool = False) -> tuple[Header, list[bytes]]:
     """The header and the payloads, every checksum checked. Raises as `read_header`, and DamagedError naming the chunk."""
     reader = Reader(data, "the header")
-    header = read_header(reader)
+    header = read_header(reader, enclosed)
     head = bytes(reader.data[: reader.position])
     chunks = header.chunks
     if chunks > reader.remaining:

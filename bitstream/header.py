@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bitstream.constants import (
     CRC_BYTES,
+    ENVELOPE_VERSION,
     MAGIC,
     MAX_BAND_PIXELS,
     MAX_EXCEPTION_SHARE,
@@ -20,7 +21,7 @@ from bitstream.errors import DamagedError, NewerVersionError, NotIgptError
 from bitstream.reader import Reader, varint
 
 KINDS = {0: "rgb", 1: "grey", 2: "past", 3: "drawing", 4: "palette"}
-CHANNELS_OF_KIND = {0: (3,), 1: (1,), 2: (3,), 3: (1, 3), 4: (1, 3)}
+CHANNELS_OF_KIND = {0: (3,), 1: (1,), 2: (3,), 3: (1, 2, 3, 4), 4: (1, 3)}
 VERSION_OF_KIND = {0: 1, 1: 1, 2: 2, 3: 3, 4: 4}
 PAST_KIND, DRAWING_KIND, PALETTE_KIND = 2, 3, 4
 NUMERICS_OF_KIND = {DRAWING_KIND: NUMERICS_VERSION}  # the highest, where it is not 1
@@ -142,8 +143,8 @@ def named(digest: bytes, name: str) -> bytes:
     return digest + bytes((len(name),)) + name.encode()
 
 
-def read_header(reader: Reader) -> Header:
-    """Takes the header off `reader`.
+def read_header(reader: Reader, enclosed: bool = False) -> Header:
+    """Takes the header off `reader`. enclosed: whether the file lies in an envelope, where it may have alpha.
 
     Raises NotIgptError, NewerVersionError, TruncatedError, or DamagedError where a checksum or a value is wrong.
     """
@@ -190,9 +191,10 @@ def read_header(reader: Reader) -> Header:
             msg = f"the header is damaged: {what}"
             raise DamagedError(msg)
 
-    require(version >= 1 and 1 <= numerics_version <= NUMERICS_OF_KIND.get(kind, 1), "there is no such version")
+    require(1 <= version < ENVELOPE_VERSION and 1 <= numerics_version <= NUMERICS_OF_KIND.get(kind, 1), "there is no such version")
     require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
     require(channels in CHANNELS_OF_KIND.get(kind, ()), f"kind {kind} with {channels} channels is unknown")
+    require(channels in (1, 3) or enclosed, f"{channels} channels need an envelope")
     require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")
     require(bit_depth == 8, f"the bit depth {bit_depth} is unknown")
     if kind == DRAWING_KIND:

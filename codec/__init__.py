@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from bitstream.header import Header
+    from codec.image import Picture
     from codec.layers import Coded
     from codec.network.integer import IntegerImageGPT
     from codec.planes import Kind, Pixels
@@ -68,18 +69,60 @@ def compress(
 ) -> bytes:
     """The bytes of an igpt file.
 
-    image: 8-bit RGB or greyscale (modes RGB and L). model: a folder with an integer model, which is used instead of the default one for
-    what it codes; without it, drawings are coded without any. Or a published ImageGPT checkpoint, as a folder or a hub id with its
-    revision, which then codes the whole picture by its palette; palette_only: refuse other colours. device: auto, cpu or cuda; it does not
-    change the bytes. past: whether a recognised past may be coded instead of the pixels. progress: called with the number of pixels just
-    done.
+    image: of mode RGB, RGBA, L, LA, P or 1. Its colour profile, EXIF, XMP and resolution are kept. model: a folder with an integer model,
+    which is used instead of the default one for what it codes; without it, drawings are coded without any. Or a published ImageGPT
+    checkpoint, as a folder or a hub id with its revision, which then codes colours by its palette; palette_only: refuse other colours.
+    device: auto, cpu or cuda; it does not change the bytes. past: whether a recognised past may be coded instead of the pixels. progress:
+    called with the number of pixels just done.
 
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model.
     """
     from codec.image import picture_of
 
-    pixels = picture_of(image).pixels
-    return compress_pixels(pixels, model=model, revision=revision, palette_only=palette_only, device=device, past=past, progress=progress)
+    picture = picture_of(image)
+    return compress_picture(picture, model=model, revision=revision, palette_only=palette_only, device=device, past=past, progress=progress)
+
+
+def compress_picture(
+    picture: "Picture",
+    *,
+    model: str | Path | None = None,
+    revision: str | None = None,
+    palette_only: bool = False,
+    device: str = "auto",
+    past: bool = True,
+    progress: Progress | None = None,
+) -> bytes:
+    """As `compress`, for what was read of a picture file."""
+    from bitstream.envelope import Envelope, write_envelope
+    from codec.png import ALPHA, MEANINGFUL
+
+    progress = progress or _ignore
+
+    def packed_samples(pixels: "Pixels", progress: Progress) -> bytes:
+        return compress_pixels(
+            pixels, model=model, revision=revision, palette_only=palette_only, device=device, past=past, progress=progress
+        )
+
+    pixels, form = picture.pixels, picture.form
+    if picture.plain:
+        return packed_samples(pixels, progress)
+    if form not in MEANINGFUL:  # indices and small samples look like no photograph
+        parts = [drawn(pixels, progress, always=True) or packed_samples(pixels, progress)]
+    elif form.colour in ALPHA:
+        parts = _with_alpha(pixels, packed_samples, progress)
+    else:
+        parts = [packed_samples(pixels, progress)]
+    return write_envelope(Envelope(form.colour, form.depth, picture.chunks, tuple(parts)))
+
+
+def _with_alpha(pixels: "Pixels", packed_samples: Callable[["Pixels", Progress], bytes], progress: Progress) -> list[bytes]:
+    """The parts of (height, width, 2 or 4) pixels: all channels as one drawing, or colour and alpha by themselves."""
+    together = drawn(pixels, lambda _: progress(0))
+    if together and 8 * len(together) <= EASY * pixels.size:
+        return [together]
+    parts = [packed_samples(pixels[..., :-1], progress), packed_samples(pixels[..., -1:], lambda _: progress(0))]
+    return parts if not together or sum(map(len, parts)) < len(together) else [together]
 
 
 def compress_pixels(
@@ -124,8 +167,8 @@ def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str,
     return packed(pixels, pixel_digest(pixels), network, refinement, palette_only, progress)
 
 
-def drawn(pixels: "Pixels", progress: Progress) -> bytes:
-    """The bytes of an igpt file without a network; none if the pixels do not look as if that were worth trying, or it makes them more."""
+def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
+    """The bytes of an igpt file without a network; none if it makes the pixels more or, but for `always`, they do not look worth trying."""
     from bitstream.constants import NUMERICS_VERSION
     from bitstream.container import write_file
     from bitstream.header import DRAWING_KIND, Header
@@ -133,7 +176,7 @@ def drawn(pixels: "Pixels", progress: Progress) -> bytes:
     from codec.planes import pixels_to_planes
 
     height, width, channels = pixels.shape
-    if not mixing.promising(pixels):
+    if not always and not mixing.promising(pixels):
         return b""
     rows = mixing.rows_per_band(height, width)
     payloads = mixing.encode(pixels_to_planes(pixels), rows, progress)
@@ -220,28 +263,61 @@ def what_is_coded(
 def decompress(
     data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Image.Image":
-    """The image that `compress` was given, pixel for pixel.
+    """The image that `compress` was given, pixel for pixel, in the same mode.
 
     model: the folder of the model that the file names, where it is not in the package. max_pixels: refuse larger pictures; the default is
     Pillow's limit. device, progress: as in `compress`.
 
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError.
     """
-    from codec.image import image_of
+    from codec.image import opened_png, png_of
 
-    return image_of(decompress_pixels(data, model=model, device=device, max_pixels=max_pixels, progress=progress))
+    picture = decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
+    return opened_png(png_of(picture))
+
+
+def decompress_picture(
+    data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
+) -> "Picture":
+    """As `decompress`, as what a picture file is made of."""
+    import numpy as np
+
+    from bitstream.envelope import headers_of, is_envelope, read_envelope
+    from codec.image import Picture
+    from codec.png import GREY, RGB, Form
+
+    def unpacked(part: bytes, enclosed: bool) -> "Pixels":
+        return decompress_pixels(part, model=model, device=device, max_pixels=max_pixels, progress=progress, enclosed=enclosed)
+
+    if not is_envelope(data):
+        pixels = unpacked(data, False)
+        return Picture(pixels, Form(GREY if pixels.shape[2] == 1 else RGB, 8))
+    envelope = read_envelope(data)
+    form = Form(envelope.colour, envelope.depth)
+    headers_of(envelope)
+    pixels = np.concatenate([unpacked(part, True) for part in envelope.parts], 2)
+    if form.depth < 8 and int(pixels.max()) >> form.depth:
+        msg = f"the file is damaged: it has samples of more than {form.depth} bits"
+        raise DamagedError(msg)
+    return Picture(pixels, form, envelope.chunks)
 
 
 def decompress_pixels(
-    data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
+    data: bytes,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    max_pixels: int | None = None,
+    progress: Progress | None = None,
+    enclosed: bool = False,
 ) -> "Pixels":
-    """As `decompress`, as an array (height, width, 1 or 3), uint8."""
+    """The inverse of `compress_pixels`: an array (height, width, channels), uint8. enclosed: whether the file lay in an envelope."""
     from bitstream.container import read_file
     from codec.devices import check_device
     from codec.image import MAX_PIXELS, check_size
 
     check_device(device)
-    header, payloads = read_file(data)
+    header, payloads = read_file(data, enclosed)
     check_size(header.width, header.height, MAX_PIXELS if max_pixels is None else max_pixels)
 
     progress = progress or _ignore
@@ -315,10 +391,31 @@ def info(data: bytes) -> dict[str, Any]:
 
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the header is at fault.
     """
-    from bitstream.header import KINDS, past_name, read_header
+    from bitstream.constants import VERSION
+    from bitstream.envelope import headers_of, is_envelope, read_envelope
+    from bitstream.header import read_header
     from bitstream.reader import Reader
 
-    header = read_header(Reader(data, "the header"))
+    if not is_envelope(data):
+        return _fields(read_header(Reader(data, "the header")))
+    envelope = read_envelope(data)
+    headers = headers_of(envelope)
+    parts = [_fields(header) for header in headers]
+    mode = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}[envelope.colour]
+    return {
+        **parts[0],
+        "version": VERSION,
+        "mode": "1" if (envelope.colour, envelope.depth) == (0, 1) else mode,
+        "channels": sum(header.channels for header in headers),
+        "bit_depth": envelope.depth,
+        **({"alpha": parts[1]["kind"]} if len(parts) > 1 else {}),
+        "metadata": [name.decode() for name, _ in envelope.chunks if name != b"IDAT"],
+    }
+
+
+def _fields(header: "Header") -> dict[str, Any]:
+    from bitstream.header import KINDS, past_name
+
     past = {"past": past_name(header.past.formula, header.past.filter)} if header.past else {}
     network = {
         "tile_side": header.tile_side,
@@ -333,7 +430,7 @@ def info(data: bytes) -> dict[str, Any]:
         "numerics_version": header.numerics_version,
         "width": header.width,
         "height": header.height,
-        "mode": {1: "L", 3: "RGB"}[header.channels],
+        "mode": {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[header.channels],
         "channels": header.channels,
         "bit_depth": header.bit_depth,
         "kind": KINDS[header.kind],
@@ -355,9 +452,12 @@ def pixel_digest(pixels: "Pixels") -> bytes:
 def largest_file(start: bytes) -> int:
     """The largest size in bytes of a file whose header is in `start`. Raises as `info`."""
     from bitstream.container import largest_file as largest
+    from bitstream.envelope import first_header, is_envelope, largest_envelope
     from bitstream.header import read_header
     from bitstream.reader import Reader
 
+    if is_envelope(start):
+        return largest_envelope(first_header(start))
     return largest(read_header(Reader(start, "the header")))
 
 

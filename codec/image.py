@@ -1,18 +1,21 @@
 """A picture file <-> pixels. What cannot be kept exactly is refused here, before anything else happens."""
 
 import io
-from dataclasses import dataclass
+import struct
+import zlib
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from bitstream.errors import TooLargeError, UnsupportedImageError
+from bitstream.envelope import Chunks
+from bitstream.errors import DamagedError, TooLargeError, UnsupportedImageError
 from codec.planes import Pixels
+from codec.png import ANIMATION, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form, chunks_of, written
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
-MODES = {"L": 1, "RGB": 3}
-FORMATS = ("PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG")
+FORMATS = ("PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG", "GIF")
 FOREIGN = f"this is not a picture that igpt reads ({', '.join(FORMATS)}); convert it to PNG first"
 LARGEST_PIXEL = 16  # bytes in a file, for a picture that is stored plainly
 
@@ -28,15 +31,56 @@ _LAYOUT = {
     "progressive",
     "progression",
     "interlace",
+    "timestamp",
+    "duration",
+    "version",
+    "extension",
 }
+_MODES = {
+    "1": Form(GREY, 1),
+    "L": Form(GREY, 8),
+    "LA": Form(GREY_ALPHA, 8),
+    "P": Form(PALETTE, 8),
+    "RGB": Form(RGB, 8),
+    "RGBA": Form(RGB_ALPHA, 8),
+}
+_STRIPPED = (b"PLTE", b"tRNS", b"IDAT")  # what is left: what the pixels look like without them is another picture
+XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (height, width, channels) uint8. left_out: names of metadata that the picture had and igpt does not store."""
+    """pixels: (height, width, channels) uint8 samples of a form; chunks: of a PNG, its metadata. left_out: names of what the file had and
+    igpt does not store."""
 
     pixels: Pixels
+    form: Form
+    chunks: Chunks = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether the samples are all there is: 8-bit RGB or greyscale."""
+        return self.form in (Form(RGB, 8), Form(GREY, 8)) and all(name == b"IDAT" for name, _ in self.chunks)
+
+    @property
+    def plain_pixels(self) -> Pixels:
+        """8-bit RGB or greyscale samples. Raises UnsupportedImageError for others."""
+        if self.form not in (Form(RGB, 8), Form(GREY, 8)):
+            msg = f"this works on 8-bit RGB and greyscale pictures only, not on one of {self.described}"
+            raise UnsupportedImageError(msg)
+        return self.pixels
+
+    @property
+    def described(self) -> str:
+        """For people."""
+        height, width, _ = self.pixels.shape
+        names = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
+        return f"{width}x{height} pixels, {names[self.form.colour]}, {self.form.depth} bits"
+
+    def stripped(self) -> "Picture":
+        """Without metadata."""
+        return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _STRIPPED))
 
 
 def largest_picture_file(start: bytes, max_pixels: int) -> int:
@@ -57,7 +101,11 @@ def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
             check_size(*image.size, max_pixels)
             image.verify()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return picture_of(image)
+            if image.format == "PNG":
+                return _png_picture(image, data)
+            picture = picture_of(image)
+            jpeg = ("the JPEG itself: these are its decoded pixels",) if image.format == "JPEG" else ()
+            return replace(picture, left_out=(*picture.left_out, *jpeg))
     except UnidentifiedImageError as error:
         raise UnsupportedImageError(FOREIGN) from error
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, MemoryError) as error:
@@ -75,17 +123,59 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def picture_of(image: Image.Image) -> Picture:
-    """The pixels of an opened image. Raises UnsupportedImageError where they are not all of it."""
-    what = unsupported(image)
-    if what:
-        msg = f"{what} cannot be kept exactly by this version; 8-bit RGB and greyscale can"
+    """An opened image: its samples, and as chunks what Pillow knows of it. Raises UnsupportedImageError where that is not all of it."""
+    _require_supported(image)
+    form, info = _MODES[image.mode], dict(image.info)
+    chunks: list[tuple[bytes, bytes]] = []
+    if profile := info.pop("icc_profile", None):
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(profile, 9)))
+    if "gamma" in info:
+        chunks.append((b"gAMA", struct.pack(">I", round(info.pop("gamma") * 1e5))))
+    if dpi := info.pop("dpi", None):
+        chunks.append((b"pHYs", struct.pack(">IIB", *(round(float(n) / 0.0254) for n in dpi), 1)))
+    if exif := info.pop("exif", None):
+        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    if xmp := info.pop("xmp", None):
+        chunks.append((b"iTXt", XMP + (xmp if isinstance(xmp, bytes) else xmp.encode())))
+    transparency = info.pop("transparency", None)
+    if form.colour == PALETTE:
+        colours, mode = image.getpalette("RGBA") or [], image.palette.mode if image.palette else ""
+        entries = np.array(colours, np.uint8).reshape(-1, 4)
+        chunks.append((b"PLTE", entries[:, :3].tobytes()))
+        if isinstance(transparency, int):
+            transparency = b"\xff" * transparency + b"\0"
+        if transparency or mode == "RGBA":
+            chunks.append((b"tRNS", transparency or entries[:, 3].tobytes()))
+    elif transparency is not None:
+        values = transparency if isinstance(transparency, tuple) else (transparency,)
+        chunks.append((b"tRNS", struct.pack(f">{len(values)}H", *values)))
+    return Picture(_samples(image, form), form, tuple(chunks), tuple(sorted({str(key) for key in info} - _LAYOUT)))
+
+
+def _png_picture(image: Image.Image, data: bytes) -> Picture:
+    """A PNG that Pillow opened from `data`, with every chunk as it is."""
+    form, chunks = chunks_of(data)
+    if any(name in ANIMATION for name, _ in chunks):
+        msg = "an animation cannot be kept by this version; still pictures can"
         raise UnsupportedImageError(msg)
-    left_out = tuple(sorted({str(key) for key in image.info} - _LAYOUT))
-    pixels = np.array(image, dtype=np.uint8)
-    return Picture(pixels.reshape(image.height, image.width, MODES[image.mode]), left_out)
+    _require_supported(image, form)
+    return Picture(_samples(image, form), form, chunks)
 
 
-def unsupported(image: Image.Image) -> str:
+def _samples(image: Image.Image, form: Form) -> Pixels:
+    samples = np.array(image, dtype=np.uint8).reshape(image.height, image.width, form.channels)
+    if form.colour == GREY and 1 < form.depth < 8:  # Pillow has stretched them to 0 to 255
+        samples //= 255 // ((1 << form.depth) - 1)
+    return samples
+
+
+def _require_supported(image: Image.Image, form: Form | None = None) -> None:
+    if what := unsupported(image, form):
+        msg = f"{what} cannot be kept exactly by this version; 8-bit RGB and greyscale with and without alpha, palettes and bitmaps can"
+        raise UnsupportedImageError(msg)
+
+
+def unsupported(image: Image.Image, form: Form | None = None) -> str:
     """What about an image cannot be kept, as the subject of a sentence; empty where all can.
 
     Pillow opens deeper and shallower samples as 8-bit without a word; the raw mode of what it is about to decode tells.
@@ -94,16 +184,16 @@ def unsupported(image: Image.Image) -> str:
         return "a picture without pixels"
     if getattr(image, "n_frames", 1) > 1:
         return f"an animation or a file of {getattr(image, 'n_frames', 1)} pages"
-    if image.mode not in MODES:
+    if form and not form.kept:
+        return f"a PNG with samples of {form.depth} bits"
+    if image.mode not in _MODES:
         return f"a picture of mode {image.mode}"
-    if "transparency" in image.info:
-        return "a transparent colour"
     tiles = getattr(image, "tile", [])
     decoder = tiles[0].codec_name if tiles else ""
     arguments: Any = tiles[0].args if tiles else ()
     raw = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
-    if image.format == "PNG" and raw and raw != image.mode:
-        return f"a PNG with samples of {raw.partition(';')[2].rstrip('B')} bits"
+    if image.format == "PNG" and form is None and raw and ";16" in raw:
+        return "a PNG with samples of 16 bits"
     if image.format == "PPM" and decoder.startswith("ppm") and arguments[1] != 255:
         return f"a PPM with a largest value of {arguments[1]}"
     if image.format == "TIFF" and set(getattr(image, "tag_v2", {}).get(258, (8,))) != {8}:
@@ -114,3 +204,22 @@ def unsupported(image: Image.Image) -> str:
 def image_of(pixels: Pixels) -> Image.Image:
     """(height, width, channels) uint8 -> an image of mode L or RGB."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def png_of(picture: Picture) -> bytes:
+    """A PNG file of the picture."""
+    return written(picture.pixels, picture.form, picture.chunks)
+
+
+def opened_png(data: bytes) -> Image.Image:
+    """The image in a PNG that `png_of` made. Raises DamagedError where its metadata are none that a PNG can have."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        image = Image.open(io.BytesIO(data), formats=("PNG",))
+        image.load()
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError) as error:
+        msg = f"the file is damaged: its metadata are unusable ({str(error).rstrip('.')})"
+        raise DamagedError(msg) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    return image

@@ -42,7 +42,7 @@ FILM_LUMA = Kind("film luma", 4, (0,), surrounded=True)
 FILM_CHROMA = Kind("film chroma", 5, (1, 2))
 LAYOUTS = {"rgb": (RGB, GREY), "ycc": (JPEG_LUMA, JPEG_CHROMA, FILM_LUMA, FILM_CHROMA)}  # what a network of each layout codes
 
-ORDERS = {3: (1, 0, 2), 1: (0,)}  # by number of channels: plane k holds channel order[k] of the pixels
+ORDERS = {3: (1, 0, 2), 1: (0,), 4: (1, 0, 2, 3), 2: (0, 1)}  # by number of channels: plane k holds channel order[k] of the pixels
 
 
 def kind_of(channels: int) -> Kind:
@@ -50,7 +50,7 @@ def kind_of(channels: int) -> Kind:
 
 
 def pixels_to_planes(pixels: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
-    """(height, width, 1 or 3) -> (channels, height, width), in coding order: green, red, blue."""
+    """(height, width, channels) -> (channels, height, width), in coding order: green, red, blue, alpha."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[list(ORDERS[pixels.shape[2]])])
 
 

@@ -269,6 +269,29 @@ def varint(data, at):
             return value, at
 
 
+def decode_envelope(data, folder):
+    """Section 15: colour type, bits, samples (height, width, channels) and the chunks as (name, body)."""
+    assert data[9] == 5
+    assert data[-8:] == hashlib.sha256(data[:-8]).digest()[:8]
+    colour, bits, count = data[10:13]
+    at, parts = 13, []
+    for _ in range(count):
+        n, at = varint(data, at)
+        parts.append(decode(data[:9] + data[at : at + n], folder))
+        at += n
+    size, at = varint(data, at)
+    packed, at = varint(data, at)
+    raw = zlib.decompress(data[at : at + packed]) if size else b""
+    assert len(raw) == size
+    assert at + packed + 8 == len(data)
+    at, chunks = 0, []
+    while at < len(raw):
+        n, start = varint(raw, at + 4)
+        chunks.append((raw[at : at + 4], raw[start : start + n]))
+        at = start + n
+    return colour, bits, np.concatenate(parts, 2), chunks
+
+
 def decode(data, folder, refinement=None):
     """The pixels of a file, (height, width, channels) uint8. refinement: the folder of a palette's second model."""
     assert data[:9] == bytes.fromhex("89 49 47 50 54 0D 0A 1A 0A")
@@ -323,7 +346,7 @@ def decode(data, folder, refinement=None):
     elif version == 3:
         assert kind == 3
         bands = [Band(chunks.pop(0), width, min(rows, height - y), channels, 3 + numerics).decode() for y in range(0, height, rows)]
-        pixels = np.concatenate(bands)[..., [1, 0, 2] if channels == 3 else [0]]
+        pixels = np.concatenate(bands)[..., [[0], [0, 1], [1, 0, 2], [1, 0, 2, 3]][channels - 1]]
     elif version == 1:
         assert kind in (0, 1)
         planes = decode_layer(model, chunks, group_size, width, height, channels, kind, None)

@@ -183,9 +183,19 @@ def test_limits(photo):
 
 
 def test_metadata_that_is_left_out_is_said(photo):
+    jpeg = photo.with_suffix(".jpg")
+    Image.fromarray(PIXELS).save(jpeg, comment="hello")
+    result = igpt("compress", jpeg, "--model", TINY)
+    assert "not stored: comment, the JPEG itself" in result.stderr.splitlines()[0]
+
+
+def test_metadata_are_kept_or_stripped(photo, tmp_path):
     Image.fromarray(PIXELS).save(photo, dpi=(72, 72))
-    result = igpt("compress", photo, "--model", TINY)
-    assert "not stored: dpi" in result.stderr.splitlines()[0]
+    for name, options in (("kept", ()), ("stripped", ("--strip",))):
+        packed, back = tmp_path / f"{name}.igpt", tmp_path / f"{name}.png"
+        assert igpt("compress", photo, packed, "--model", TINY, *options).exit_code == 0
+        assert igpt("decompress", packed, back, "--model", TINY).exit_code == 0
+        assert ("dpi" in Image.open(back).info) == (name == "kept")
 
 
 def test_info(photo):

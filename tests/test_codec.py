@@ -123,7 +123,7 @@ def test_the_wrong_model_is_a_sentence(tmp_path):
         assert codec.info(data)["model_digest"] in str(caught.value)
         assert models.load(None, "rgb", CPU).digest.hex() in str(caught.value)
         assert "--model" in str(caught.value) or "folder" in str(caught.value)
-    with pytest.raises(codec.ModelError, match=r"config\.json"):
+    with pytest.raises(codec.ModelError, match="neither an integer model"):
         codec.decompress(tiny, model=tmp_path, device="cpu")
 
 

@@ -1,0 +1,115 @@
+"""The envelope: files of versions 1 to 4, which hold the samples, and around them what makes a picture of these."""
+
+import hashlib
+import zlib
+from typing import NamedTuple
+
+from bitstream.constants import ENVELOPE_DIGEST_BYTES, ENVELOPE_VERSION, MAGIC, MAX_CHUNK_BYTES
+from bitstream.container import largest_file
+from bitstream.errors import DamagedError, UnsupportedImageError
+from bitstream.header import Header, read_header
+from bitstream.reader import Reader, varint
+
+Chunks = tuple[tuple[bytes, bytes], ...]  # names and bodies
+NAME_BYTES = 4
+
+
+class Envelope(NamedTuple):
+    """colour, depth: a PNG's colour type and bits per sample; chunks: a PNG's, in their order; parts: files with their beginning."""
+
+    colour: int
+    depth: int
+    chunks: Chunks
+    parts: tuple[bytes, ...]
+
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+DEPTHS = {0: (1, 2, 4, 8), 2: (8,), 3: (1, 2, 4, 8), 4: (8,), 6: (8,)}
+
+
+def is_envelope(data: bytes) -> bool:
+    return data[: len(MAGIC)] == MAGIC and data[len(MAGIC) : len(MAGIC) + 1] == bytes([ENVELOPE_VERSION])
+
+
+def write_envelope(envelope: Envelope) -> bytes:
+    """Raises UnsupportedImageError where the chunks are too many."""
+    raw = b"".join(name + varint(len(body)) + body for name, body in envelope.chunks)
+    if len(raw) > MAX_CHUNK_BYTES:
+        msg = f"its metadata have {len(raw):,} bytes, more than the limit of {MAX_CHUNK_BYTES:,}: leave them out with --strip"
+        raise UnsupportedImageError(msg)
+    packed = zlib.compress(raw, 9) if raw else b""
+    parts = [varint(len(part) - len(MAGIC)) + part[len(MAGIC) :] for part in envelope.parts]
+    head = MAGIC + bytes((ENVELOPE_VERSION, envelope.colour, envelope.depth, len(parts)))
+    data = b"".join([head, *parts, varint(len(raw)), varint(len(packed)), packed])
+    return data + hashlib.sha256(data).digest()[:ENVELOPE_DIGEST_BYTES]
+
+
+def read_envelope(data: bytes) -> Envelope:
+    """Raises DamagedError."""
+    reader = Reader(data, "the envelope")
+    reader.take(len(MAGIC) + 1)
+    colour, depth, count = (reader.byte() for _ in range(3))
+    parts = tuple(MAGIC + reader.take(reader.varint()) for _ in range(min(count, 3)))
+    raw_bytes, packed_bytes = reader.varint(), reader.varint()
+    packed = reader.take(packed_bytes)
+    end = reader.position
+    if reader.take(ENVELOPE_DIGEST_BYTES) != hashlib.sha256(data[:end]).digest()[:ENVELOPE_DIGEST_BYTES]:
+        msg = "the file is damaged: its digest does not match"
+        raise DamagedError(msg)
+    _require(not reader.remaining, f"{reader.remaining} bytes follow its end")
+    _require(depth in DEPTHS.get(colour, ()), f"colour type {colour} with {depth} bits is unknown")
+    _require(count == 1 or (count == 2 and colour in (4, 6)), f"colour type {colour} does not go with {count} parts")
+    return Envelope(colour, depth, _inflated(packed, raw_bytes, colour), parts)
+
+
+def first_header(data: bytes) -> Header:
+    """Of the first part of an envelope, of which `data` is the beginning. Raises as `read_header`."""
+    reader = Reader(data, "the envelope")
+    reader.take(len(MAGIC) + 4)
+    reader.varint()
+    return read_header(Reader(MAGIC + bytes(reader.data[reader.position :]), "the header"), enclosed=True)
+
+
+def largest_envelope(header: Header) -> int:
+    """A bound on the size in bytes of an envelope whose first part has this header."""
+    return 2 * largest_file(header) + MAX_CHUNK_BYTES + (MAX_CHUNK_BYTES >> 8)
+
+
+def headers_of(envelope: Envelope) -> list[Header]:
+    """Of the parts. Raises DamagedError where they do not go together."""
+    headers = [read_header(Reader(part, "the header"), enclosed=True) for part in envelope.parts]
+    channels = [header.channels for header in headers]
+    wanted = CHANNELS[envelope.colour]
+    _require(channels in ([wanted], [wanted - 1, 1]), "its parts have other channels than the picture")
+    _require(len({(header.width, header.height) for header in headers}) == 1, "its parts have different sizes")
+    return headers
+
+
+def _inflated(packed: bytes, size: int, colour: int) -> Chunks:
+    _require(size <= MAX_CHUNK_BYTES, "its metadata are too large")
+    inflated = zlib.decompressobj()
+    try:
+        raw = inflated.decompress(packed, size + 1) if packed else b""
+    except zlib.error as error:
+        msg = "the file is damaged: its metadata do not inflate"
+        raise DamagedError(msg) from error
+    _require(len(raw) == size and (inflated.eof or not packed) and not inflated.unused_data, "its metadata do not inflate")
+    reader, chunks = Reader(raw, "the metadata"), []
+    while reader.remaining:
+        name = reader.take(NAME_BYTES)
+        _require(name.isalpha() and name not in (b"IHDR", b"IEND"), f"a chunk {name!r} has no place here")
+        chunks.append((name, reader.take(reader.varint())))
+    names = [name for name, _ in chunks]
+    pixels = [body for name, body in chunks if name == b"IDAT"]
+    _require(pixels in ([], [b""]), "its pixels are in the wrong place")
+    palettes = [len(body) for name, body in chunks if name == b"PLTE"]
+    _require(len(palettes) == 1 if colour == 3 else len(palettes) <= 1, "its palette is missing")
+    _require(all(0 < size <= 768 and size % 3 == 0 for size in palettes), "its palette has a wrong size")
+    _require(names.index(b"PLTE") < names.index(b"IDAT") if colour == 3 and pixels else True, "its palette is in the wrong place")
+    return tuple(chunks)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        msg = f"the file is damaged: {what}"
+        raise DamagedError(msg)

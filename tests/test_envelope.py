@@ -1,0 +1,308 @@
+"""Pictures that are more than RGB or grey samples: modes, metadata, PNGs written by hand, and envelopes that are damaged."""
+
+import io
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, PngImagePlugin
+
+import codec
+from bitstream.envelope import Envelope, read_envelope, write_envelope
+from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
+from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of
+from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, written
+from tests.conftest import DATA, picture, smooth
+from tests.plain_decoder import decode_envelope
+
+
+def saved(image, form="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def there_and_back(data):
+    """A picture file through igpt and out as a PNG: the file and the PNG."""
+    packed = codec.compress_picture(open_picture(io.BytesIO(data), MAX_PIXELS), device="cpu")
+    return packed, png_of(codec.decompress_picture(packed, device="cpu"))
+
+
+def images(data):
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def assert_same_image(found, expected):
+    assert (found.mode, found.size) == (expected.mode, expected.size)
+    assert found.tobytes() == expected.tobytes()
+    assert found.getpalette() == expected.getpalette()
+    assert {k: v for k, v in found.info.items() if k != "interlace"} == {k: v for k, v in expected.info.items() if k != "interlace"}
+
+
+def with_mode(mode, size=(37, 23)):
+    colour = Image.fromarray(smooth(size[1], size[0]))
+    alpha = Image.fromarray(picture(size[1], size[0], 1)[..., 0])
+    match mode:
+        case "RGBA":
+            colour.putalpha(alpha)
+            return colour
+        case "LA":
+            return Image.merge("LA", (colour.convert("L"), alpha))
+        case "P":
+            return colour.quantize(40)
+        case "1":
+            return colour.convert("L").point(lambda v: 255 * (v > 110), "1")
+    return colour.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (37, 23), (5, 70)])
+def test_every_mode_comes_back(mode, size):
+    image = with_mode(mode, size)
+    packed, png = there_and_back(saved(image))
+    assert_same_image(images(png), image)
+    assert_same_image(codec.decompress(codec.compress(image, device="cpu"), device="cpu"), image)
+    fields = codec.info(packed)
+    assert (fields["mode"], fields["width"], fields["height"]) == (mode, *size)
+
+
+def test_the_colour_under_alpha_0_is_kept():
+    pixels = np.dstack([smooth(30, 30), np.zeros((30, 30), np.uint8)])
+    assert (np.asarray(images(there_and_back(saved(Image.fromarray(pixels)))[1])) == pixels).all()
+
+
+@pytest.mark.parametrize("colour", [GREY, PALETTE])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("width", [1, 7, 8, 33])
+def test_few_bits_stay_few_bits(colour, depth, width):
+    samples = np.random.default_rng(0).integers(0, 1 << depth, (9, width, 1)).astype(np.uint8)
+    chunks = ((b"PLTE", bytes(range(3 << depth)) if depth < 8 else bytes(768)),) if colour == PALETTE else ()
+    png = written(samples, Form(colour, depth), chunks)
+    assert chunks_of(png)[0] == Form(colour, depth)
+    found = np.asarray(images(png))
+    stretch = 255 // ((1 << depth) - 1) if colour == GREY and 1 < depth < 8 else 1
+    assert (found == samples[..., 0] * stretch).all()
+    back = there_and_back(png)[1]
+    assert back[:33] == png[:33]
+    assert_same_image(images(back), images(png))
+
+
+def test_the_png_writer_agrees_with_pillow():
+    for pixels in (smooth(50, 60), picture(3, 1000, 3), np.zeros((4, 5, 4), np.uint8), picture(40, 40, 1)):
+        png = written(pixels, Form({1: GREY, 3: RGB, 4: RGB_ALPHA}[pixels.shape[2]], 8), ())
+        assert (np.asarray(images(png)).reshape(pixels.shape) == pixels).all()
+        assert images(png).format == "PNG"
+    assert len(written(smooth(200, 200), Form(RGB, 8), ())) < 1.05 * len(saved(Image.fromarray(smooth(200, 200))))
+
+
+def everything():
+    """A PNG with all kinds of chunks, before and behind its pixels."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "what it shows")
+    text.add_text("Author", "someone", zip=True)
+    text.add_itxt("Comment", "ein Bild \u2014 \u753b", "de", "Kommentar")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010E] = "description"
+    png = saved(Image.fromarray(smooth(20, 30)), pnginfo=text, icc_profile=profile, exif=exif, dpi=(300, 200), transparency=(1, 2, 3))
+    at = png.index(b"IDAT") - 4
+    before = chunk(b"sBIT", b"\5\6\5") + chunk(b"bKGD", struct.pack(">3H", 1, 2, 3)) + chunk(b"prVt", b"somebody's own")
+    behind = chunk(b"tIME", struct.pack(">H5B", 2026, 11, 20, 1, 2, 3)) + chunk(b"zzZz", bytes(1000))
+    return png[:at] + before + png[at:-12] + behind + png[-12:]
+
+
+def test_all_metadata_come_back():
+    data = everything()
+    packed, png = there_and_back(data)
+    assert chunks_of(png) == chunks_of(data)
+    assert_same_image(images(png), images(data))
+    assert "iCCP" in codec.info(packed)["metadata"]
+
+
+def test_strip_leaves_what_the_pixels_need():
+    chunks = open_picture(io.BytesIO(everything()), MAX_PIXELS).stripped().chunks
+    assert [name for name, _ in chunks] == [b"tRNS", b"IDAT"]
+
+
+def test_a_picture_without_metadata_needs_no_envelope():
+    picture_ = open_picture(io.BytesIO(saved(Image.fromarray(smooth(20, 20)))), MAX_PIXELS)
+    assert picture_.plain
+    assert codec.info(codec.compress_picture(picture_, device="cpu"))["version"] < 5
+
+
+@pytest.mark.parametrize("form", ["TIFF", "WEBP", "BMP", "GIF"])
+def test_other_files_keep_what_a_png_can_keep(form):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = with_mode("P" if form == "GIF" else "RGB")
+    options = {"icc_profile": profile} if form in ("TIFF", "WEBP") else {}
+    options |= {"lossless": True, "exact": True} if form == "WEBP" else {}
+    data = saved(image, form, **options)
+    found = images(there_and_back(data)[1])
+    assert found.convert("RGB").tobytes() == image.convert("RGB").tobytes()
+    assert found.info.get("icc_profile") == options.get("icc_profile")
+
+
+def test_a_jpeg_is_remarked_upon():
+    found = open_picture(io.BytesIO(saved(Image.fromarray(smooth(40, 40)), "JPEG")), MAX_PIXELS)
+    assert any("JPEG" in what for what in found.left_out)
+
+
+def test_images_in_memory_keep_what_pillow_knows():
+    image = with_mode("P")
+    image.info["transparency"] = 3
+    image.info["dpi"] = (100, 100)
+    back = codec.decompress(codec.compress(image, device="cpu"), device="cpu")
+    assert back.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
+    assert back.info["dpi"] == pytest.approx((100, 100), abs=0.1)
+
+
+def test_too_many_metadata_are_refused(monkeypatch):
+    monkeypatch.setattr("bitstream.envelope.MAX_CHUNK_BYTES", 100)
+    some = Picture(smooth(5, 5), Form(RGB, 8), ((b"tEXt", bytes(100)),))
+    with pytest.raises(UnsupportedImageError, match="--strip"):
+        codec.compress_picture(some, device="cpu")
+
+
+def test_the_document_is_enough():
+    for mode in ("LA", "P", "1"):
+        image = with_mode(mode, (12, 9))
+        data = codec.compress(image)
+        assert codec.info(data)["kind"] == "drawing"
+        colour, bits, samples, chunks = decode_envelope(data, None)
+        again = Picture(samples, Form(colour, bits), tuple(chunks))
+        assert_same_image(images(png_of(again)), image)
+
+
+def test_alpha_is_coded_as_is_best():
+    flat = np.dstack([np.full((64, 64, 3), 9, np.uint8), np.where(np.mgrid[:64, :64].sum(0) > 60, 255, 0).astype(np.uint8)])
+    photograph = np.dstack([smooth(64, 64), np.full((64, 64), 255, np.uint8)])
+    assert "alpha" not in codec.info(codec.compress(Image.fromarray(flat)))
+    fields = codec.info(codec.compress(Image.fromarray(photograph), device="cpu"))
+    assert (fields["kind"], fields["alpha"]) == ("rgb", "drawing")
+
+
+SMALL = codec.compress(with_mode("LA", (9, 7)), device="cpu")
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_damage_is_found(data):
+    at = data.draw(st.integers(0, len(SMALL) - 1))
+    broken = SMALL[:at] + bytes([SMALL[at] ^ data.draw(st.integers(1, 255))]) + SMALL[at + 1 :]
+    for work in (codec.decompress, codec.info):
+        with pytest.raises(IgptError):
+            work(broken)
+    with pytest.raises(IgptError):
+        codec.decompress(SMALL[:at])
+
+
+def enclosed(**changes):
+    """An envelope that says of itself what is not so."""
+    return write_envelope(read_envelope(SMALL)._replace(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"colour": 0},
+        {"colour": 2},
+        {"colour": 7},
+        {"colour": 3},
+        {"depth": 4},
+        {"depth": 16},
+        {"parts": ()},
+        {"parts": (SMALL,)},
+        {"parts": read_envelope(SMALL).parts * 2},
+        {"parts": read_envelope(SMALL).parts * 3},
+        {"chunks": ((b"IHDR", b"x"),)},
+        {"chunks": ((b"IDAT", b"x"),)},
+        {"chunks": ((b"IDAT", b""),) * 2},
+        {"chunks": ((b"\0\0\0\0", b""),)},
+        {"chunks": ((b"PLTE", b"xxxx"),)},
+        {"chunks": ((b"gAMA", b""),)},
+    ],
+)
+def test_envelopes_that_cannot_be_are_refused(changes):
+    with pytest.raises(DamagedError):
+        codec.decompress(enclosed(**changes))
+
+
+def test_a_part_of_another_picture_is_refused():
+    other = read_envelope(codec.compress(with_mode("LA", (9, 8)), device="cpu"))
+    own = read_envelope(SMALL)
+    two = tuple(codec.compress_pixels(np.full((7, n, 1), 5, np.uint8)) for n in (9, 10))
+    for parts in (two, (two[0], other.parts[0])):
+        with pytest.raises(DamagedError):
+            codec.decompress(write_envelope(Envelope(own.colour, own.depth, (), parts)))
+
+
+def test_samples_of_too_many_bits_are_refused():
+    part = codec.drawn(np.full((4, 4, 1), 2, np.uint8), lambda _: None, always=True)
+    with pytest.raises(DamagedError, match="1 bits"):
+        codec.decompress(write_envelope(Envelope(GREY, 1, (), (part,))))
+
+
+def test_a_drawing_with_alpha_needs_its_envelope():
+    part = read_envelope(SMALL).parts[0]
+    if codec.info(SMALL)["channels"] == 2 and "alpha" not in codec.info(SMALL):
+        with pytest.raises(DamagedError, match="envelope"):
+            codec.decompress(part)
+
+
+def test_metadata_do_not_grow_without_bound():
+    """A bomb: 100 MB of zeros in 100 kB."""
+    packed = zlib.compress(bytes(100_000_000), 9)
+    data = SMALL[:-8]
+    at = data.rindex(b"\0\0")
+    assert data[at:] == b"\0\0"  # no chunks
+    import hashlib
+
+    from bitstream.reader import varint
+
+    for size in (100, 1 << 26, 100_000_000):
+        bomb = data[:at] + varint(size) + varint(len(packed)) + packed
+        with pytest.raises(DamagedError):
+            codec.decompress(bomb + hashlib.sha256(bomb).digest()[:8])
+
+
+def test_animations_are_refused():
+    data = saved(Image.new("L", (3, 3)), save_all=True, append_images=[Image.new("L", (3, 3), 9)])
+    with pytest.raises(UnsupportedImageError, match="animation"):
+        there_and_back(data)
+    one = everything()
+    at = one.index(b"IDAT") - 4
+    with pytest.raises(UnsupportedImageError, match="animation"):
+        there_and_back(one[:at] + chunk(b"acTL", struct.pack(">2I", 1, 0)) + one[at:])
+
+
+def test_a_picture_of_another_kind_is_described():
+    picture_ = picture_of(with_mode("LA"))
+    assert "grey with alpha" in picture_.described
+    with pytest.raises(UnsupportedImageError, match="8-bit RGB"):
+        _ = picture_.plain_pixels
+    assert replace(picture_, form=Form(RGB, 8)).plain
+
+
+def test_pngsuite():
+    """Every valid file of up to 8 bits comes back with the same pixels, mode, depth and chunks; every damaged one is refused."""
+    paths = sorted((DATA / "pngsuite").glob("*.png"))
+    if not paths:
+        pytest.skip(f"no PngSuite in {DATA / 'pngsuite'}; set IGPT_DATA")
+    kept = 0
+    for path in paths:
+        data = path.read_bytes()
+        if path.name.startswith("x") or data[24] == 16:
+            with pytest.raises(UnsupportedImageError):
+                open_picture(io.BytesIO(data), MAX_PIXELS)
+            continue
+        png = there_and_back(data)[1]
+        assert chunks_of(png) == chunks_of(data)
+        assert_same_image(images(png), images(data))
+        kept += 1
+    assert kept == 129
