@@ -122,7 +122,7 @@ def main() -> None:
         for threads, batch in ways if megapixels < LARGE else ways[-1:]:
             torch.set_num_threads(threads)
             coding.DECODED_TILES[device.type] = batch
-            name = f"igpt, {device.type}, {threads} threads, batch {batch}"
+            name = f"igpt, {device.type}, {threads} thread{'s' * (threads > 1)}, batch {batch}"
             rows.append(row(name, pixels, functools.partial(compress, pixels), decompress, runs))
         image = image_of(pixels)
         rows += [row(name, pixels, functools.partial(encode, image), opened, runs) for name, encode in encoders.items()]
@@ -156,11 +156,11 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     size = min({r["megapixels"] for r in rows}, key=lambda m: abs(m - 0.4))
     figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    for r in (r for r in rows if r["megapixels"] == size):
+    shown = {r["codec"].split(",")[0]: r for r in rows if r["megapixels"] == size}  # igpt with the most threads and the largest batch
+    for name, r in shown.items():
         line = axes.plot([r["compress s"], r["decompress s"]], [r["bpsp"]] * 2, linewidth=1)
         axes.plot(r["compress s"], r["bpsp"], "o", color=line[0].get_color())
         axes.plot(r["decompress s"], r["bpsp"], "s", color=line[0].get_color())
-        name = r["codec"].split(",")[0]
         axes.annotate(name, (r["compress s"], r["bpsp"]), xytext=(0, 6), textcoords="offset points", fontsize=8, ha="center")
     axes.margins(x=0.12, y=0.12)
     axes.set(xscale="log", xlabel="seconds (circle: compress, square: decompress)", ylabel="bits per subpixel")

@@ -195,7 +195,8 @@ def test_metadata_are_kept_or_stripped(photo, tmp_path):
         packed, back = tmp_path / f"{name}.igpt", tmp_path / f"{name}.png"
         assert igpt("compress", photo, packed, "--model", TINY, *options).exit_code == 0
         assert igpt("decompress", packed, back, "--model", TINY).exit_code == 0
-        assert ("dpi" in Image.open(back).info) == (name == "kept")
+        with Image.open(back) as image:
+            assert ("dpi" in image.info) == (name == "kept")
 
 
 def test_info(photo):
