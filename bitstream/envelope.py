@@ -1,7 +1,9 @@
 """The envelope: files of versions 1 to 4, which hold the samples, and around them what makes a picture of these."""
 
 import hashlib
+import itertools
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bitstream.constants import ENVELOPE_DIGEST_BYTES, ENVELOPE_VERSION, MAGIC, MAX_CHUNK_BYTES
@@ -15,16 +17,20 @@ NAME_BYTES = 4
 
 
 class Envelope(NamedTuple):
-    """colour, depth: a PNG's colour type and bits per sample; chunks: a PNG's, in their order; parts: files with their beginning."""
+    """colour, depth: a PNG's colour type and bits per sample; chunks: a PNG's, in their order; parts: files with their beginning.
+
+    levels: for samples of 16 bits, what the parts' samples stand for, in ascending order; empty: themselves.
+    """
 
     colour: int
     depth: int
     chunks: Chunks
     parts: tuple[bytes, ...]
+    levels: tuple[int, ...] = ()
 
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-DEPTHS = {0: (1, 2, 4, 8), 2: (8,), 3: (1, 2, 4, 8), 4: (8,), 6: (8,)}
+DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
 def is_envelope(data: bytes) -> bool:
@@ -40,7 +46,8 @@ def write_envelope(envelope: Envelope) -> bytes:
     packed = zlib.compress(raw, 9) if raw else b""
     parts = [varint(len(part) - len(MAGIC)) + part[len(MAGIC) :] for part in envelope.parts]
     head = MAGIC + bytes((ENVELOPE_VERSION, envelope.colour, envelope.depth, len(parts)))
-    data = b"".join([head, *parts, varint(len(raw)), varint(len(packed)), packed])
+    levels = packed_levels(envelope.levels) if envelope.depth == 16 else b""
+    data = b"".join([head, *parts, levels, varint(len(raw)), varint(len(packed)), packed])
     return data + hashlib.sha256(data).digest()[:ENVELOPE_DIGEST_BYTES]
 
 
@@ -50,6 +57,7 @@ def read_envelope(data: bytes) -> Envelope:
     reader.take(len(MAGIC) + 1)
     colour, depth, count = (reader.byte() for _ in range(3))
     parts = tuple(MAGIC + reader.take(reader.varint()) for _ in range(min(count, 3)))
+    levels = (reader.varint(), reader.take(reader.varint())) if depth == 16 else (0, b"")
     raw_bytes, packed_bytes = reader.varint(), reader.varint()
     packed = reader.take(packed_bytes)
     end = reader.position
@@ -59,7 +67,7 @@ def read_envelope(data: bytes) -> Envelope:
     _require(not reader.remaining, f"{reader.remaining} bytes follow its end")
     _require(depth in DEPTHS.get(colour, ()), f"colour type {colour} with {depth} bits is unknown")
     _require(count == 1 or (count == 2 and colour in (4, 6)), f"colour type {colour} does not go with {count} parts")
-    return Envelope(colour, depth, _inflated(packed, raw_bytes, colour), parts)
+    return Envelope(colour, depth, _chunks(_inflated(packed, raw_bytes), colour), parts, _levels(*levels))
 
 
 def first_header(data: bytes) -> Header:
@@ -82,10 +90,27 @@ def headers_of(envelope: Envelope) -> list[Header]:
     wanted = CHANNELS[envelope.colour]
     _require(channels in ([wanted], [wanted - 1, 1]), "its parts have other channels than the picture")
     _require(len({(header.width, header.height) for header in headers}) == 1, "its parts have different sizes")
+    bits = 16 if envelope.depth == 16 and not 1 <= len(envelope.levels) <= 256 else 8
+    _require(all(header.bit_depth == bits for header in headers), f"its parts have other than {bits} bits")
     return headers
 
 
-def _inflated(packed: bytes, size: int, colour: int) -> Chunks:
+def packed_levels(levels: Sequence[int]) -> bytes:
+    """Their number, and the steps between them as bytes, the low ones first, deflated."""
+    steps = [level - before for level, before in zip(levels, (0, *levels), strict=False)]
+    packed = zlib.compress(bytes(step & 255 for step in steps) + bytes(step >> 8 for step in steps), 9) if steps else b""
+    return varint(len(steps)) + varint(len(packed)) + packed
+
+
+def _levels(count: int, packed: bytes) -> tuple[int, ...]:
+    _require(count <= 1 << 16, "it has too many levels")
+    raw = _inflated(packed, 2 * count)
+    levels = tuple(itertools.accumulate(low + (high << 8) for low, high in zip(raw[:count], raw[count:], strict=True)))
+    _require(all(a < b for a, b in itertools.pairwise(levels)) and max(levels, default=0) < 1 << 16, "its levels do not ascend")
+    return levels
+
+
+def _inflated(packed: bytes, size: int) -> bytes:
     _require(size <= MAX_CHUNK_BYTES, "its metadata are too large")
     inflated = zlib.decompressobj()
     try:
@@ -94,6 +119,10 @@ def _inflated(packed: bytes, size: int, colour: int) -> Chunks:
         msg = "the file is damaged: its metadata do not inflate"
         raise DamagedError(msg) from error
     _require(len(raw) == size and (inflated.eof or not packed) and not inflated.unused_data, "its metadata do not inflate")
+    return raw
+
+
+def _chunks(raw: bytes, colour: int) -> Chunks:
     reader, chunks = Reader(raw, "the metadata"), []
     while reader.remaining:
         name = reader.take(NAME_BYTES)

@@ -196,7 +196,8 @@ def read_header(reader: Reader, enclosed: bool = False) -> Header:
     require(channels in CHANNELS_OF_KIND.get(kind, ()), f"kind {kind} with {channels} channels is unknown")
     require(channels in (1, 3) or enclosed, f"{channels} channels need an envelope")
     require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")
-    require(bit_depth == 8, f"the bit depth {bit_depth} is unknown")
+    deep = bit_depth == 16 and kind == DRAWING_KIND and enclosed and numerics_version > 1
+    require(bit_depth == 8 or deep, f"the bit depth {bit_depth} is unknown")
     if kind == DRAWING_KIND:
         largest = max(width, MAX_BAND_PIXELS)
         require(1 <= rows <= height and rows * width <= largest, f"bands of {rows} rows are out of range")

@@ -22,6 +22,7 @@ from bitstream.errors import (
 )
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from PIL import Image
 
     from bitstream.header import Header
@@ -48,6 +49,7 @@ __all__ = [
 
 Progress = Callable[[int], None]
 
+LEVELS_WORTH = 0.5  # of what a table of levels seems to save
 EASY = 0.1  # bits per sample that no network undercuts
 HEADER_BYTES = 56  # of a file with a model's name, about
 PAST_BYTES = 16  # what a past takes in the header and for its exceptions' chunk, at most
@@ -107,13 +109,34 @@ def compress_picture(
     pixels, form = picture.pixels, picture.form
     if picture.plain:
         return packed_samples(pixels, progress)
-    if form not in MEANINGFUL:  # indices and small samples look like no photograph
+    levels: tuple[int, ...] = ()
+    if form.depth == 16:
+        pixels, levels = ranked(pixels)
+    if pixels.dtype != "uint8":
+        parts = [drawn(pixels, progress)]
+    elif form not in MEANINGFUL:  # indices and small samples look like no photograph
         parts = [drawn(pixels, progress, always=True) or packed_samples(pixels, progress)]
     elif form.colour in ALPHA:
         parts = _with_alpha(pixels, packed_samples, progress)
     else:
         parts = [packed_samples(pixels, progress)]
-    return write_envelope(Envelope(form.colour, form.depth, picture.chunks, tuple(parts)))
+    return write_envelope(Envelope(form.colour, form.depth, picture.chunks, tuple(parts), levels))
+
+
+def ranked(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, ...]]":
+    """16-bit samples, or where they take few values, the places of their values among those, and these; as bytes if that is enough."""
+    import numpy as np
+
+    from bitstream.envelope import packed_levels
+
+    levels = np.unique(pixels)
+    if len(levels) > 256:
+        saved = pixels.size / 8 * np.log2((int(levels[-1]) - int(levels[0]) + 1) / len(levels))
+        if LEVELS_WORTH * saved < len(packed_levels(levels.tolist())):
+            return pixels, ()
+    ranks = np.zeros(1 << 16, np.uint8 if len(levels) <= 256 else np.uint16)
+    ranks[levels] = np.arange(len(levels))
+    return ranks[pixels], tuple(levels.tolist())
 
 
 def _with_alpha(pixels: "Pixels", packed_samples: Callable[["Pixels", Progress], bytes], progress: Progress) -> list[bytes]:
@@ -176,7 +199,7 @@ def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
     from codec.planes import pixels_to_planes
 
     height, width, channels = pixels.shape
-    if not always and not mixing.promising(pixels):
+    if pixels.dtype == "uint8" and not always and not mixing.promising(pixels):
         return b""
     rows = mixing.rows_per_band(height, width)
     payloads = mixing.encode(pixels_to_planes(pixels), rows, progress)
@@ -186,7 +209,7 @@ def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
         width=width,
         height=height,
         channels=channels,
-        bit_depth=8,
+        bit_depth=8 * pixels.itemsize,
         kind=DRAWING_KIND,
         pixel_digest=pixel_digest(pixels),
         rows=rows,
@@ -271,8 +294,12 @@ def decompress(
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError.
     """
     from codec.image import opened_png, png_of
+    from codec.png import GREY
 
     picture = decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
+    if picture.form.depth == 16 and picture.form.colour != GREY:
+        msg = "Pillow has no mode for 16 bits but greyscale: use decompress_picture, or igpt decompress"
+        raise UnsupportedImageError(msg)
     return opened_png(png_of(picture))
 
 
@@ -290,15 +317,18 @@ def decompress_picture(
         return decompress_pixels(part, model=model, device=device, max_pixels=max_pixels, progress=progress, enclosed=enclosed)
 
     if not is_envelope(data):
-        pixels = unpacked(data, False)
-        return Picture(pixels, Form(GREY if pixels.shape[2] == 1 else RGB, 8))
+        plain = unpacked(data, False)
+        return Picture(plain, Form(GREY if plain.shape[2] == 1 else RGB, 8))
     envelope = read_envelope(data)
     form = Form(envelope.colour, envelope.depth)
     headers_of(envelope)
-    pixels = np.concatenate([unpacked(part, True) for part in envelope.parts], 2)
-    if form.depth < 8 and int(pixels.max()) >> form.depth:
-        msg = f"the file is damaged: it has samples of more than {form.depth} bits"
+    pixels: npt.NDArray[Any] = np.concatenate([unpacked(part, True) for part in envelope.parts], 2)
+    largest = len(envelope.levels) - 1 if envelope.levels else (1 << form.depth) - 1
+    if int(pixels.max()) > largest:
+        msg = f"the file is damaged: it has samples above {largest}"
         raise DamagedError(msg)
+    if envelope.levels:
+        pixels = np.array(envelope.levels, np.uint16)[pixels]
     return Picture(pixels, form, envelope.chunks)
 
 
@@ -333,7 +363,8 @@ def _drawing(header: "Header", payloads: list[bytes], progress: Progress) -> "Pi
     from codec.planes import planes_to_pixels
 
     size = header.width, header.height
-    return planes_to_pixels(mixing.decode(payloads, size, header.channels, header.rows, progress, header.numerics_version))
+    planes = mixing.decode(payloads, size, header.channels, header.rows, progress, header.numerics_version, header.bit_depth)
+    return planes_to_pixels(planes)
 
 
 def _from_network(header: "Header", payloads: list[bytes], model: str | Path | None, device: str, progress: Progress) -> "Pixels":
@@ -405,7 +436,7 @@ def info(data: bytes) -> dict[str, Any]:
     return {
         **parts[0],
         "version": VERSION,
-        "mode": "1" if (envelope.colour, envelope.depth) == (0, 1) else mode,
+        "mode": {(0, 1): "1", (0, 16): "I;16"}.get((envelope.colour, envelope.depth), mode),
         "channels": sum(header.channels for header in headers),
         "bit_depth": envelope.depth,
         **({"alpha": parts[1]["kind"]} if len(parts) > 1 else {}),
@@ -441,12 +472,12 @@ def _fields(header: "Header") -> dict[str, Any]:
 
 
 def pixel_digest(pixels: "Pixels") -> bytes:
-    """SHA-256 of the pixels in raster order, channels interleaved, cut to 16 bytes."""
+    """SHA-256 of the pixels in raster order, channels interleaved, 16-bit samples with the low byte first, cut to 16 bytes."""
     import numpy as np
 
     from bitstream.constants import PIXEL_DIGEST_BYTES
 
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()[:PIXEL_DIGEST_BYTES]
+    return hashlib.sha256(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data).digest()[:PIXEL_DIGEST_BYTES]
 
 
 def largest_file(start: bytes) -> int:

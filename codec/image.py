@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from bitstream.envelope import Chunks
 from bitstream.errors import DamagedError, TooLargeError, UnsupportedImageError
 from codec.planes import Pixels
-from codec.png import ANIMATION, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form, chunks_of, written
+from codec.png import ANIMATION, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form, chunks_of, deep_samples, written
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
 FORMATS = ("PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG", "GIF")
@@ -38,6 +39,7 @@ _LAYOUT = {
 }
 _MODES = {
     "1": Form(GREY, 1),
+    "I;16": Form(GREY, 16),
     "L": Form(GREY, 8),
     "LA": Form(GREY_ALPHA, 8),
     "P": Form(PALETTE, 8),
@@ -50,10 +52,10 @@ XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (height, width, channels) uint8 samples of a form; chunks: of a PNG, its metadata. left_out: names of what the file had and
-    igpt does not store."""
+    """pixels: (height, width, channels) samples of a form, uint8 or uint16; chunks: of a PNG, its metadata. left_out: names of what the
+    file had and igpt does not store."""
 
-    pixels: Pixels
+    pixels: npt.NDArray[Any]
     form: Form
     chunks: Chunks = ()
     left_out: tuple[str, ...] = ()
@@ -159,11 +161,13 @@ def _png_picture(image: Image.Image, data: bytes) -> Picture:
         msg = "an animation cannot be kept by this version; still pictures can"
         raise UnsupportedImageError(msg)
     _require_supported(image, form)
-    return Picture(_samples(image, form), form, chunks)
+    samples: npt.NDArray[Any] = deep_samples(data, image.size) if form.depth == 16 else _samples(image, form)
+    return Picture(samples, form, chunks)
 
 
-def _samples(image: Image.Image, form: Form) -> Pixels:
-    samples = np.array(image, dtype=np.uint8).reshape(image.height, image.width, form.channels)
+def _samples(image: Image.Image, form: Form) -> npt.NDArray[Any]:
+    dtype = np.uint16 if form.depth == 16 else np.uint8
+    samples: npt.NDArray[Any] = np.array(image, dtype=dtype).reshape(image.height, image.width, form.channels)
     if form.colour == GREY and 1 < form.depth < 8:  # Pillow has stretched them to 0 to 255
         samples //= 255 // ((1 << form.depth) - 1)
     return samples
@@ -171,7 +175,7 @@ def _samples(image: Image.Image, form: Form) -> Pixels:
 
 def _require_supported(image: Image.Image, form: Form | None = None) -> None:
     if what := unsupported(image, form):
-        msg = f"{what} cannot be kept exactly by this version; 8-bit RGB and greyscale with and without alpha, palettes and bitmaps can"
+        msg = f"{what} cannot be kept exactly by this version; RGB and greyscale with and without alpha, palettes and bitmaps can"
         raise UnsupportedImageError(msg)
 
 
@@ -186,13 +190,15 @@ def unsupported(image: Image.Image, form: Form | None = None) -> str:
         return f"an animation or a file of {getattr(image, 'n_frames', 1)} pages"
     if form and not form.kept:
         return f"a PNG with samples of {form.depth} bits"
+    if form:
+        return ""
     if image.mode not in _MODES:
         return f"a picture of mode {image.mode}"
     tiles = getattr(image, "tile", [])
     decoder = tiles[0].codec_name if tiles else ""
     arguments: Any = tiles[0].args if tiles else ()
     raw = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
-    if image.format == "PNG" and form is None and raw and ";16" in raw:
+    if image.format == "PNG" and raw and ";16" in raw and image.mode != "I;16":
         return "a PNG with samples of 16 bits"
     if image.format == "PPM" and decoder.startswith("ppm") and arguments[1] != 255:
         return f"a PPM with a largest value of {arguments[1]}"

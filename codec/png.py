@@ -6,17 +6,19 @@ Pillow decodes the pixels; it neither keeps all chunks nor writes all depths.
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bitstream.envelope import CHANNELS, DEPTHS, Chunks
+from codec.compiled import compiled
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types
 ALPHA = (GREY_ALPHA, RGB_ALPHA)
 ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
+PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # row, column, steps of Adam7
 FILTERED_BYTES = 1 << 22  # at once
 LARGEST_IDAT = 1 << 20
 
@@ -34,11 +36,18 @@ class Form(NamedTuple):
         return CHANNELS[self.colour]
 
     @property
+    def step(self) -> int:
+        """Bytes from a sample to the same of the next pixel, at least 1."""
+        return max(1, self.channels * self.depth // 8)
+
+    @property
     def kept(self) -> bool:
         return self.depth in DEPTHS.get(self.colour, ())
 
 
-MEANINGFUL = [Form(colour, 8) for colour in (GREY, RGB, GREY_ALPHA, RGB_ALPHA)]  # samples that are brightnesses, not indices
+MEANINGFUL = [
+    Form(colour, depth) for colour in (GREY, RGB, GREY_ALPHA, RGB_ALPHA) for depth in (8, 16)
+]  # samples that are brightnesses, not indices
 
 
 def chunks_of(data: bytes) -> tuple[Form, Chunks]:
@@ -88,7 +97,7 @@ def written(samples: Samples, form: Form, chunks: Chunks) -> bytes:
 def _pixels(samples: Samples, form: Form) -> list[bytes]:
     """The IDAT chunks."""
     height, width, channels = samples.shape
-    whole = form.depth == 8 and form.colour != PALETTE
+    whole = form.depth >= 8 and form.colour != PALETTE
     row_bytes = -(-width * channels * form.depth // 8)
     before = np.zeros(row_bytes, np.uint8)
     strategy = zlib.Z_FILTERED if whole else zlib.Z_DEFAULT_STRATEGY
@@ -97,7 +106,7 @@ def _pixels(samples: Samples, form: Form) -> list[bytes]:
     rows = max(1, FILTERED_BYTES // row_bytes)
     for first in range(0, height, rows):
         now = _rows(samples[first : first + rows], form.depth)
-        packed += compressor.compress(_filtered(now, before, channels) if whole else np.pad(now, ((0, 0), (1, 0))).tobytes())
+        packed += compressor.compress(_filtered(now, before, form.step) if whole else np.pad(now, ((0, 0), (1, 0))).tobytes())
         before = now[-1]
         while len(packed) > LARGEST_IDAT:
             parts.append(chunk(b"IDAT", packed[:LARGEST_IDAT]))
@@ -109,6 +118,8 @@ def _rows(samples: Samples, depth: int) -> Samples:
     """Samples as the bytes of rows, several in a byte where they are small."""
     height, width, channels = samples.shape
     flat = samples.reshape(height, width * channels)
+    if depth == 16:
+        return flat.astype(">u2").view(np.uint8)
     if depth == 8:
         return flat
     bits = np.unpackbits(flat[..., None], axis=-1)[..., 8 - depth :]
@@ -129,3 +140,53 @@ def _filtered(rows: Samples, before: Samples, step: int) -> bytes:
     best = costs.argmin(0)
     chosen = ways[best, np.arange(len(rows))]
     return np.concatenate([best.astype(np.uint8)[:, None], chosen], 1).tobytes()
+
+
+def deep_samples(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
+    """The samples of a PNG of 16 bits and this (width, height), (height, width, channels). Raises ValueError."""
+    form, interlaced = Form(data[25], data[24]), data[28]
+    width, height = size
+    passes = PASSES if interlaced else [(0, 0, 1, 1)]
+    sizes = [(-(-(height - y) // down), -(-(width - x) // across)) for y, x, down, across in passes]
+    expected = sum(rows * (1 + columns * form.step) for rows, columns in sizes if rows > 0 and columns > 0)
+    inflated = zlib.decompressobj()
+    raw = inflated.decompress(b"".join(body for name, body in _chunks(data) if name == b"IDAT"), expected)
+    if len(raw) < expected:
+        msg = "its pixels are truncated"
+        raise ValueError(msg)
+    samples = np.empty((height, width, form.channels), np.uint16)
+    at = 0
+    for (y, x, down, across), (rows, columns) in zip(passes, sizes, strict=True):
+        if rows > 0 and columns > 0:
+            row_bytes = columns * form.step
+            lines = np.frombuffer(raw, np.uint8, rows * (1 + row_bytes), at).reshape(rows, 1 + row_bytes)
+            at += lines.size
+            if lines[:, 0].max() > 4:
+                msg = "a row has an unknown filter"
+                raise ValueError(msg)
+            plain = np.zeros((rows, row_bytes), np.uint8)
+            _unfilter(lines, form.step, plain)
+            samples[y::down, x::across] = plain.view(">u2").reshape(rows, columns, form.channels)
+    return samples
+
+
+@compiled()
+def _unfilter(lines: Any, step: Any, out: Any) -> None:
+    """lines: rows of bytes behind the number of their filter; out: the bytes."""
+    for y in range(len(lines)):
+        way = lines[y, 0]
+        for k in range(out.shape[1]):
+            left = np.int64(out[y, k - step]) if k >= step else np.int64(0)
+            up = np.int64(out[y - 1, k]) if y else np.int64(0)
+            corner = np.int64(out[y - 1, k - step]) if y and k >= step else np.int64(0)
+            prediction = np.int64(0)
+            if way == 1:
+                prediction = left
+            elif way == 2:
+                prediction = up
+            elif way == 3:
+                prediction = (left + up) >> 1
+            elif way == 4:
+                to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+                prediction = left if to_left <= to_up and to_left <= to_corner else up if to_up <= to_corner else corner
+            out[y, k] = (np.int64(lines[y, k + 1]) + prediction) & 255

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from bitstream.constants import MAX_BAND_PIXELS, NUMERICS_VERSION
 from bitstream.errors import DamagedError
+from codec.mixing import deep
 from codec.mixing.kernel import (
     ACTIVITIES,
     COUNT_BITS,
@@ -78,7 +79,7 @@ def mixer(contexts: int, bits: int, more: int, sets: int, refinements: int, weig
 
 
 def _run(
-    planes: Planes,
+    planes: npt.NDArray[Any],
     stream: npt.NDArray[np.uint8],
     decoding: bool,
     stopped: npt.NDArray[np.bool_],
@@ -87,6 +88,8 @@ def _run(
 ) -> int:
     """One band. Returns the number of bytes that it takes, more than `stream` has where it did not suffice."""
     _, height, width = planes.shape
+    if planes.dtype == np.uint16:
+        return _run_deep(planes, stream, decoding, stopped, costs)
     bits = min(max((2 * height * width - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
     guesses = GUESSES[numerics_version]
     guessing = mixer(GUESS_CONTEXTS, bits, 0, guesses * (16 + 256 + GUESS_CONTEXTS), guesses * 256, (3 << WEIGHT_BITS) // 10)
@@ -97,6 +100,21 @@ def _run(
     histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
     followers = np.full(1 << bits, -1, np.int64)
     return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, guesses))
+
+
+def _run_deep(
+    planes: npt.NDArray[np.uint16],
+    stream: npt.NDArray[np.uint8],
+    decoding: bool,
+    stopped: npt.NDArray[np.bool_],
+    costs: npt.NDArray[np.float32],
+) -> int:
+    """The same for samples of 16 bits."""
+    channels, height, width = planes.shape
+    bits = min(max((4 * height * width - 1).bit_length(), deep.MIN_TABLE_BITS), deep.MAX_TABLE_BITS)
+    sets = (deep.OCTAVES + MAX_CHANNELS + MAX_CHANNELS * deep.CONTEXTS) * deep.DECISIONS
+    deciding = mixer(deep.CONTEXTS, bits, 0, sets, MAX_CHANNELS * deep.DECISIONS, (3 << WEIGHT_BITS) // 10)
+    return int(deep.code(planes, stream, decoding, deciding, deep.state(channels, width), tables(), costs, stopped))
 
 
 def promising(pixels: Pixels) -> bool:
@@ -157,13 +175,13 @@ def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[b
 
     def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
-        stream = np.zeros(part.size + part.size // 32 + CODER_BYTES, np.uint8)
+        stream = np.zeros(part.nbytes + part.nbytes // 32 + CODER_BYTES, np.uint8)
         count = _run(part, stream, False, stopped)
         return stream[:count].tobytes() if count <= len(stream) else None
 
     payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
     whole = [payload for payload in payloads if payload is not None]
-    return whole if len(whole) == len(parts) and sum(map(len, whole)) <= planes.size + CODER_BYTES else None
+    return whole if len(whole) == len(parts) and sum(map(len, whole)) <= planes.nbytes + CODER_BYTES else None
 
 
 def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
@@ -182,17 +200,19 @@ def decode(
     rows: int,
     progress: Callable[[int], None],
     numerics_version: int = NUMERICS_VERSION,
+    depth: int = 8,
 ) -> Planes:
     """The inverse of `encode`, of earlier numerics versions too; size: (width, height).
 
     Raises DamagedError where a payload is not what an encoder writes.
     """
     width, height = size
-    planes = np.empty((channels, height, width), np.uint8)
+    dtype = np.uint8 if depth == 8 else np.uint16
+    planes = np.empty((channels, height, width), dtype)
     parts = list(bands(height, rows))
 
     def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
-        part = np.empty((channels, band.stop - band.start, width), np.uint8)
+        part = np.empty((channels, band.stop - band.start, width), dtype)
         stream = np.frombuffer(payload, np.uint8).copy()
         count = _run(part, stream, True, stopped, numerics_version=numerics_version)
         planes[:, band] = part

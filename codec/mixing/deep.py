@@ -1,0 +1,223 @@
+"""Samples of more than 8 bits: predicted by several predictors, weighted by how they did nearby; what is left, decision by decision."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.compiled import compiled
+from codec.mixing.kernel import MAX_CHANNELS, _hash, _mixed
+
+PREDICTORS = 9
+CONTEXTS = 6
+DECISIONS = 64  # kinds of them
+OCTAVES = 20
+PLACES = 6  # neighbours whose errors count
+BIAS_CONTEXTS = 256
+BIAS_LIMIT = 64  # how many errors a bias remembers
+MOST = (1 << 16) - 1  # of a sample
+FOLLOWERS = 1 << 16
+MIN_TABLE_BITS, MAX_TABLE_BITS = 14, 22
+QUIET = 12  # quarters of octaves
+PAD = 2
+
+Integers = npt.NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """What is known nearby.
+
+    followers: the sample that last followed some surroundings, by their hash, or -1. rows: (channels, 3, width) samples of two rows above
+    and of this one; errors: (channels, PREDICTORS, 3, width) how wrong each predictor was; residuals: (channels, 3, width) of the last
+    two; biases: (channels, BIAS_CONTEXTS, 2) sums and numbers of errors.
+    """
+
+    followers: Integers
+    rows: Integers
+    errors: Integers
+    residuals: Integers
+    biases: Integers
+
+
+def state(channels: int, width: int) -> State:
+    """Of a band of so many columns, before its first sample."""
+    columns = width + 2 * PAD
+    return State(
+        np.full(FOLLOWERS, -1, np.int64),
+        np.zeros((channels, 3, columns), np.int64),
+        np.zeros((channels, PREDICTORS, 3, columns), np.int64),
+        np.zeros((channels, 3, columns), np.int64),
+        np.zeros((channels, BIAS_CONTEXTS, 2), np.int64),
+    )
+
+
+@compiled()
+def _octaves(x):
+    """Four times the binary logarithm of 1 + x, rounded down."""
+    x += 1
+    length = 0
+    while x >> (length + 1):
+        length += 1
+    part = (x << 2 >> length) & 3
+    return 4 * length + part
+
+
+@compiled()
+def _predict(state, c, x, predictions):
+    """The blend of all predictors, and their spread; fills `predictions`."""
+    now, up, above = state.rows[c, 2], state.rows[c, 1], state.rows[c, 0]
+    w, n, nw, ne, ww, nn = now[x - 1], up[x], up[x - 1], up[x + 1], now[x - 2], above[x]
+    predictions[0], predictions[1], predictions[2] = w, n, w + n - nw
+    predictions[3], predictions[4], predictions[5] = w + ne - n, 2 * n - nn, 2 * w - ww
+    if c:
+        first, first_up = state.rows[0, 2], state.rows[0, 1]
+        predictions[6] = w + first[x] - first[x - 1]
+        predictions[7] = n + first[x] - first_up[x]
+        predictions[8] = w + n - nw + first[x] - first[x - 1] - first_up[x] + first_up[x - 1]
+    else:
+        predictions[6] = (w + n) >> 1
+        predictions[7] = n + ne - above[x + 1]
+        predictions[8] = min(max(w + n - nw, min(w, n)), max(w, n))
+    total, weights, least, lowest, highest = 0, 0, 1 << 40, predictions[0], predictions[0]
+    for k in range(PREDICTORS):
+        errors = state.errors[c, k]
+        wrong = 2 * (errors[2, x - 1] + errors[1, x]) + errors[1, x - 1] + errors[1, x + 1] + errors[2, x - 2] + errors[0, x]
+        least = min(least, wrong)
+        wrong = min(wrong + 3, (1 << 20) - 1)
+        weight = (1 << 40) // (wrong * wrong) + 1
+        total += weight * predictions[k]
+        weights += weight
+        lowest, highest = min(lowest, predictions[k]), max(highest, predictions[k])
+    return (2 * total + weights) // (2 * weights), highest - lowest, least
+
+
+@compiled()
+def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding, spent):
+    """One decision of a kind below DECISIONS, in the contexts of `bases`."""
+    size = mixer.counters.shape[1] - 1
+    for i in range(CONTEXTS):
+        mixer.chosen[i] = _hash(bases[i], kind) & size
+    first = octave * DECISIONS + kind
+    second = (OCTAVES + c) * DECISIONS + kind
+    third = (OCTAVES + MAX_CHANNELS) * DECISIONS + (c * DECISIONS + kind) * CONTEXTS
+    refinement = c * DECISIONS + kind
+    return _mixed(bit, mixer, 0, first, second, third, refinement, tables, coder, stream, decoding, spent)
+
+
+@compiled()
+def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
+    """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`."""
+    spent = np.zeros(min(1, costs.size))
+    channels, height, width = planes.shape
+    coder = np.zeros(4, np.int64)
+    coder[1] = 0xFFFFFFFF
+    if decoding:
+        for at in range(4):
+            coder[2] = coder[2] << 8 | (stream[at] if at < len(stream) else 0)
+        coder[3] = 4
+    predictions, bases, keys = np.zeros(PREDICTORS, np.int64), np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS, np.int64)
+    missed = np.zeros(channels, np.int64)
+    followers, rows, errors, residuals, biases = state
+    for y in range(height):
+        if stopped[0] or coder[3] > len(stream) + 3:
+            break
+        for c in range(channels):
+            for k in range(rows.shape[2]):
+                rows[c, 0, k], rows[c, 1, k] = rows[c, 1, k], rows[c, 2, k]
+                residuals[c, 1, k], residuals[c, 2, k] = residuals[c, 2, k], 0
+                for p in range(PREDICTORS):
+                    errors[c, p, 0, k], errors[c, p, 1, k], errors[c, p, 2, k] = errors[c, p, 1, k], errors[c, p, 2, k], 0
+            for k in range(PAD):
+                rows[c, 2, k] = rows[c, 1, PAD]
+        for x in range(PAD, width + PAD):
+            for c in range(channels):
+                blend, spread, least = _predict(state, c, x, predictions)
+                now, before = residuals[c, 2], residuals[c, 1]
+                near = 2 * (abs(now[x - 1]) + abs(before[x])) + abs(before[x - 1]) + abs(before[x + 1])
+                energy = _octaves(near)
+                signs = 0
+                for value in (rows[c, 2, x - 1], rows[c, 1, x], rows[c, 1, x - 1], rows[c, 1, x + 1]):
+                    signs = signs << 1 | int(value > blend)
+                bias = biases[c, signs << 4 | min(energy >> 3, 15)]
+                prediction = blend + (2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else blend
+                prediction = min(max(prediction, 0), MOST)
+                beside = _octaves(abs(residuals[c - 1, 2, x])) if c else 0
+                earlier = _octaves(abs(residuals[0, 2, x])) if c > 1 else 0
+                spread, least = _octaves(spread), _octaves(least)
+                bases[0] = _hash(c, energy)
+                bases[1] = _hash(c + 10, _octaves(abs(now[x - 1])) >> 1 << 8 | _octaves(abs(before[x])) >> 1)
+                bases[2] = _hash(c + 20, beside << 16 | earlier >> 1 << 8 | energy >> 2)
+                bases[3] = _hash(c + 30, spread << 8 | least >> 2)
+                bases[4] = _hash(c + 40, least << 8 | energy >> 2)
+                bases[5] = _hash(c + 50, (_octaves(abs(now[x - 1]) + abs(now[x - 2])) >> 1) << 8 | spread >> 1)
+                octave = min(energy >> 2, OCTAVES - 1)
+                residual = 0 if decoding else np.int64(planes[c, y, x - PAD]) - prediction
+                west, north = rows[c, 2, x - 1], rows[c, 1, x]
+                key = _hash(_hash(west, north), _hash(rows[c, 1, x - 1], rows[c, 1, x + 1] * 4 + c))
+                if c:
+                    key = _hash(key, rows[c - 1, 2, x])
+                key &= len(followers) - 1
+                guess = followers[key] if followers[key] >= 0 else west
+                if energy < QUIET or followers[key] >= 0:
+                    for i in range(CONTEXTS):
+                        keys[i] = bases[i]
+                    keys[1], keys[3] = _hash(c + 60, missed[c]), _hash(c + 70, key)
+                    keys[5] = _hash(c + 80, int(guess == west) | int(guess == north) << 1 | int(west == north) << 2 | missed[c] << 3)
+                    hit = int(prediction + residual == guess)
+                    hit = _decided(hit, 0, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
+                    missed[c] = (missed[c] << 1 | (1 - hit)) & 255
+                else:
+                    hit = 0
+                size, length, node = abs(residual), 0, 1
+                while size >> length:
+                    length += 1
+                if not hit:
+                    for k in range(4, -1, -1):
+                        bit = (length >> k) & 1
+                        node = node << 1 | _decided(bit, node, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+                    length = node & 31
+                if hit:
+                    residual = guess - prediction
+                elif length:
+                    turn = (int(now[x - 1] > 0) - int(now[x - 1] < 0)) * 3 + int(before[x] > 0) - int(before[x] < 0)
+                    if c:
+                        turn = turn * 3 + int(residuals[c - 1, 2, x] > 0) - int(residuals[c - 1, 2, x] < 0)
+                    for i in range(CONTEXTS):
+                        bases[i] = _hash(bases[i], 4096 + (turn + 100 if i & 1 else length))
+                    negative = _decided(int(residual < 0), 32, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+                    found, prefix = 1, 1
+                    for k in range(length - 2, -1, -1):
+                        kind = 32 + prefix if prefix < 8 else 41 + k
+                        bit = _decided((size >> k) & 1, kind, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+                        found = found << 1 | bit
+                        prefix = min(prefix << 1 | bit, 8)
+                    residual = -found if negative else found
+                else:
+                    residual = 0
+                sample = prediction + residual
+                if decoding:
+                    sample = min(max(sample, 0), MOST)
+                    planes[c, y, x - PAD] = sample
+                rows[c, 2, x] = sample
+                followers[key] = sample
+                residuals[c, 2, x] = residual
+                for k in range(PREDICTORS):
+                    errors[c, k, 2, x] = abs(sample - predictions[k])
+                bias[0] += sample - blend
+                bias[1] += 1
+                if bias[1] >= BIAS_LIMIT:
+                    bias[0], bias[1] = (bias[0] + 1) >> 1, bias[1] >> 1
+            if len(spent):
+                costs[y, x - PAD] = spent[0]
+                spent[0] = 0
+        for c in range(channels):
+            for k in range(width + PAD, width + 2 * PAD):
+                rows[c, 2, k] = rows[c, 2, width + PAD - 1]
+                residuals[c, 2, k] = residuals[c, 2, width + PAD - 1]
+                for p in range(PREDICTORS):
+                    errors[c, p, 2, k] = errors[c, p, 2, width + PAD - 1]
+    if decoding:
+        return coder[3] - 3
+    if coder[3] < len(stream):
+        stream[coder[3]] = coder[1] >> 24
+    return coder[3] + 1
