@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import partial
 from math import isqrt
 from pathlib import Path
 
@@ -270,7 +271,7 @@ def varint(data, at):
 
 
 def decode_envelope(data, folder):
-    """Section 15: colour type, bits, samples (height, width, channels) and the chunks as (name, body)."""
+    """Sections 15 and 16: colour type, bits, samples (height, width, channels) and the chunks as (name, body)."""
     assert data[9] == 5
     assert data[-8:] == hashlib.sha256(data[:-8]).digest()[:8]
     colour, bits, count = data[10:13]
@@ -279,6 +280,15 @@ def decode_envelope(data, folder):
         n, at = varint(data, at)
         parts.append(decode(data[:9] + data[at : at + n], folder))
         at += n
+    samples = np.concatenate(parts, 2)
+    if bits == 16:
+        n, at = varint(data, at)
+        packed, at = varint(data, at)
+        steps = zlib.decompress(data[at : at + packed]) if n else b""
+        at += packed
+        assert len(steps) == 2 * n
+        if n:
+            samples = np.cumsum([steps[i] + 256 * steps[n + i] for i in range(n)]).astype(np.uint16)[samples]
     size, at = varint(data, at)
     packed, at = varint(data, at)
     raw = zlib.decompress(data[at : at + packed]) if size else b""
@@ -289,7 +299,7 @@ def decode_envelope(data, folder):
         n, start = varint(raw, at + 4)
         chunks.append((raw[at : at + 4], raw[start : start + n]))
         at = start + n
-    return colour, bits, np.concatenate(parts, 2), chunks
+    return colour, bits, samples, chunks
 
 
 def decode(data, folder, refinement=None):
@@ -301,7 +311,7 @@ def decode(data, folder, refinement=None):
     assert numerics == 1 or (numerics, version) == (2, 3)
     width, at = varint(data, 11)
     height, at = varint(data, at)
-    channels, _depth, kind = data[at : at + 3]
+    channels, depth, kind = data[at : at + 3]
     at += 3
     if version != 3:
         group_size, at = varint(data, at + 1)
@@ -345,7 +355,8 @@ def decode(data, folder, refinement=None):
             pixels = ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., :channels].copy()
     elif version == 3:
         assert kind == 3
-        bands = [Band(chunks.pop(0), width, min(rows, height - y), channels, 3 + numerics).decode() for y in range(0, height, rows)]
+        form = DeepBand if depth == 16 else partial(Band, guesses=3 + numerics)
+        bands = [form(chunks.pop(0), width, min(rows, height - y), channels).decode() for y in range(0, height, rows)]
         pixels = np.concatenate(bands)[..., [[0], [0, 1], [1, 0, 2], [1, 0, 2, 3]][channels - 1]]
     elif version == 1:
         assert kind in (0, 1)
@@ -567,6 +578,16 @@ class Mixer:
         return bit
 
 
+def q(x):
+    """Section 16."""
+    length = (1 + x).bit_length() - 1
+    return 4 * length + ((1 + x) * 4 >> length) % 4
+
+
+def sign(x):
+    return (x > 0) - (x < 0)
+
+
 class Band:
     """Section 13: one band of a drawing."""
 
@@ -697,3 +718,102 @@ class Band:
                     histogram[:] = [(count + 1) >> 1 for count in histogram]
             known = known << 8 | possible[0]
         return known
+
+
+class DeepBand(Band):
+    """Section 16: one band of samples of 16 bits."""
+
+    def __init__(self, payload, width, height, channels):
+        super().__init__(payload, width, height, channels, 0)
+        self.mixer = Mixer(1 << limit(math.ceil(math.log2(4 * width * height)), 14, 22), 7, 19660)
+        self.samples, self.left = {}, {}  # by plane, row, column: a sample; its residual and errors
+        self.entries, self.behind = {}, [0] * channels
+        self.biases = defaultdict(lambda: [0, 0])
+
+    def decode(self):
+        planes = range(self.channels)
+        for y in range(self.height):
+            for x in range(self.width):
+                for c in planes:
+                    self.sample(c, y, x)
+        assert self.asked == len(self.payload) + 3
+        return np.array([[[self.samples[c, y, x] for c in planes] for x in range(self.width)] for y in range(self.height)], np.uint16)
+
+    def near(self, c, y, x):
+        if y < 0:
+            return 0
+        if x < 0:
+            return self.samples[c, y - 1, 0] if y else 0
+        return self.samples[c, y, min(x, self.width - 1)]
+
+    def remains(self, c, y, x):
+        return self.left[c, y, min(x, self.width - 1)] if y >= 0 and x >= 0 else (0, [0] * 9)
+
+    def decided(self, kind, c, numbers, energy):
+        where = 64 * min(energy >> 2, 19) + kind, 64 * (20 + c) + kind, 1536 + 6 * (64 * c + kind)
+        return self.mixer.decide(self, [h(number, kind) for number in numbers], [], *where, 64 * c + kind)
+
+    def sample(self, c, y, x):
+        w, n, nw, ne, ww, nn, nne = (
+            self.near(c, y + dy, x + dx) for dy, dx in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-2, 1))
+        )
+        guesses = [w, n, w + n - nw, w + ne - n, 2 * n - nn, 2 * w - ww]
+        if c:
+            p, pw, pn, pnw = (self.near(0, y + dy, x + dx) for dy, dx in ((0, 0), (0, -1), (-1, 0), (-1, -1)))
+            guesses += [w + p - pw, n + p - pn, w + n - nw + p - pw - pn + pnw]
+        else:
+            guesses += [(w + n) >> 1, n + ne - nne, sorted((w, n, w + n - nw))[1]]
+        at = [self.remains(c, y + dy, x + dx) for dy, dx in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))]
+        (rw, ew), (rn, en), (rnw, enw), (rne, ene), (rww, eww), (_, enn) = at
+        wrong = [2 * (ew[k] + en[k]) + enw[k] + ene[k] + eww[k] + enn[k] for k in range(9)]
+        weights = [2**40 // min(v + 3, 2**20 - 1) ** 2 + 1 for v in wrong]
+        blend = (2 * sum(a * b for a, b in zip(weights, guesses, strict=True)) + sum(weights)) // (2 * sum(weights))
+        energy, least = q(2 * abs(rw) + 2 * abs(rn) + abs(rnw) + abs(rne)), q(min(wrong))
+        spread = q(max(guesses) - min(guesses))
+        before = self.left[c - 1, y, x][0] if c else 0
+        beside, earlier = q(abs(before)) if c else 0, q(abs(self.left[0, y, x][0])) if c > 1 else 0
+        j = 8 * (w > blend) + 4 * (n > blend) + 2 * (nw > blend) + (ne > blend)
+        bias = self.biases[c, 16 * j + min(energy >> 3, 15)]
+        prediction = limit(blend + ((2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else 0), 0, 65535)
+        bases = [
+            h(c, energy),
+            h(c + 10, 256 * (q(abs(rw)) >> 1) + (q(abs(rn)) >> 1)),
+            h(c + 20, 65536 * beside + 256 * (earlier >> 1) + (energy >> 2)),
+            h(c + 30, 256 * spread + (least >> 2)),
+            h(c + 40, 256 * least + (energy >> 2)),
+            h(c + 50, 256 * (q(abs(rw) + abs(rww)) >> 1) + (spread >> 1)),
+        ]
+        key = h(h(w, n), h(nw, 4 * ne + c))
+        key = (h(key, self.samples[c - 1, y, x]) if c else key) % 65536
+        guess, hit = self.entries.get(key, w), 0
+        if energy < 12 or key in self.entries:
+            numbers = list(bases)
+            numbers[1], numbers[3] = h(c + 60, self.behind[c]), h(c + 70, key)
+            numbers[5] = h(c + 80, (guess == w) + 2 * (guess == n) + 4 * (w == n) + 8 * self.behind[c])
+            hit = self.decided(0, c, numbers, energy)
+            self.behind[c] = (2 * self.behind[c] + (1 - hit)) % 256
+        residual = guess - prediction
+        if not hit:
+            residual = self.residual(c, bases, energy, 3 * sign(rw) + sign(rn), before)
+        sample = limit(prediction + residual, 0, 65535)
+        self.samples[c, y, x], self.entries[key] = sample, sample
+        self.left[c, y, x] = residual, [abs(sample - guess) for guess in guesses]
+        bias[0], bias[1] = bias[0] + sample - blend, bias[1] + 1
+        if bias[1] >= 64:
+            bias[0], bias[1] = (bias[0] + 1) >> 1, bias[1] >> 1
+
+    def residual(self, c, bases, energy, turn, before):
+        node = 1
+        for _ in range(5):
+            node = 2 * node + self.decided(node, c, bases, energy)
+        length = node - 32
+        if not length:
+            return 0
+        turn = 3 * turn + sign(before) if c else turn
+        bases = [h(base, 4196 + turn if i % 2 else 4096 + length) for i, base in enumerate(bases)]
+        negative = self.decided(32, c, bases, energy)
+        found = prefix = 1
+        for k in range(length - 2, -1, -1):
+            bit = self.decided(32 + prefix if prefix < 8 else 41 + min(k, 22), c, bases, energy)
+            found, prefix = 2 * found + bit, min(2 * prefix + bit, 8)
+        return -found if negative else found

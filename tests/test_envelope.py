@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms, PngImagePlugin
 
 import codec
+from bitstream import header
+from bitstream.container import read_file, write_file
 from bitstream.envelope import Envelope, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
+from codec import mixing
 from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of
-from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, written
-from tests.conftest import DATA, picture, smooth
+from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, deep_samples, written
+from tests.conftest import DATA, TINY, picture, smooth
 from tests.plain_decoder import decode_envelope
 
 
@@ -169,6 +173,127 @@ def test_too_many_metadata_are_refused(monkeypatch):
         codec.compress_picture(some, device="cpu")
 
 
+def deep(height, width, channels, seed=0):
+    """16-bit samples: slow waves and noise of some bits."""
+    fine = np.random.default_rng(seed).integers(0, 300, (height, width, channels))
+    return (smooth(height, width, seed).astype(np.int64)[..., [0, 1, 2, 0]][..., :channels] * 250 + fine).astype(np.uint16)
+
+
+def deep_png(samples, chunks=()):
+    return written(samples, Form({1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2]], 16), chunks)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (40, 33)])
+def test_deep_samples_come_back(channels, size):
+    data = deep_png(deep(*size, channels), ((b"sBIT", bytes([12] * channels)),))
+    packed, png = there_and_back(data)
+    assert png == data
+    assert codec.info(packed)["bit_depth"] == 16
+
+
+@given(arrays(np.uint16, st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)), elements=st.integers(0, 65535)))
+@settings(max_examples=60, deadline=None)
+def test_any_deep_samples_come_back(samples):
+    data = deep_png(samples)
+    assert there_and_back(data)[1] == data
+
+
+def test_samples_that_are_not_as_deep_as_they_say_cost_no_more():
+    eight = smooth(64, 64)
+    packed, png = there_and_back(deep_png(eight.astype(np.uint16) * 257))
+    assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == eight.astype(np.uint16) * 257).all()
+    assert codec.info(packed)["kind"] == "rgb"
+    assert len(packed) < len(codec.compress_pixels(eight, device="cpu")) + 150
+    twelve = deep(64, 64, 1) >> 4 << 4
+    assert len(there_and_back(deep_png(twelve))[0]) < 0.85 * len(there_and_back(deep_png(deep(64, 64, 1)))[0])
+
+
+def test_deep_samples_are_smaller_than_in_a_png():
+    data = deep_png(deep(100, 100, 3))
+    assert len(there_and_back(data)[0]) < 0.9 * len(data)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_pngs_are_read_as_pillow_and_others_do(channels):
+    """All filters, interlaced and not; Pillow, which sees the high bytes, is the witness."""
+    samples = deep(19, 23, channels)
+    data = deep_png(samples)
+    assert (deep_samples(data, (23, 19)) == samples).all()
+    if channels in (1, 3):
+        found = np.asarray(Image.open(io.BytesIO(data)))
+        assert (found.reshape(samples.shape) == (samples if channels == 1 else samples >> 8)).all()
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 256, (19, 1 + 23 * 2 * channels)).astype(np.uint8)
+    rows[:, 0] = rng.integers(0, 5, 19)
+    head = data[:33]
+    filtered = head + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b"")
+    if channels in (1, 3):
+        found = np.asarray(Image.open(io.BytesIO(filtered)))
+        mine = deep_samples(filtered, (23, 19))
+        assert (found.reshape(mine.shape) == (mine if channels == 1 else mine >> 8)).all()
+    with pytest.raises(ValueError, match="truncated"):
+        deep_samples(head + chunk(b"IDAT", zlib.compress(rows[:-1].tobytes())) + chunk(b"IEND", b""), (23, 19))
+    rows[3, 0] = 5
+    with pytest.raises(ValueError, match="filter"):
+        deep_samples(head + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b""), (23, 19))
+
+
+def test_pillow_gets_no_deep_picture_that_it_would_cut():
+    for channels, mode in ((1, "I;16"), (3, None)):
+        data = codec.compress_picture(open_picture(io.BytesIO(deep_png(deep(9, 9, channels))), MAX_PIXELS))
+        if mode:
+            image = codec.decompress(data)
+            assert image.mode == mode
+            assert (np.asarray(image) == deep(9, 9, 1)[..., 0]).all()
+            assert codec.decompress(codec.compress(image)).tobytes() == image.tobytes()
+        else:
+            with pytest.raises(UnsupportedImageError, match="16 bits"):
+                codec.decompress(data)
+
+
+def test_deep_bands_and_threads_do_not_matter(monkeypatch):
+    planes = np.ascontiguousarray(deep(40, 30, 3).transpose(2, 0, 1))
+    payloads = mixing.encode(planes, 13, lambda _: None)
+    assert len(payloads) == 4
+    back = mixing.decode(payloads, (30, 40), 3, 13, lambda _: None, depth=16)
+    assert (back == planes).all()
+    monkeypatch.setattr(mixing, "MOST_THREADS", 1)
+    assert mixing.encode(planes, 13, lambda _: None) == payloads
+
+
+def test_deep_garbage_is_refused():
+    data = codec.compress_picture(open_picture(io.BytesIO(deep_png(deep(30, 30, 4))), MAX_PIXELS))
+    envelope = read_envelope(data)
+    head, _ = read_file(envelope.parts[0], enclosed=True)
+    for seed in range(20):
+        wrong = write_file(head, [np.random.default_rng(seed).bytes(3000)])
+        with pytest.raises(DamagedError):
+            codec.decompress_picture(write_envelope(envelope._replace(parts=(wrong,))))
+
+
+def test_the_document_is_enough_for_deep_samples(monkeypatch):
+    monkeypatch.setattr(mixing, "MAX_BAND_PIXELS", 150)
+    monkeypatch.setattr(header, "MAX_BAND_PIXELS", 150)
+    flat = np.repeat(np.arange(900).reshape(30, 30, 1) // 3 * 200, 2, 2).astype(np.uint16)
+    stripes = np.where(np.arange(400).reshape(20, 20, 1) % 3 == 0, 777, np.arange(400).reshape(20, 20, 1) * 99).astype(np.uint16)
+    twelve = deep(20, 20, 3) >> 4 << 4
+    for samples in (deep(20, 21, 1), deep(15, 12, 4), flat, stripes, twelve):
+        png = deep_png(samples)
+        data = codec.compress_picture(open_picture(io.BytesIO(png), MAX_PIXELS), model=TINY)
+        assert codec.info(data)["kind"] == "drawing"
+        _, bits, found, _ = decode_envelope(data, None)
+        assert bits == 16
+        assert (found == samples).all()
+
+
+@pytest.mark.parametrize("levels", [(1, 2), (5, 5), (5, 4), tuple(range(300)), (70_000,)])
+def test_levels_that_cannot_be_are_refused(levels):
+    data = codec.compress_picture(open_picture(io.BytesIO(deep_png(deep(30, 30, 1))), MAX_PIXELS))
+    with pytest.raises((DamagedError, ValueError)):
+        codec.decompress_picture(write_envelope(read_envelope(data)._replace(levels=levels)))
+
+
 def test_the_document_is_enough():
     for mode in ("LA", "P", "1"):
         image = with_mode(mode, (12, 9))
@@ -244,7 +369,7 @@ def test_a_part_of_another_picture_is_refused():
 
 def test_samples_of_too_many_bits_are_refused():
     part = codec.drawn(np.full((4, 4, 1), 2, np.uint8), lambda _: None, always=True)
-    with pytest.raises(DamagedError, match="1 bits"):
+    with pytest.raises(DamagedError, match="above 1"):
         codec.decompress(write_envelope(Envelope(GREY, 1, (), (part,))))
 
 

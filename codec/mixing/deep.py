@@ -187,7 +187,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
                     negative = _decided(int(residual < 0), 32, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
                     found, prefix = 1, 1
                     for k in range(length - 2, -1, -1):
-                        kind = 32 + prefix if prefix < 8 else 41 + k
+                        kind = 32 + prefix if prefix < 8 else 41 + min(k, 22)
                         bit = _decided((size >> k) & 1, kind, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
                         found = found << 1 | bit
                         prefix = min(prefix << 1 | bit, 8)
