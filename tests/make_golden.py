@@ -1,6 +1,7 @@
 """Makes the golden files: `python -m tests.make_golden`. Files that exist are never made again, so what was written once stays."""
 
 import hashlib
+import io
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 import codec
 from codec import models
+from codec.image import MAX_PIXELS, open_picture
 from codec.layers import layers_of
 from codec.network.config import ModelConfig
 from codec.network.integer import IntegerImageGPT
@@ -20,6 +22,8 @@ from codec.network.reference import ImageGPT
 from codec.palette.packing import packed, painted
 from codec.pasts import recognised
 from codec.planes import RGB
+from codec.png import GREY, GREY_ALPHA, PALETTE, RGB_ALPHA, Form, written
+from codec.png import RGB as COLOUR
 from codec.training.data import Batch, as_samples
 from codec.training.loop import bits
 from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
@@ -97,6 +101,36 @@ def luma_and_chroma() -> Batch:
     return batch
 
 
+def envelopes() -> dict[str, bytes]:
+    """PNG files that are more than 8-bit RGB or grey."""
+    colour = smooth(30, 40)
+    alpha = picture(30, 40, 1)
+    deep = colour.astype(np.uint16) * 250 + np.random.default_rng(0).integers(0, 200, colour.shape).astype(np.uint16)
+    index = (colour[..., :1] >> 5).astype(np.uint8)
+    chunks = (
+        (b"gAMA", (45455).to_bytes(4, "big")),
+        (b"tEXt", b"Title\0golden"),
+        (b"IDAT", b""),
+        (b"tIME", bytes((7, 234, 11, 20, 1, 2, 3))),
+    )
+    palette = ((b"PLTE", bytes(range(24))), (b"tRNS", bytes((0, 128))))
+    return {
+        "envelope-rgba": written(np.dstack([colour, alpha]), Form(RGB_ALPHA, 8), ()),
+        "envelope-la": written(np.dstack([colour[..., :1], index]), Form(GREY_ALPHA, 8), chunks),
+        "envelope-palette": written(index, Form(PALETTE, 4), palette),
+        "envelope-bitmap": written(index & 1, Form(GREY, 1), ()),
+        "envelope-text": written(colour, Form(COLOUR, 8), chunks),
+        "envelope-deep": written(deep, Form(COLOUR, 16), chunks),
+        "envelope-levels": written(deep >> 6 << 6, Form(COLOUR, 16), ()),
+        "envelope-eight": written(colour[..., :1].astype(np.uint16) * 257, Form(GREY, 16), ()),
+    }
+
+
+def enclosed(png: bytes) -> bytes:
+    """With the tiny model."""
+    return codec.compress_picture(open_picture(io.BytesIO(png), MAX_PIXELS), model=TINY, device="cpu")
+
+
 def write_golden(name: str, model: str, pixels: np.ndarray, data: bytes) -> None:
     if not (GOLDEN / f"{name}.{model}.igpt").exists():
         (GOLDEN / f"{name}.{model}.igpt").write_bytes(data)
@@ -119,6 +153,10 @@ def main() -> None:
         make_tiny_palette(TINY_PALETTE)
     for name, pixels in palettes().items():
         write_golden(name, TINY_PALETTE.name, pixels, by_palette(pixels))
+    for name, png in envelopes().items():
+        if not (GOLDEN / f"{name}.png").exists():
+            (GOLDEN / f"{name}.png").write_bytes(png)
+            (GOLDEN / f"{name}.{TINY.name}.igpt").write_bytes(enclosed(png))
     for name, pixels in DRAWINGS.items():
         write_golden(name, "drawing", pixels, codec.drawn(pixels, lambda _: None))
     digests = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in sorted(GOLDEN.glob("*.igpt"))]

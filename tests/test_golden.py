@@ -1,6 +1,7 @@
 """Files written once stay readable, and are written the same way today. `python -m tests.make_golden` adds new ones."""
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ from PIL import Image
 import codec
 from bitstream.constants import NUMERICS_VERSION
 from codec import models
+from codec.image import MAX_PIXELS, open_picture, png_of
+from codec.png import chunks_of
 from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC, with_past
-from tests.make_golden import by_palette
-from tests.plain_decoder import decode
+from tests.make_golden import by_palette, enclosed
+from tests.plain_decoder import decode, decode_envelope
 
-FILES = sorted(GOLDEN.glob("*.igpt"))
+ENVELOPES = sorted(GOLDEN.glob("envelope-*.igpt"))
+FILES = sorted(set(GOLDEN.glob("*.igpt")) - set(ENVELOPES))
 
 
 def expected(path):
@@ -60,6 +64,20 @@ def test_the_document_is_enough(path):
     assert (decode(path.read_bytes(), model_of(path), TINY) == expected(path)).all()
 
 
+@pytest.mark.parametrize("path", ENVELOPES, ids=lambda p: p.stem)
+def test_envelopes(path):
+    """Their PNGs come out to the byte, are packed in the same way today, and by the document."""
+    png, data = (GOLDEN / f"{path.name.split('.')[0]}.png").read_bytes(), path.read_bytes()
+    picture = codec.decompress_picture(data, model=TINY, device="cpu")
+    assert chunks_of(png_of(picture)) == chunks_of(png)
+    assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == picture.pixels).all()
+    assert enclosed(png) == data
+    colour, bits, samples, chunks = decode_envelope(data, TINY)
+    assert (samples == picture.pixels).all()
+    assert (colour, bits) == picture.form
+    assert tuple(chunks) == picture.chunks
+
+
 MUST_FAIL = {
     "empty": lambda data: b"",
     "magic only": lambda data: data[:9],
@@ -84,6 +102,6 @@ def test_must_fail(name):
 
 def test_golden_files_were_not_touched():
     """Their digests, so that a refresh by accident is seen."""
-    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FILES}
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*FILES, *ENVELOPES)}
     listed = dict(line.split() for line in (GOLDEN / "digests.txt").read_text().splitlines())
     assert found == listed
