@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +34,13 @@ app = typer.Typer(
 
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Input file; - for standard input.")]
 Output = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Output file; - for standard output.")]
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="IN... [OUT]", help="Input files, or one and its output; - for standard input or output.")
+]
+OutDir = Annotated[Path | None, typer.Option("--out-dir", metavar="FOLDER", help="Where the outputs go, under their inputs' names.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Go through folders; --out-dir gets the same tree.")]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave outputs alone that are not older than their inputs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per file on standard output.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="Output file, instead of [OUT].")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
 Model = Annotated[
@@ -72,23 +79,29 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def reported(source: Path, verbose: bool) -> Iterator[None]:
-    """Turns errors into one sentence on stderr and an exit code."""
+def reported(source: Path, verbose: bool) -> Iterator[dict[str, str]]:
+    """Turns errors into one sentence on stderr and an exit code; the sentence is also put into what it gives, as "error"."""
     name = "standard input" if str(source) == "-" else str(source)
+    said: dict[str, str] = {}
+
+    def fail(text: str) -> None:
+        said["error"] = text
+        say(f"igpt: {text}")
+
     try:
-        yield
+        yield said
     except RequestError as error:
-        say(f"igpt: {error}")
+        fail(str(error))
         raise typer.Exit(error.code) from None
     except (IgptError, OSError) as error:
         if verbose:
             traceback.print_exc()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = getattr(error, "filename", None) or name
-        say(f"igpt: {reason}" if reason.startswith(f"{where}: ") else f"igpt: {where}: {reason}")
+        fail(reason if reason.startswith(f"{where}: ") else f"{where}: {reason}")
         raise typer.Exit(1) from None
     except MemoryError:
-        say(f"igpt: {name}: there is not enough memory")
+        fail(f"{name}: there is not enough memory")
         raise typer.Exit(1) from None
 
 
@@ -207,9 +220,12 @@ def use_threads(threads: int) -> None:
 
 @app.command()
 def compress(
-    source: Input,
-    out: Output = None,
+    inputs: Inputs,
     option: OutputOption = None,
+    out_dir: OutDir = None,
+    recursive: Recursive = False,
+    skip_existing: SkipExisting = False,
+    as_json: AsJson = False,
     force: Force = False,
     model: Model = None,
     revision: Revision = None,
@@ -225,9 +241,12 @@ def compress(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compress a picture. OUT is by default IN with the extension .igpt."""
-    with reported(source, verbose):
-        target = destination(source, out, option, ".igpt", force)
+    """Compress pictures: IN OUT, or with --out-dir, -r or more than two names all are inputs.
+
+    An output is by default the input with the extension .igpt.
+    """
+
+    def one(source: Path, target: Path, quiet: bool) -> tuple[str, dict[str, Any]]:
         start = time.perf_counter()
         picture, file_bytes = read_picture(source, max_pixels)
         if strip:
@@ -249,20 +268,28 @@ def compress(
                 progress=progress,
             )
         write(target, source, preserve, force, lambda stream: stream.write(packed))
+        seconds = time.perf_counter() - start
         if verbose:
             header = info(packed)
-            say(f"igpt: {time.perf_counter() - start:.2f} s; coded as: {header.get('past', header['kind'])}")
-        if not quiet:
-            raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(packed) / picture.pixels.size
-            ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
-            say(f"{source} -> {target}: {len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}")
+            say(f"igpt: {seconds:.2f} s; coded as: {header.get('past', header['kind'])}")
+        raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(packed) / picture.pixels.size
+        ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
+        figures = {"input_bytes": file_bytes, "bytes": len(packed), "bpsp": round(bpsp, 4), "seconds": round(seconds, 3)}
+        return f"{len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}", figures
+
+    from codec.image import SUFFIXES
+
+    on_files(one, inputs, option, out_dir, recursive, skip_existing, as_json, ".igpt", SUFFIXES, force, quiet, verbose)
 
 
 @app.command()
 def decompress(
-    source: Input,
-    out: Output = None,
+    inputs: Inputs,
     option: OutputOption = None,
+    out_dir: OutDir = None,
+    recursive: Recursive = False,
+    skip_existing: SkipExisting = False,
+    as_json: AsJson = False,
     force: Force = False,
     model: Model = None,
     device: Device = "auto",
@@ -272,22 +299,116 @@ def decompress(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Decompress an igpt file to a PNG. OUT is by default IN with the extension .png."""
-    with reported(source, verbose):
-        target = destination(source, out, option, ".png", force)
-        if str(target) != "-" and target.suffix.lower() != ".png":
-            msg = f"{target}: the output is a PNG; name it .png"
+    """Decompress igpt files to PNG, or to what OUT's extension says: PPM, BMP, TIFF, lossless WebP.
+
+    IN OUT, or with --out-dir, -r or more than two names all are inputs. An output is by default the input with the extension .png.
+    """
+
+    def one(source: Path, target: Path, quiet: bool) -> tuple[str, dict[str, Any]]:
+        from codec.image import OUTPUTS, written_as
+
+        if target.suffix.lower() not in ("", ".png", *OUTPUTS):
+            msg = f"{target}: the output cannot be {target.suffix}; choose .png, {', '.join(OUTPUTS)}"
             raise RequestError(msg)
         start = time.perf_counter()
         picture = decompressed(source, model, device, threads, max_pixels, quiet)
-        from codec.image import png_of
-
-        png = png_of(picture)
-        write(target, source, preserve, force, lambda stream: stream.write(png))
+        data = written_as(picture, target.suffix)
+        write(target, source, preserve, force, lambda stream: stream.write(data))
+        seconds = time.perf_counter() - start
         if verbose:
-            say(f"igpt: {time.perf_counter() - start:.2f} s")
-        if not quiet:
-            say(f"{source} -> {target}: {picture.described}")
+            say(f"igpt: {seconds:.2f} s")
+        return picture.described, {"bytes": len(data), "seconds": round(seconds, 3)}
+
+    on_files(one, inputs, option, out_dir, recursive, skip_existing, as_json, ".png", (".igpt",), force, quiet, verbose)
+
+
+def on_files(
+    work: Callable[[Path, Path, bool], tuple[str, dict[str, Any]]],
+    inputs: list[Path],
+    option: Path | None,
+    out_dir: Path | None,
+    recursive: bool,
+    skip_existing: bool,
+    as_json: bool,
+    suffix: str,
+    wanted: Collection[str],
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Does the work on every input, whatever happens to the others, and says what came of it."""
+    pairs: list[tuple[Path, Path | None]] = []
+    with reported(inputs[0], verbose):
+        several = bool(out_dir or recursive or len(inputs) > 2)
+        if several:
+            pairs += planned(inputs, option, out_dir, recursive, suffix, wanted)
+        else:
+            pairs.append((inputs[0], inputs[1] if len(inputs) > 1 else None))
+            refuse_pictures_as_output(inputs[0], pairs[0][1] or option, suffix)
+    done, skipped, failed = [], 0, 0
+    for source, out in pairs:
+        try:
+            with reported(source, verbose) as said:
+                if skip_existing and out and is_up_to_date(source, out):
+                    skipped += 1
+                    continue
+                if several and out:
+                    out.parent.mkdir(parents=True, exist_ok=True)
+                target = destination(source, out, None if several else option, suffix, force)
+                text, figures = work(source, target, quiet or (several and not verbose))
+                done.append(figures)
+                if as_json:
+                    print(json.dumps({"input": str(source), "output": str(target), **figures}), flush=True)
+                elif not quiet:
+                    say(f"{source} -> {target}: {text}")
+        except typer.Exit as error:
+            if not several:
+                raise
+            failed = max(failed, error.exit_code)
+            if as_json:
+                print(json.dumps({"input": str(source), "error": said["error"]}), flush=True)
+    if several and not quiet:
+        counted = f"{len(done)} of {len(pairs)} files, {sum(figures['bytes'] for figures in done):,} bytes"
+        before = sum(figures.get("input_bytes", 0) for figures in done)
+        say(counted + (f" from {before:,}" if before else "") + (f", {skipped} up to date" if skipped else ""))
+    if failed:
+        raise typer.Exit(1)
+
+
+def planned(
+    inputs: list[Path], option: Path | None, out_dir: Path | None, recursive: bool, suffix: str, wanted: Collection[str]
+) -> Iterator[tuple[Path, Path]]:
+    """Inputs with their outputs: folders are gone through, and mirrored in out_dir. Raises RequestError where two have the same output."""
+    if option:
+        msg = "several inputs have several outputs: use --out-dir"
+        raise RequestError(msg)
+    taken: dict[Path, Path] = {}
+    for path in inputs:
+        if path.is_dir() and not recursive:
+            msg = f"{path} is a folder: use -r to go through it"
+            raise RequestError(msg)
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file()) if path.is_dir() else [path]
+        for source in found:
+            place = source.relative_to(path) if path.is_dir() else Path(source.name)
+            target = ((out_dir / place) if out_dir else source).with_suffix(suffix)
+            if target in taken:
+                msg = f"{taken[target]} and {source} would both become {target}"
+                raise RequestError(msg)
+            taken[target] = source
+            yield source, target
+
+
+def is_up_to_date(source: Path, target: Path) -> bool:
+    return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
+
+
+def refuse_pictures_as_output(source: Path, target: Path | None, suffix: str) -> None:
+    """What looks like a second input is no output of `compress`."""
+    from codec.image import SUFFIXES
+
+    if target and target != source and suffix == ".igpt" and target.suffix.lower() in SUFFIXES:
+        msg = f"{target} looks like a picture, not like an output: name it .igpt, or use --out-dir for several inputs"
+        raise RequestError(msg)
 
 
 @app.command()

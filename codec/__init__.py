@@ -45,6 +45,7 @@ __all__ = [
     "compress",
     "decompress",
     "info",
+    "register_igpt_opener",
 ]
 
 Progress = Callable[[int], None]
@@ -57,6 +58,13 @@ PAST_BYTES = 16  # what a past takes in the header and for its exceptions' chunk
 
 def _ignore(pixels: int) -> None:
     pass
+
+
+def register_igpt_opener() -> None:
+    """Teaches Pillow the format: from then on `Image.open("x.igpt")` and `image.save("x.igpt")` work."""
+    from codec.plugin import register
+
+    register()
 
 
 def compress(

@@ -17,6 +17,17 @@ from codec.png import ANIMATION, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
 FORMATS = ("PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG", "GIF")
+SUFFIXES = (".png", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif")
+OUTPUTS: dict[str, tuple[str, dict[str, Any]]] = {  # by extension: format and options that lose nothing
+    ".ppm": ("PPM", {}),
+    ".pgm": ("PPM", {}),
+    ".pbm": ("PPM", {}),
+    ".pnm": ("PPM", {}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {"compression": "tiff_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
+    ".webp": ("WEBP", {"lossless": True, "exact": True, "method": 4}),
+}
 FOREIGN = f"this is not a picture that igpt reads ({', '.join(FORMATS)}); convert it to PNG first"
 LARGEST_PIXEL = 16  # bytes in a file, for a picture that is stored plainly
 
@@ -229,3 +240,27 @@ def opened_png(data: bytes) -> Image.Image:
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     return image
+
+
+def written_as(picture: Picture, suffix: str) -> bytes:
+    """A picture file, of the format that the extension says; none, and a pipe, mean PNG.
+
+    Raises UnsupportedImageError where the format cannot hold the samples; of the metadata it keeps what it can.
+    """
+    if suffix.lower() in ("", ".png"):
+        return png_of(picture)
+    form, options = OUTPUTS[suffix.lower()]
+    what = f"{picture.described} cannot be written as {form} without loss: choose .png"
+    if picture.form.depth == 16 and picture.form.colour != GREY:
+        raise UnsupportedImageError(what)
+    image = opened_png(png_of(picture))
+    kept = {name: image.info[name] for name in ("icc_profile", "exif", "dpi") if name in image.info and form in ("TIFF", "WEBP")}
+    stream = io.BytesIO()
+    try:
+        image.save(stream, form, **options, **kept)
+    except (OSError, ValueError, KeyError) as error:
+        raise UnsupportedImageError(what) from error
+    again = Image.open(io.BytesIO(stream.getvalue()))
+    if again.mode != image.mode or again.size != image.size or again.tobytes() != image.tobytes():
+        raise UnsupportedImageError(what)
+    return stream.getvalue()

@@ -271,3 +271,71 @@ def test_a_full_disk_leaves_nothing_behind(photo, monkeypatch):
     monkeypatch.setattr(cli.shutil, "copystat", full)
     assert_refused(igpt("compress", photo, "--model", TINY), 1, "No space left")
     assert [p.name for p in photo.parent.iterdir()] == ["photo.png"]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Two pictures and something else, in folders."""
+    (tmp_path / "in" / "deeper").mkdir(parents=True)
+    Image.fromarray(PIXELS).save(tmp_path / "in" / "a.png")
+    Image.fromarray(PIXELS[:9]).save(tmp_path / "in" / "deeper" / "b.bmp")
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    return tmp_path
+
+
+def test_folders_are_mirrored(tree):
+    result = igpt("compress", "-r", tree / "in", "--out-dir", tree / "out", "--model", TINY)
+    assert result.exit_code == 0
+    assert "2 of 2 files" in result.stderr.splitlines()[-1]
+    assert sorted(p.relative_to(tree / "out").as_posix() for p in (tree / "out").rglob("*.*")) == ["a.igpt", "deeper/b.igpt"]
+    assert igpt("decompress", "-r", tree / "out", "--model", TINY).exit_code == 0
+    assert (np.asarray(Image.open(tree / "out" / "deeper" / "b.png")) == PIXELS[:9]).all()
+
+
+def test_several_names_and_one_bad_file(tree):
+    bad = tree / "in" / "bad.png"
+    bad.write_bytes(b"nonsense")
+    names = [tree / "in" / "a.png", bad, tree / "in" / "deeper" / "b.bmp"]
+    result = igpt("compress", *names, "--out-dir", tree / "out", "--model", TINY, "--json")
+    assert result.exit_code == 1
+    said = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [set(line) >= {"output", "bytes", "bpsp"} for line in said] == [True, False, True]
+    assert "bad.png" in said[1]["error"]
+    assert "2 of 3 files" in result.stderr.splitlines()[-1]
+    assert sorted(p.name for p in (tree / "out").iterdir()) == ["a.igpt", "b.igpt"]
+
+
+def test_what_is_up_to_date_is_skipped(tree):
+    arguments = ("compress", "-r", tree / "in", "--out-dir", tree / "out", "--model", TINY)
+    assert igpt(*arguments).exit_code == 0
+    assert igpt(*arguments).exit_code == 1  # there already
+    again = igpt(*arguments, "--skip-existing")
+    assert again.exit_code == 0
+    assert "0 of 2 files, 0 bytes, 2 up to date" in again.stderr
+    os.utime(tree / "in" / "a.png", (4e9, 4e9))
+    assert "1 of 2 files" in igpt(*arguments, "--skip-existing", "-f").stderr.splitlines()[-1]
+
+
+def test_requests_with_several_inputs_that_make_no_sense(tree):
+    a, b = tree / "in" / "a.png", tree / "in" / "deeper" / "b.bmp"
+    assert_refused(igpt("compress", a, b), 2, "--out-dir")
+    assert_refused(igpt("compress", tree / "in", "--out-dir", tree / "out"), 2, "-r")
+    assert_refused(igpt("compress", a, b, a, "-o", tree / "x.igpt"), 2, "--out-dir")
+    assert_refused(igpt("compress", a, a, "--out-dir", tree / "out"), 2, "both")
+    assert not (tree / "out").exists()
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".bmp", ".tiff", ".webp"])
+def test_other_outputs(photo, suffix):
+    packed, back = compressed(photo), photo.with_suffix(suffix)
+    assert igpt("decompress", packed, back, "--model", TINY).exit_code == 0
+    assert (np.asarray(Image.open(back)) == PIXELS).all()
+
+
+def test_an_output_that_cannot_hold_the_picture_is_refused(photo):
+    Image.fromarray(np.dstack([PIXELS, PIXELS[..., :1]])).save(photo)
+    packed = compressed(photo)
+    for suffix in (".ppm", ".bmp"):
+        assert_refused(igpt("decompress", packed, photo.with_suffix(suffix), "--model", TINY), 1, "without loss")
+        assert not photo.with_suffix(suffix).exists()
+    assert igpt("decompress", packed, photo.with_suffix(".webp"), "--model", TINY).exit_code == 0

@@ -6,6 +6,7 @@ the same `IntegerImageGPT.layer_outputs`.
 
 import copy
 import hashlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,7 +135,8 @@ class IntegerImageGPT:
 
     def prepared(self, tiles: int) -> "IntegerImageGPT":
         """This network with the fastest operations for a picture of so many tiles: compiled ones on the CPU, where that is worth it."""
-        operations = compiled_operations(self.config) if self.device.type == "cpu" and tiles >= COMPILED_TILES else None
+        worth_it = tiles >= COMPILED_TILES or "codec.network.kernels" in sys.modules
+        operations = compiled_operations(self.config) if self.device.type == "cpu" and worth_it else None
         if operations is None:
             return self
         prepared = copy.copy(self)
