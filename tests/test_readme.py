@@ -35,10 +35,12 @@ def test_every_link_and_file_exists():
         assert (README.parent / name.rstrip("`,")).exists(), name
 
 
-def test_the_python_example(tmp_path):
+def test_the_python_examples(tmp_path):
     Image.fromarray(picture(20, 30, 3)).save(tmp_path / "photo.png")
-    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=tmp_path, check=True)
+    examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(examples) == 2
+    code = "".join(examples) + "image.load(); assert image.tobytes() == Image.open('photo.png').tobytes()"
+    subprocess.run([sys.executable, "-W", "error::DeprecationWarning", "-c", code], cwd=tmp_path, check=True)
 
 
 def test_the_first_example(tmp_path):
