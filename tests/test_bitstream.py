@@ -120,9 +120,9 @@ def test_bad_fields_are_refused_although_the_checksum_is_right(changes):
         read_header(Reader(header(**changes).to_bytes(), "header"))
 
 
-@pytest.mark.parametrize("data", [FILE[:9] + b"\5" + FILE[10:], write_file(header(numerics_version=5), [])])
+@pytest.mark.parametrize("data", [FILE[:9] + b"\6" + FILE[10:], write_file(header(numerics_version=6), [])])
 def test_newer_versions_are_named(data):
-    with pytest.raises(errors.NewerVersionError, match="version 5"):
+    with pytest.raises(errors.NewerVersionError, match="version 6"):
         read_file(data)
 
 
