@@ -52,6 +52,33 @@ def real_bytes(pixels: Pixels, colours: str, folder: str) -> int:
     return os.path.getsize(path)
 
 
+def kinds() -> list[tuple[str, str]]:
+    return list(itertools.product(SIZES, ("rgb", "grey", TOKENS)))
+
+
+def bpp(row: dict[str, object]) -> float:
+    return 8 * int(str(row["igpt"])) / (int(str(row["samples"])) / (1 if row["colours"] == "grey" else 3))
+
+
+def plot(rows: list[dict[str, object]], path: Path) -> None:
+    """Bits per pixel of each picture."""
+    names = list(dict.fromkeys(row["picture"] for row in rows))
+    by = {(row["picture"], row["size"], row["colours"]): row for row in rows}
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    for k, (size, colours) in enumerate(kinds()):
+        places = np.arange(len(names)) + (k - (len(kinds()) - 1) / 2) * 0.85 / len(kinds())
+        axes.bar(places, [bpp(by[n, size, colours]) for n in names], 0.85 / len(kinds()), label=f"{size}, {colours}")
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_ylabel("bits per pixel, real bytes")
+    axes.legend(ncols=3, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
@@ -79,17 +106,12 @@ def main() -> None:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    kinds = list(itertools.product(SIZES, ("rgb", "grey", TOKENS)))
-
-    def bpp(row: dict[str, object]) -> float:
-        return 8 * int(str(row["igpt"])) / (int(str(row["samples"])) / (1 if row["colours"] == "grey" else 3))
-
     names = list(dict.fromkeys(row["picture"] for row in rows))
     by = {(row["picture"], row["size"], row["colours"]): row for row in rows}
-    head = "| picture | " + " | ".join(f"{s} {c}" for s, c in kinds) + " |\n|---" + "|---:" * len(kinds) + "|\n"
-    lines = [f"| {n} | " + " | ".join(f"{by[n, s, c]['igpt']:,}" for s, c in kinds) + " |" for n in names]
-    mean = [np.mean([bpp(by[n, s, c]) for n in names]) for s, c in kinds]
-    ratio = [sum(by[n, s, c]["png"] for n in names) / sum(by[n, s, c]["igpt"] for n in names) for s, c in kinds]
+    head = "| picture | " + " | ".join(f"{s} {c}" for s, c in kinds()) + " |\n|---" + "|---:" * len(kinds()) + "|\n"
+    lines = [f"| {n} | " + " | ".join(f"{by[n, s, c]['igpt']:,}" for s, c in kinds()) + " |" for n in names]
+    mean = [np.mean([bpp(by[n, s, c]) for n in names]) for s, c in kinds()]
+    ratio = [sum(by[n, s, c]["png"] for n in names) / sum(by[n, s, c]["igpt"] for n in names) for s, c in kinds()]
     lines.append("| **bits per pixel, mean** | " + " | ".join(f"{m:.3f}" for m in mean) + " |")
     lines.append("| **PNG / igpt** | " + " | ".join(f"{r:.3f}" for r in ratio) + " |")
     note = (
@@ -98,19 +120,7 @@ def main() -> None:
     text = f"# Ten pictures\n\n{circumstances('python -m benchmarks.demo10')}\n{note}\n{head}" + "\n".join(lines) + "\n"
     (arguments.out / "demo10.md").write_text(text)
 
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    for k, (size, colours) in enumerate(kinds):
-        places = np.arange(len(names)) + (k - (len(kinds) - 1) / 2) * 0.85 / len(kinds)
-        axes.bar(places, [bpp(by[n, size, colours]) for n in names], 0.85 / len(kinds), label=f"{size}, {colours}")
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axes.set_ylabel("bits per pixel, real bytes")
-    axes.legend(ncols=3, fontsize=8)
-    figure.savefig(arguments.out / "demo10.png", dpi=110)
+    plot(rows, arguments.out / "demo10.png")
     print(text)
 
 
