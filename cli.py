@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from codec.image import Picture
 
 FIRST_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 24
 
 app = typer.Typer(
     help="Lossless image compression with an ImageGPT transformer and a range coder.",
@@ -108,8 +109,12 @@ def reported(source: Path, verbose: bool) -> Iterator[dict[str, str]]:
 def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
     """The whole input, but no more than it can be: `plausible` is shown how it begins, and gives its largest size or raises IgptError."""
     with contextlib.nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb") as stream:
-        start = stream.read(FIRST_BYTES)
-        return start + stream.read(max(0, plausible(start) - len(start) + 1))
+        blocks = [stream.read(FIRST_BYTES)]
+        left = plausible(blocks[0]) - len(blocks[0]) + 1
+        while left > 0 and (block := stream.read(min(left, BLOCK_BYTES))):
+            blocks.append(block)
+            left -= len(block)
+        return b"".join(blocks)
 
 
 def read_picture(source: Path, max_pixels: int | None) -> tuple["Picture", int]:
@@ -349,12 +354,15 @@ def on_files(
     for source, out in pairs:
         try:
             with reported(source, verbose) as said:
-                if skip_existing and out and is_up_to_date(source, out):
+                if skip_existing and is_up_to_date(source, out or option or source.with_suffix(suffix)):
                     skipped += 1
                     continue
                 if several and out:
                     out.parent.mkdir(parents=True, exist_ok=True)
                 target = destination(source, out, None if several else option, suffix, force)
+                if as_json and str(target) == "-":
+                    msg = "--json and the output would both go to standard output"
+                    raise RequestError(msg)
                 text, figures = work(source, target, quiet or (several and not verbose))
                 done.append(figures)
                 if as_json:
@@ -381,6 +389,9 @@ def planned(
     """Inputs with their outputs: folders are gone through, and mirrored in out_dir. Raises RequestError where two have the same output."""
     if option:
         msg = "several inputs have several outputs: use --out-dir"
+        raise RequestError(msg)
+    if Path("-") in inputs:
+        msg = "standard input cannot be one of several inputs"
         raise RequestError(msg)
     taken: dict[Path, Path] = {}
     for path in inputs:
@@ -600,7 +611,8 @@ def list_models(context: typer.Context) -> None:
         from codec import models
         from codec.devices import device_named
 
-        for folder in (*models.shipped(), *models.added()):
+    for folder in (*models.shipped(), *models.added()):
+        with reported(folder, False), contextlib.suppress(typer.Exit):
             model = models.read(folder, device_named("cpu"))
             megabytes = sum(tensor.nbytes for tensor in model.tensors.values()) / 1e6
             print(f"{model.name:24}  {model.digest.hex()}  {model.config.layout:7}  {megabytes:7.1f} MB  {folder}")

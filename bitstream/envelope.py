@@ -14,6 +14,7 @@ from bitstream.reader import Reader, varint
 
 Chunks = tuple[tuple[bytes, bytes], ...]  # names and bodies
 NAME_BYTES = 4
+MOST_CHUNKS = 1 << 16
 
 
 class Envelope(NamedTuple):
@@ -43,6 +44,11 @@ def write_envelope(envelope: Envelope) -> bytes:
     if len(raw) > MAX_CHUNK_BYTES:
         msg = f"its metadata have {len(raw):,} bytes, more than the limit of {MAX_CHUNK_BYTES:,}: leave them out with --strip"
         raise UnsupportedImageError(msg)
+    try:
+        _chunks(raw, envelope.colour)
+    except DamagedError as error:
+        msg = f"its chunks cannot be kept: {str(error).partition(': ')[2]}; --strip leaves most of them out"
+        raise UnsupportedImageError(msg) from error
     packed = zlib.compress(raw, 9) if raw else b""
     parts = [varint(len(part) - len(MAGIC)) + part[len(MAGIC) :] for part in envelope.parts]
     head = MAGIC + bytes((ENVELOPE_VERSION, envelope.colour, envelope.depth, len(parts)))
@@ -128,6 +134,7 @@ def _chunks(raw: bytes, colour: int) -> Chunks:
         name = reader.take(NAME_BYTES)
         _require(name.isalpha() and name not in (b"IHDR", b"IEND"), f"a chunk {name!r} has no place here")
         chunks.append((name, reader.take(reader.varint())))
+        _require(len(chunks) <= MOST_CHUNKS, "its metadata are too many")
     names = [name for name, _ in chunks]
     pixels = [body for name, body in chunks if name == b"IDAT"]
     _require(pixels in ([], [b""]), "its pixels are in the wrong place")

@@ -301,14 +301,14 @@ def decompress(
 
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError.
     """
-    from codec.image import opened_png, png_of
+    from codec.image import opened
     from codec.png import GREY
 
     picture = decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
     if picture.form.depth == 16 and picture.form.colour != GREY:
         msg = "Pillow has no mode for 16 bits but greyscale: use decompress_picture, or igpt decompress"
         raise UnsupportedImageError(msg)
-    return opened_png(png_of(picture))
+    return opened(picture)
 
 
 def decompress_picture(

@@ -1,15 +1,19 @@
 """A picture file <-> pixels. What cannot be kept exactly is refused here, before anything else happens."""
 
+import contextlib
 import io
 import struct
+import threading
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffTags, UnidentifiedImageError
 
+from bitstream.constants import MAX_CHUNK_BYTES
 from bitstream.envelope import Chunks
 from bitstream.errors import DamagedError, TooLargeError, UnsupportedImageError
 from codec.planes import Pixels
@@ -28,6 +32,18 @@ OUTPUTS: dict[str, tuple[str, dict[str, Any]]] = {  # by extension: format and o
     ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
     ".webp": ("WEBP", {"lossless": True, "exact": True, "method": 4}),
 }
+DAMAGES = (  # what Pillow raises
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    AttributeError,
+    ArithmeticError,
+    struct.error,
+)
+METADATA_OF = {"TIFF": ("icc_profile", "dpi"), "WEBP": ("icc_profile", "exif", "xmp")}
 FOREIGN = f"this is not a picture that igpt reads ({', '.join(FORMATS)}); convert it to PNG first"
 LARGEST_PIXEL = 16  # bytes in a file, for a picture that is stored plainly
 
@@ -47,7 +63,11 @@ _LAYOUT = {
     "duration",
     "version",
     "extension",
+    "resolution",
 }
+_TIFF_LAYOUT = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 282, 283, 284, 296, 297, 317, 320, *range(322, 326), 338, 339, 347}
+_TIFF_KEPT = {700, 34675}  # XMP, colour profile
+_limit = threading.Lock()  # of Image.MAX_IMAGE_PIXELS, which is everybody's
 _MODES = {
     "1": Form(GREY, 1),
     "I;16": Form(GREY, 16),
@@ -108,12 +128,11 @@ def largest_picture_file(start: bytes, max_pixels: int) -> int:
 def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
     """Reads a picture file. Raises UnsupportedImageError or TooLargeError."""
     data = stream.read()
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit here is max_pixels, checked before any pixel is read
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _no_limit(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check_size(*image.size, max_pixels)
             image.verify()
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _no_limit(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.format == "PNG":
                 return _png_picture(image, data)
             picture = picture_of(image)
@@ -121,11 +140,9 @@ def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
             return replace(picture, left_out=(*picture.left_out, *jpeg))
     except UnidentifiedImageError as error:
         raise UnsupportedImageError(FOREIGN) from error
-    except (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, MemoryError) as error:
+    except (*DAMAGES, MemoryError) as error:
         msg = f"the picture is damaged: {str(error).rstrip('.') or type(error).__name__}"
         raise UnsupportedImageError(msg) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -140,29 +157,40 @@ def picture_of(image: Image.Image) -> Picture:
     _require_supported(image)
     form, info = _MODES[image.mode], dict(image.info)
     chunks: list[tuple[bytes, bytes]] = []
-    if profile := info.pop("icc_profile", None):
-        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(profile, 9)))
-    if "gamma" in info:
-        chunks.append((b"gAMA", struct.pack(">I", round(info.pop("gamma") * 1e5))))
-    if dpi := info.pop("dpi", None):
-        chunks.append((b"pHYs", struct.pack(">IIB", *(round(float(n) / 0.0254) for n in dpi), 1)))
-    if exif := info.pop("exif", None):
-        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    if xmp := info.pop("xmp", None):
-        chunks.append((b"iTXt", XMP + (xmp if isinstance(xmp, bytes) else xmp.encode())))
+    for name, packed in _PACKED.items():
+        if name in info:
+            with contextlib.suppress(struct.error, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError):
+                chunks.append(packed(info[name]))
+                del info[name]
     transparency = info.pop("transparency", None)
     if form.colour == PALETTE:
         colours, mode = image.getpalette("RGBA") or [], image.palette.mode if image.palette else ""
-        entries = np.array(colours, np.uint8).reshape(-1, 4)
+        entries = np.array(colours or [0, 0, 0, 255], np.uint8).reshape(-1, 4)
         chunks.append((b"PLTE", entries[:, :3].tobytes()))
         if isinstance(transparency, int):
             transparency = b"\xff" * transparency + b"\0"
         if transparency or mode == "RGBA":
             chunks.append((b"tRNS", transparency or entries[:, 3].tobytes()))
-    elif transparency is not None:
+    elif isinstance(transparency, int | tuple):
         values = transparency if isinstance(transparency, tuple) else (transparency,)
         chunks.append((b"tRNS", struct.pack(f">{len(values)}H", *values)))
-    return Picture(_samples(image, form), form, tuple(chunks), tuple(sorted({str(key) for key in info} - _LAYOUT)))
+    left_out = {str(key) for key in info} - _LAYOUT
+    if image.format == "TIFF":
+        left_out |= {TiffTags.lookup(tag).name for tag in set(getattr(image, "tag_v2", {})) - _TIFF_LAYOUT - _TIFF_KEPT}
+    return Picture(_samples(image, form), form, tuple(chunks), tuple(sorted(left_out)))
+
+
+def _pixels_per_metre(dpi: tuple[float, float]) -> tuple[bytes, bytes]:
+    return b"pHYs", struct.pack(">IIB", *(round(float(n) / 0.0254) for n in dpi), 1)
+
+
+_PACKED: dict[str, Callable[[Any], tuple[bytes, bytes]]] = {  # what Pillow knows of a picture, as chunks of a PNG
+    "icc_profile": lambda profile: (b"iCCP", b"ICC profile\0\0" + zlib.compress(profile, 9)),
+    "gamma": lambda gamma: (b"gAMA", struct.pack(">I", round(gamma * 1e5))),
+    "dpi": _pixels_per_metre,
+    "exif": lambda exif: (b"eXIf", exif.removeprefix(b"Exif\0\0")),
+    "xmp": lambda xmp: (b"iTXt", XMP + (xmp if isinstance(xmp, bytes) else xmp.encode())),
+}
 
 
 def _png_picture(image: Image.Image, data: bytes) -> Picture:
@@ -211,10 +239,14 @@ def unsupported(image: Image.Image, form: Form | None = None) -> str:
     raw = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
     if image.format == "PNG" and raw and ";16" in raw and image.mode != "I;16":
         return "a PNG with samples of 16 bits"
-    if image.format == "PPM" and decoder.startswith("ppm") and arguments[1] != 255:
+    if image.format == "PPM" and decoder.startswith("ppm") and isinstance(arguments, tuple) and arguments[1] != 255:
         return f"a PPM with a largest value of {arguments[1]}"
     if image.format == "TIFF" and set(getattr(image, "tag_v2", {}).get(258, (8,))) != {8}:
         return "a TIFF with samples of other than 8 bits"
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        if set(tags.get(339, (1,))) != {1} or tuple(tags.get(338, ())) not in ((), (2,)):
+            return "a TIFF with signed samples, or with more channels than a picture's"
     return ""
 
 
@@ -228,24 +260,40 @@ def png_of(picture: Picture) -> bytes:
     return written(picture.pixels, picture.form, picture.chunks)
 
 
-def opened_png(data: bytes) -> Image.Image:
-    """The image in a PNG that `png_of` made. Raises DamagedError where its metadata are none that a PNG can have."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+@contextlib.contextmanager
+def _no_limit() -> Iterator[None]:
+    """Pillow's own limit on pixels is off: ours was heeded before."""
+    with _limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def opened(picture: Picture) -> Image.Image:
+    """Pillow's image of a picture. Raises DamagedError where its metadata are none that a PNG can have.
+
+    Pillow reads no colour profile of more than a megabyte; so that is handed over beside the PNG.
+    """
+    profiles = [body for name, body in picture.chunks if name == b"iCCP"]
+    rest = tuple(chunk for chunk in picture.chunks if chunk[0] != b"iCCP")
     try:
-        image = Image.open(io.BytesIO(data), formats=("PNG",))
-        image.load()
-    except (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError) as error:
+        with _no_limit():
+            image = Image.open(io.BytesIO(png_of(replace(picture, chunks=rest))), formats=("PNG",))
+            image.load()
+        for body in profiles:
+            image.info["icc_profile"] = zlib.decompressobj().decompress(body.partition(b"\0")[2][1:], MAX_CHUNK_BYTES)
+    except (*DAMAGES, zlib.error) as error:
         msg = f"the file is damaged: its metadata are unusable ({str(error).rstrip('.')})"
         raise DamagedError(msg) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
     return image
 
 
 def written_as(picture: Picture, suffix: str) -> bytes:
     """A picture file, of the format that the extension says; none, and a pipe, mean PNG.
 
-    Raises UnsupportedImageError where the format cannot hold the samples; of the metadata it keeps what it can.
+    Raises UnsupportedImageError where the format cannot hold the picture; of the metadata it keeps what it can.
     """
     if suffix.lower() in ("", ".png"):
         return png_of(picture)
@@ -253,14 +301,19 @@ def written_as(picture: Picture, suffix: str) -> bytes:
     what = f"{picture.described} cannot be written as {form} without loss: choose .png"
     if picture.form.depth == 16 and picture.form.colour != GREY:
         raise UnsupportedImageError(what)
-    image = opened_png(png_of(picture))
-    kept = {name: image.info[name] for name in ("icc_profile", "exif", "dpi") if name in image.info and form in ("TIFF", "WEBP")}
+    image = opened(picture)
+    kept = {name: image.info[name] for name in METADATA_OF.get(form, ()) if name in image.info}
     stream = io.BytesIO()
     try:
         image.save(stream, form, **options, **kept)
-    except (OSError, ValueError, KeyError) as error:
+        with _no_limit():
+            again = Image.open(io.BytesIO(stream.getvalue()))
+            again.load()
+        same = again.mode == image.mode and again.size == image.size and again.tobytes() == image.tobytes()
+        if same and ("transparency" in image.info or image.mode == "P"):
+            same = again.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
+    except DAMAGES as error:
         raise UnsupportedImageError(what) from error
-    again = Image.open(io.BytesIO(stream.getvalue()))
-    if again.mode != image.mode or again.size != image.size or again.tobytes() != image.tobytes():
+    if not same:
         raise UnsupportedImageError(what)
     return stream.getvalue()

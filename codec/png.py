@@ -56,10 +56,12 @@ def chunks_of(data: bytes) -> tuple[Form, Chunks]:
         msg = "it is no PNG"
         raise ValueError(msg)
     found: list[tuple[bytes, bytes]] = []
+    seen = False
     for name, body in _chunks(data):
         if name == b"IDAT":
-            if (name, b"") not in found:
+            if not seen:
                 found.append((name, b""))
+            seen = True
         elif name not in (b"IHDR", b"IEND"):
             found.append((name, body))
     return Form(data[25], data[24]), tuple(found)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -339,3 +340,17 @@ def test_an_output_that_cannot_hold_the_picture_is_refused(photo):
         assert_refused(igpt("decompress", packed, photo.with_suffix(suffix), "--model", TINY), 1, "without loss")
         assert not photo.with_suffix(suffix).exists()
     assert igpt("decompress", packed, photo.with_suffix(".webp"), "--model", TINY).exit_code == 0
+
+
+def test_what_one_cannot_ask_for(photo):
+    assert_refused(igpt("compress", photo, "-", "--json"), 2, "standard output")
+    assert_refused(igpt("compress", photo, "-", photo, "--out-dir", photo.parent / "out"), 2, "standard input")
+    assert igpt("compress", photo, "--model", TINY).exit_code == 0
+    assert igpt("compress", photo, "--model", TINY, "--skip-existing").exit_code == 0
+
+
+def test_a_models_folder_may_have_any_name(photo, tmp_path):
+    folder = tmp_path / ("mod\u00e8le " * 12)
+    shutil.copytree(TINY, folder)
+    assert igpt("compress", photo, "--model", folder).exit_code == 0
+    assert igpt("verify", photo.with_suffix(".igpt"), "--model", TINY).exit_code == 0

@@ -1,7 +1,9 @@
 """Pictures that are more than RGB or grey samples: modes, metadata, PNGs written by hand, and envelopes that are damaged."""
 
+import hashlib
 import io
 import struct
+import time
 import zlib
 from dataclasses import replace
 
@@ -17,8 +19,9 @@ from bitstream import header
 from bitstream.container import read_file, write_file
 from bitstream.envelope import Envelope, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
+from bitstream.reader import varint
 from codec import mixing
-from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of
+from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of, written_as
 from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, deep_samples, written
 from tests.conftest import DATA, TINY, picture, smooth
 from tests.plain_decoder import decode_envelope
@@ -345,17 +348,23 @@ def enclosed(**changes):
         {"parts": (SMALL,)},
         {"parts": read_envelope(SMALL).parts * 2},
         {"parts": read_envelope(SMALL).parts * 3},
-        {"chunks": ((b"IHDR", b"x"),)},
-        {"chunks": ((b"IDAT", b"x"),)},
-        {"chunks": ((b"IDAT", b""),) * 2},
-        {"chunks": ((b"\0\0\0\0", b""),)},
-        {"chunks": ((b"PLTE", b"xxxx"),)},
         {"chunks": ((b"gAMA", b""),)},
     ],
 )
 def test_envelopes_that_cannot_be_are_refused(changes):
-    with pytest.raises(DamagedError):
+    with pytest.raises((DamagedError, UnsupportedImageError)):
         codec.decompress(enclosed(**changes))
+
+
+@pytest.mark.parametrize(
+    "chunks", [b"IHDR\1x", b"IDAT\1x", b"IDAT\0IDAT\0", b"\0\0\0\0\0", b"PLTE\4xxxx", b"teSt", b"teSt\5x", b"aaaa\0" * 70_000]
+)
+def test_chunks_that_cannot_be_are_refused(chunks):
+    """As nobody writes them."""
+    packed = zlib.compress(chunks)
+    data = SMALL[:-10] + varint(len(chunks)) + varint(len(packed)) + packed
+    with pytest.raises(DamagedError):
+        codec.decompress(data + hashlib.sha256(data).digest()[:8])
 
 
 def test_a_part_of_another_picture_is_refused():
@@ -386,10 +395,6 @@ def test_metadata_do_not_grow_without_bound():
     data = SMALL[:-8]
     at = data.rindex(b"\0\0")
     assert data[at:] == b"\0\0"  # no chunks
-    import hashlib
-
-    from bitstream.reader import varint
-
     for size in (100, 1 << 26, 100_000_000):
         bomb = data[:at] + varint(size) + varint(len(packed)) + packed
         with pytest.raises(DamagedError):
@@ -431,3 +436,87 @@ def test_pngsuite():
         assert_same_image(images(png), images(data))
         kept += 1
     assert kept == 162
+
+
+def test_deep_noise_comes_back_although_nothing_is_gained():
+    samples = np.random.default_rng(0).integers(0, 1 << 16, (64, 64, 1)).astype(np.uint16)
+    data = deep_png(samples)
+    packed, png = there_and_back(data)
+    assert png == data
+    assert len(packed) < 1.1 * samples.nbytes
+
+
+@pytest.mark.parametrize(
+    ("form", "chunks"),
+    [
+        (Form(RGB, 8), ((b"teS1", b""),)),
+        (Form(RGB, 8), ((b"PLTE", bytes(10)),)),
+        (Form(RGB, 8), ((b"PLTE", bytes(9)),) * 2),
+        (Form(PALETTE, 8), ()),
+        (Form(PALETTE, 8), ((b"PLTE", b""),)),
+        (Form(PALETTE, 8), ((b"IDAT", b""), (b"PLTE", bytes(9)))),
+        (Form(RGB, 8), ((b"teSt", b""),) * ((1 << 16) + 1)),
+    ],
+)
+def test_what_could_not_be_read_again_is_refused_at_once(form, chunks):
+    with pytest.raises(UnsupportedImageError, match="chunks cannot be kept"):
+        codec.compress_picture(Picture(smooth(5, 5)[..., : form.channels], form, chunks), device="cpu")
+
+
+def test_an_empty_palette():
+    image = codec.decompress(codec.compress(Image.new("P", (4, 4))))
+    assert (image.mode, image.tobytes()) == ("P", bytes(16))
+
+
+def test_large_colour_profiles_come_back():
+    image = Image.fromarray(smooth(9, 9))
+    image.info["icc_profile"] = np.random.default_rng(0).bytes(2_000_000)
+    assert codec.decompress(codec.compress(image, device="cpu"), device="cpu").info["icc_profile"] == image.info["icc_profile"]
+
+
+def tiff(pixels, **tags):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF", tiffinfo={int(name[1:]): value for name, value in tags.items()})
+    return stream.getvalue()
+
+
+def test_tiffs_whose_samples_mean_something_else_are_refused():
+    data = tiff(np.dstack([smooth(5, 5), smooth(5, 5)[..., :1]]))
+    unassociated = struct.pack("<HHIH", 338, 3, 1, 2)
+    assert data.count(unassociated) == 1
+    assert open_picture(io.BytesIO(data), MAX_PIXELS).form == Form(RGB_ALPHA, 8)
+    for kind in (0, 1):
+        with pytest.raises(UnsupportedImageError, match="more channels"):
+            open_picture(io.BytesIO(data.replace(unassociated, struct.pack("<HHIH", 338, 3, 1, kind))), MAX_PIXELS)
+    with pytest.raises(UnsupportedImageError):
+        open_picture(io.BytesIO(tiff(smooth(5, 5), t339=(2, 2, 2))), MAX_PIXELS)
+
+
+def test_tags_of_a_tiff_that_are_not_stored_are_named():
+    found = open_picture(io.BytesIO(tiff(smooth(5, 5), t270="what it shows", t33432="whose it is")), MAX_PIXELS)
+    assert found.left_out == ("Copyright", "ImageDescription")
+
+
+@pytest.mark.parametrize("info", [{"dpi": (0, float("nan"))}, {"dpi": (1e20, 1)}, {"xmp": 5}, {"icc_profile": 7}, {"exif": None}])
+def test_metadata_without_sense_are_left_out(info):
+    image = Image.fromarray(smooth(5, 5))
+    image.info |= info
+    assert picture_of(image).left_out == tuple(info)
+
+
+def test_transparency_is_part_of_the_picture():
+    for image in (with_mode("P"), with_mode("RGB")):
+        image.info["transparency"] = image.getpixel((3, 3))
+        some = picture_of(image)
+        for suffix in (".bmp", ".ppm"):
+            with pytest.raises(UnsupportedImageError, match="without loss"):
+                written_as(some, suffix)
+
+
+def test_many_pieces_of_pixels_take_no_time():
+    one = saved(Image.fromarray(smooth(5, 5)))
+    at = one.index(b"IDAT") - 4
+    many = one[:at] + chunk(b"teSt", b"") * 20_000 + one[at:-12] + chunk(b"IDAT", b"") * 20_000 + one[-12:]
+    start = time.perf_counter()
+    assert len(chunks_of(many)[1]) == 20_001
+    assert time.perf_counter() - start < 2

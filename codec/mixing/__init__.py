@@ -169,19 +169,22 @@ def rows_per_band(height: int, width: int) -> int:
 
 
 def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[bytes] | None:
-    """A payload for every band of `rows` rows of (channels, height, width) planes; None where they would be larger than the planes."""
+    """A payload for every band of `rows` rows of (channels, height, width) planes; None where it would be larger than planes of 8 bits."""
     height, width = planes.shape[1:]
+    deep_samples = planes.dtype == np.uint16
     parts = list(bands(height, rows))
 
     def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
-        stream = np.zeros(part.nbytes + part.nbytes // 32 + CODER_BYTES, np.uint8)
+        most = 2 * part.nbytes if deep_samples else part.nbytes + part.nbytes // 32
+        stream = np.zeros(most + CODER_BYTES, np.uint8)
         count = _run(part, stream, False, stopped)
         return stream[:count].tobytes() if count <= len(stream) else None
 
     payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
     whole = [payload for payload in payloads if payload is not None]
-    return whole if len(whole) == len(parts) and sum(map(len, whole)) <= planes.nbytes + CODER_BYTES else None
+    small = deep_samples or sum(map(len, whole)) <= planes.nbytes + CODER_BYTES
+    return whole if len(whole) == len(parts) and small else None
 
 
 def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Models: those that ship with the package, those that were added on this machine, and finding the one that a file or a user names."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bitstream.errors import ModelError
+from codec.network.config import name_of
 from codec.network.integer import WEIGHTS_FILE, IntegerImageGPT
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def stores() -> list[Path]:
 def added() -> Iterator[Path]:
     """The folders of the models that were added."""
     for store in stores():
-        yield from sorted(path.parent for path in store.glob("*/config.json"))
+        yield from sorted(path.parent for path in store.glob("*/config.json") if not path.parent.name.startswith("."))
 
 
 def layout_of(folder: Path) -> str:
@@ -170,7 +172,7 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
     for path in added():
         if made_from == _source(path).get("fingerprint"):
             return path
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(source).resolve().name)[:40] or "model"
+    name = name_of(Path(source))[:40]
     model = converted(folder, name, torch.device("cpu"))
     target = stores()[0] / f"{name}-{model.digest.hex()}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -179,9 +181,11 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
         model.save(temporary)
         (temporary / SOURCE_FILE).write_text(json.dumps({"fingerprint": made_from, "source": source, "revision": revision}) + "\n")
         temporary.chmod(0o755)
-        if target.exists():  # made before, from a file that differs in what does not count
-            shutil.rmtree(target)
-        temporary.replace(target)
+        with contextlib.suppress(OSError):  # made before, from a file that differs in what does not count, or at the same time
+            temporary.replace(target)
+        if read(target, torch.device("cpu")).digest != model.digest:
+            msg = f"{target} holds another model: remove it"
+            raise ModelError(msg)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target

@@ -5,8 +5,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bitstream.constants import MAX_MODEL_NAME_BYTES
 from bitstream.errors import ModelError
 from codec.planes import LAYOUTS, Kind
+
+
+def name_of(folder: Path) -> str:
+    """A model's name, for messages and headers: its folder's, in printable ASCII."""
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in folder.resolve().name)[:MAX_MODEL_NAME_BYTES] or "model"
+    )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from codec.network.arithmetic import (
     exact_product,
 )
 from codec.network.attention import Attention
-from codec.network.config import ModelConfig
+from codec.network.config import ModelConfig, name_of
 from codec.network.operations import Operations, Scale, compiled_operations
 
 WEIGHTS_FILE = "integer.safetensors"
@@ -152,7 +152,7 @@ class IntegerImageGPT:
         except (OSError, SafetensorError) as error:
             msg = f"{folder}: no usable {WEIGHTS_FILE} ({error})"
             raise ModelError(msg) from error
-        return cls(config, tensors, folder.resolve().name, device)
+        return cls(config, tensors, name_of(folder), device)
 
     def save(self, folder: Path) -> None:
         """Writes `config.json` and the weights."""

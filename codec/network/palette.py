@@ -21,6 +21,7 @@ from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
 from bitstream.errors import ModelError
 from codec.context import POSITIONS
 from codec.network.arithmetic import Product, exact_product
+from codec.network.config import name_of
 from codec.network.palette_operations import MANTISSA_LIMIT, SHIFT_LIMITS, fastest_operations
 from codec.palette import LARGEST, Palette
 
@@ -197,7 +198,7 @@ class PaletteImageGPT:
         except (OSError, SafetensorError) as error:
             msg = f"{folder}: no usable {WEIGHTS_FILE} ({error})"
             raise ModelError(msg) from error
-        model = cls(config, tensors, folder.resolve().name, device)
+        model = cls(config, tensors, name_of(folder), device)
         model.name = model.name.removesuffix(f"-{model.digest.hex()}")
         return model
 
