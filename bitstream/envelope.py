@@ -34,6 +34,11 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
+def mode_of(colour: int, depth: int) -> str:
+    """Pillow's mode of such samples; of those of 16 bits it has none but "I;16"."""
+    return {(0, 1): "1", (0, 16): "I;16"}.get((colour, depth)) or {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}[colour]
+
+
 def is_envelope(data: bytes) -> bool:
     return data[: len(MAGIC)] == MAGIC and data[len(MAGIC) : len(MAGIC) + 1] == bytes([ENVELOPE_VERSION])
 

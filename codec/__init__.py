@@ -8,7 +8,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from bitstream.errors import (
     DamagedError,
@@ -67,16 +67,18 @@ def register_igpt_opener() -> None:
     register()
 
 
-def compress(
-    image: "Image.Image",
-    *,
-    model: str | Path | None = None,
-    revision: str | None = None,
-    palette_only: bool = False,
-    device: str = "auto",
-    past: bool = True,
-    progress: Progress | None = None,
-) -> bytes:
+class Options(TypedDict, total=False):
+    """Of `compress_pixels`, which see, and of what calls it."""
+
+    model: str | Path | None
+    revision: str | None
+    palette_only: bool
+    device: str
+    past: bool
+    progress: Progress | None
+
+
+def compress(image: "Image.Image", **options: Unpack[Options]) -> bytes:
     """The bytes of an igpt file.
 
     image: of mode RGB, RGBA, L, LA, P or 1. Its colour profile, EXIF, XMP and resolution are kept. model: a folder with an integer model,
@@ -89,30 +91,18 @@ def compress(
     """
     from codec.image import picture_of
 
-    picture = picture_of(image)
-    return compress_picture(picture, model=model, revision=revision, palette_only=palette_only, device=device, past=past, progress=progress)
+    return compress_picture(picture_of(image), **options)
 
 
-def compress_picture(
-    picture: "Picture",
-    *,
-    model: str | Path | None = None,
-    revision: str | None = None,
-    palette_only: bool = False,
-    device: str = "auto",
-    past: bool = True,
-    progress: Progress | None = None,
-) -> bytes:
+def compress_picture(picture: "Picture", **options: Unpack[Options]) -> bytes:
     """As `compress`, for what was read of a picture file."""
     from bitstream.envelope import Envelope, write_envelope
     from codec.png import ALPHA, MEANINGFUL
 
-    progress = progress or _ignore
+    progress = options.get("progress") or _ignore
 
     def packed_samples(pixels: "Pixels", progress: Progress) -> bytes:
-        return compress_pixels(
-            pixels, model=model, revision=revision, palette_only=palette_only, device=device, past=past, progress=progress
-        )
+        return compress_pixels(pixels, **Options({**options, "progress": progress}))
 
     pixels, form = picture.pixels, picture.form
     if picture.plain:
@@ -183,7 +173,9 @@ def compress_pixels(
         raise ModelError(msg)
     drawing, coded = what_is_coded(pixels, folder, device, past, progress)
     if coded:
-        return packed(pixels, coded, progress)
+        data = packed(pixels, coded, progress)
+        noise = drawn(pixels, lambda _: progress(0), always=True) if folder is None and len(data) > pixels.nbytes + HEADER_BYTES else b""
+        return noise if noise and len(noise) < len(data) else data
     progress(pixels.shape[0] * pixels.shape[1])
     return drawing
 
@@ -431,7 +423,7 @@ def info(data: bytes) -> dict[str, Any]:
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the header is at fault.
     """
     from bitstream.constants import VERSION
-    from bitstream.envelope import headers_of, is_envelope, read_envelope
+    from bitstream.envelope import headers_of, is_envelope, mode_of, read_envelope
     from bitstream.header import read_header
     from bitstream.reader import Reader
 
@@ -440,11 +432,10 @@ def info(data: bytes) -> dict[str, Any]:
     envelope = read_envelope(data)
     headers = headers_of(envelope)
     parts = [_fields(header) for header in headers]
-    mode = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}[envelope.colour]
     return {
         **parts[0],
         "version": VERSION,
-        "mode": {(0, 1): "1", (0, 16): "I;16"}.get((envelope.colour, envelope.depth), mode),
+        "mode": mode_of(envelope.colour, envelope.depth),
         "channels": sum(header.channels for header in headers),
         "bit_depth": envelope.depth,
         **({"alpha": parts[1]["kind"]} if len(parts) > 1 else {}),

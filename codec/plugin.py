@@ -6,14 +6,11 @@ from PIL import Image, ImageFile
 
 import codec
 from bitstream.constants import MAGIC
-from bitstream.envelope import first_header, is_envelope
+from bitstream.envelope import DEPTHS, first_header, is_envelope, mode_of
 from bitstream.header import read_header
 from bitstream.reader import Reader
 
 FIRST_BYTES = 1 << 12
-MODES = {(0, 1): "1", (0, 16): "I;16", (3, 1): "P", (3, 2): "P", (3, 4): "P", (3, 8): "P"}  # by colour type and depth
-EIGHT_BITS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by channels
-COLOUR_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 
 
 class IgptImageFile(ImageFile.ImageFile):
@@ -53,14 +50,13 @@ def size_and_mode(start: bytes) -> tuple[tuple[int, int], str]:
     """Of a file that begins so: (width, height), and Pillow's mode. Raises IgptError."""
     if not is_envelope(start):
         header = read_header(Reader(start, "the header"))
-        return (header.width, header.height), EIGHT_BITS[header.channels]
+        return (header.width, header.height), {1: "L", 3: "RGB"}[header.channels]
     header = first_header(start)
     colour, depth = start[len(MAGIC) + 1], start[len(MAGIC) + 2]
-    mode = MODES.get((colour, depth)) or EIGHT_BITS.get(COLOUR_CHANNELS.get(colour, 0), "")
-    if (depth == 16 and mode != "I;16") or not mode:
+    if depth not in DEPTHS.get(colour, ()) or (depth == 16 and colour != 0):
         msg = f"Pillow has no mode for colour type {colour} with {depth} bits: use igpt decompress"
         raise codec.UnsupportedImageError(msg)
-    return (header.width, header.height), "L" if (colour, depth) in ((0, 2), (0, 4)) else mode
+    return (header.width, header.height), mode_of(colour, depth)
 
 
 def save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:

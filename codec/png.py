@@ -6,13 +6,12 @@ Pillow decodes the pixels; it neither keeps all chunks nor writes all depths.
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bitstream.envelope import CHANNELS, DEPTHS, Chunks
-from codec.compiled import compiled
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types
@@ -146,6 +145,8 @@ def _filtered(rows: Samples, before: Samples, step: int) -> bytes:
 
 def deep_samples(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
     """The samples of a PNG of 16 bits and this (width, height), (height, width, channels). Raises ValueError."""
+    from codec.unfilter import unfilter
+
     form, interlaced = Form(data[25], data[24]), data[28]
     width, height = size
     passes = PASSES if interlaced else [(0, 0, 1, 1)]
@@ -167,28 +168,6 @@ def deep_samples(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
                 msg = "a row has an unknown filter"
                 raise ValueError(msg)
             plain = np.zeros((rows, row_bytes), np.uint8)
-            _unfilter(lines, form.step, plain)
+            unfilter(lines, form.step, plain)
             samples[y::down, x::across] = plain.view(">u2").reshape(rows, columns, form.channels)
     return samples
-
-
-@compiled()
-def _unfilter(lines: Any, step: Any, out: Any) -> None:
-    """lines: rows of bytes behind the number of their filter; out: the bytes."""
-    for y in range(len(lines)):
-        way = lines[y, 0]
-        for k in range(out.shape[1]):
-            left = np.int64(out[y, k - step]) if k >= step else np.int64(0)
-            up = np.int64(out[y - 1, k]) if y else np.int64(0)
-            corner = np.int64(out[y - 1, k - step]) if y and k >= step else np.int64(0)
-            prediction = np.int64(0)
-            if way == 1:
-                prediction = left
-            elif way == 2:
-                prediction = up
-            elif way == 3:
-                prediction = (left + up) >> 1
-            elif way == 4:
-                to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
-                prediction = left if to_left <= to_up and to_left <= to_corner else up if to_up <= to_corner else corner
-            out[y, k] = (np.int64(lines[y, k + 1]) + prediction) & 255

@@ -169,7 +169,7 @@ def rows_per_band(height: int, width: int) -> int:
 
 
 def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[bytes] | None:
-    """A payload for every band of `rows` rows of (channels, height, width) planes; None where it would be larger than planes of 8 bits."""
+    """A payload for every band of `rows` rows of (channels, height, width) planes; None where 8-bit ones become needlessly large."""
     height, width = planes.shape[1:]
     deep_samples = planes.dtype == np.uint16
     parts = list(bands(height, rows))
@@ -183,8 +183,7 @@ def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[b
 
     payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
     whole = [payload for payload in payloads if payload is not None]
-    small = deep_samples or sum(map(len, whole)) <= planes.nbytes + CODER_BYTES
-    return whole if len(whole) == len(parts) and small else None
+    return whole if len(whole) == len(parts) else None
 
 
 def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:

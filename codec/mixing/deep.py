@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.compiled import compiled
-from codec.mixing.kernel import MAX_CHANNELS, _hash, _mixed
+from codec.mixing.kernel import MAX_CHANNELS, ended, hashed, mixed, started
 
 PREDICTORS = 9
 CONTEXTS = 6
@@ -96,12 +96,12 @@ def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding
     """One decision of a kind below DECISIONS, in the contexts of `bases`."""
     size = mixer.counters.shape[1] - 1
     for i in range(CONTEXTS):
-        mixer.chosen[i] = _hash(bases[i], kind) & size
+        mixer.chosen[i] = hashed(bases[i], kind) & size
     first = octave * DECISIONS + kind
     second = (OCTAVES + c) * DECISIONS + kind
     third = (OCTAVES + MAX_CHANNELS) * DECISIONS + (c * DECISIONS + kind) * CONTEXTS
     refinement = c * DECISIONS + kind
-    return _mixed(bit, mixer, 0, first, second, third, refinement, tables, coder, stream, decoding, spent)
+    return mixed(bit, mixer, 0, first, second, third, refinement, tables, coder, stream, decoding, spent)
 
 
 @compiled()
@@ -109,12 +109,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
     """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`."""
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
-    coder = np.zeros(4, np.int64)
-    coder[1] = 0xFFFFFFFF
-    if decoding:
-        for at in range(4):
-            coder[2] = coder[2] << 8 | (stream[at] if at < len(stream) else 0)
-        coder[3] = 4
+    coder = started(stream, decoding)
     predictions, bases, keys = np.zeros(PREDICTORS, np.int64), np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS, np.int64)
     missed = np.zeros(channels, np.int64)
     followers, rows, errors, residuals, biases = state
@@ -144,25 +139,25 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
                 beside = _octaves(abs(residuals[c - 1, 2, x])) if c else 0
                 earlier = _octaves(abs(residuals[0, 2, x])) if c > 1 else 0
                 spread, least = _octaves(spread), _octaves(least)
-                bases[0] = _hash(c, energy)
-                bases[1] = _hash(c + 10, _octaves(abs(now[x - 1])) >> 1 << 8 | _octaves(abs(before[x])) >> 1)
-                bases[2] = _hash(c + 20, beside << 16 | earlier >> 1 << 8 | energy >> 2)
-                bases[3] = _hash(c + 30, spread << 8 | least >> 2)
-                bases[4] = _hash(c + 40, least << 8 | energy >> 2)
-                bases[5] = _hash(c + 50, (_octaves(abs(now[x - 1]) + abs(now[x - 2])) >> 1) << 8 | spread >> 1)
+                bases[0] = hashed(c, energy)
+                bases[1] = hashed(c + 10, _octaves(abs(now[x - 1])) >> 1 << 8 | _octaves(abs(before[x])) >> 1)
+                bases[2] = hashed(c + 20, beside << 16 | earlier >> 1 << 8 | energy >> 2)
+                bases[3] = hashed(c + 30, spread << 8 | least >> 2)
+                bases[4] = hashed(c + 40, least << 8 | energy >> 2)
+                bases[5] = hashed(c + 50, (_octaves(abs(now[x - 1]) + abs(now[x - 2])) >> 1) << 8 | spread >> 1)
                 octave = min(energy >> 2, OCTAVES - 1)
                 residual = 0 if decoding else np.int64(planes[c, y, x - PAD]) - prediction
                 west, north = rows[c, 2, x - 1], rows[c, 1, x]
-                key = _hash(_hash(west, north), _hash(rows[c, 1, x - 1], rows[c, 1, x + 1] * 4 + c))
+                key = hashed(hashed(west, north), hashed(rows[c, 1, x - 1], rows[c, 1, x + 1] * 4 + c))
                 if c:
-                    key = _hash(key, rows[c - 1, 2, x])
+                    key = hashed(key, rows[c - 1, 2, x])
                 key &= len(followers) - 1
                 guess = followers[key] if followers[key] >= 0 else west
                 if energy < QUIET or followers[key] >= 0:
                     for i in range(CONTEXTS):
                         keys[i] = bases[i]
-                    keys[1], keys[3] = _hash(c + 60, missed[c]), _hash(c + 70, key)
-                    keys[5] = _hash(c + 80, int(guess == west) | int(guess == north) << 1 | int(west == north) << 2 | missed[c] << 3)
+                    keys[1], keys[3] = hashed(c + 60, missed[c]), hashed(c + 70, key)
+                    keys[5] = hashed(c + 80, int(guess == west) | int(guess == north) << 1 | int(west == north) << 2 | missed[c] << 3)
                     hit = int(prediction + residual == guess)
                     hit = _decided(hit, 0, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
                     missed[c] = (missed[c] << 1 | (1 - hit)) & 255
@@ -183,7 +178,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
                     if c:
                         turn = turn * 3 + int(residuals[c - 1, 2, x] > 0) - int(residuals[c - 1, 2, x] < 0)
                     for i in range(CONTEXTS):
-                        bases[i] = _hash(bases[i], 4096 + (turn + 100 if i & 1 else length))
+                        bases[i] = hashed(bases[i], 4096 + (turn + 100 if i & 1 else length))
                     negative = _decided(int(residual < 0), 32, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
                     found, prefix = 1, 1
                     for k in range(length - 2, -1, -1):
@@ -216,8 +211,4 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
                 residuals[c, 2, k] = residuals[c, 2, width + PAD - 1]
                 for p in range(PREDICTORS):
                     errors[c, p, 2, k] = errors[c, p, 2, width + PAD - 1]
-    if decoding:
-        return coder[3] - 3
-    if coder[3] < len(stream):
-        stream[coder[3]] = coder[1] >> 24
-    return coder[3] + 1
+    return ended(coder, stream, decoding)

@@ -48,7 +48,7 @@ class Mixer(NamedTuple):
 
 
 @compiled()
-def _hash(a, b):
+def hashed(a, b):
     """31 bits of two numbers of up to 32."""
     h = (a * 0x1B873593 + b + 0x3C6EF372) & 0x7FFFFFFF
     h = (h * 0x2545F491) & 0x7FFFFFFF
@@ -86,7 +86,29 @@ def _coded(bit, probability, coder, stream, decoding, spent):
 
 
 @compiled()
-def _mixed(bit, mixer, more, first, second, third, refinement, tables, coder, stream, decoding, spent):
+def started(stream, decoding):
+    """The arithmetic coder before its first decision: low, high, value, position."""
+    coder = np.zeros(4, np.int64)
+    coder[1] = 0xFFFFFFFF
+    if decoding:
+        for at in range(4):
+            coder[2] = coder[2] << 8 | (stream[at] if at < len(stream) else 0)
+        coder[3] = 4
+    return coder
+
+
+@compiled()
+def ended(coder, stream, decoding):
+    """Writes what is left; how many bytes the stream takes."""
+    if decoding:
+        return coder[3] - 3
+    if coder[3] < len(stream):
+        stream[coder[3]] = coder[1] >> 24
+    return coder[3] + 1
+
+
+@compiled()
+def mixed(bit, mixer, more, first, second, third, refinement, tables, coder, stream, decoding, spent):
     """One decision: the counters chosen in `mixer.chosen` and the last `more` inputs, mixed by three sets of weights. Returns the bit.
 
     third: the first of a row of sets, of which the number of contexts seen before chooses one.
@@ -155,7 +177,7 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
     """The samples of a pixel that none of the guesses gave; rows: two above and the current one, (3, ...). Returns the pixel."""
     size = mixer.counters.shape[1] - 1
     up, now = rows[1], rows[2]
-    near = _hash(_hash(now[x - 1], up[x]), _hash(up[x - 1], up[x + 1]))
+    near = hashed(hashed(now[x - 1], up[x]), hashed(up[x - 1], up[x + 1]))
     known = 0
     predictions, which = (0, 0), (0, 0)
     for c in range(channels):
@@ -172,14 +194,14 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
         lively, activity = abs(west - north_west) + abs(north - north_west) + abs(north_east - north), 0
         while (1 << activity) <= lively and activity < ACTIVITIES - 1:
             activity += 1
-        own = _hash(known, c)
+        own = hashed(known, c)
         bases = (
             own,
-            _hash(own, now[x - 1]),
-            _hash(own, up[x]),
-            _hash(c + 100, prediction),
-            _hash(_hash(c, west), _hash(north, north_east >> 2)),
-            _hash(own, near),
+            hashed(own, now[x - 1]),
+            hashed(own, up[x]),
+            hashed(c + 100, prediction),
+            hashed(hashed(c, west), hashed(north, north_east >> 2)),
+            hashed(own, near),
         )
         predictions = (prediction, median)
         which = ((c * HISTOGRAMS) * ACTIVITIES + activity, (c * HISTOGRAMS + 1) * ACTIVITIES + activity)
@@ -197,12 +219,12 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
                 share = ((high - middle) * 4096 + 2048) // (high - sums[h, low])
                 mixer.inputs[SAMPLE_CONTEXTS + h] = tables.stretch[min(max(share, 1), 4095)]
             for i in range(SAMPLE_CONTEXTS):
-                mixer.chosen[i] = _hash(bases[i], node) & size
+                mixer.chosen[i] = hashed(bases[i], node) & size
             first_set = c * 256 + node
             second_set = MAX_CHANNELS * 256 + (c * 8 + k) * 4 + (activity >> 1)
             third_set = MAX_CHANNELS * (256 + 32) + (c * 8 + k) * SAMPLE_CONTEXTS
             bit = (sample >> k) & 1
-            bit = _mixed(bit, mixer, HISTOGRAMS, first_set, second_set, third_set, first_set, tables, coder, stream, decoding, spent)
+            bit = mixed(bit, mixer, HISTOGRAMS, first_set, second_set, third_set, first_set, tables, coder, stream, decoding, spent)
             node = node << 1 | bit
         sample = node & 255
         for h in range(HISTOGRAMS):
@@ -228,12 +250,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
     size, last_follower = guessing.counters.shape[1] - 1, len(followers) - 1
-    coder = np.zeros(4, np.int64)
-    coder[1] = 0xFFFFFFFF
-    if decoding:
-        for at in range(4):
-            coder[2] = coder[2] << 8 | (stream[at] if at < len(stream) else 0)
-        coder[3] = 4
+    coder = started(stream, decoding)
     sums = np.zeros((HISTOGRAMS, 257), np.int64)
     rows = np.zeros((3, width + 2 * PAD), np.int64)
     guesses = np.zeros(count, np.int64)
@@ -248,11 +265,11 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             now[k] = up[PAD]
         for x in range(PAD, width + PAD):
             west, north = now[x - 1], up[x]
-            pair = _hash(west, north)
-            six = _hash(_hash(pair, _hash(up[x - 1], up[x + 1])), _hash(now[x - 2], above[x]))
-            ten = _hash(six, _hash(_hash(above[x + 1], up[x + 2]), _hash(up[x - 2], above[x - 1])))
-            sixteen = _hash(_hash(now[x - 3], now[x - 4]), _hash(_hash(up[x + 3], up[x - 3]), _hash(above[x - 2], above[x + 2])))
-            sixteen = _hash(ten, sixteen)
+            pair = hashed(west, north)
+            six = hashed(hashed(pair, hashed(up[x - 1], up[x + 1])), hashed(now[x - 2], above[x]))
+            ten = hashed(six, hashed(hashed(above[x + 1], up[x + 2]), hashed(up[x - 2], above[x - 1])))
+            sixteen = hashed(hashed(now[x - 3], now[x - 4]), hashed(hashed(up[x + 3], up[x - 3]), hashed(above[x - 2], above[x + 2])))
+            sixteen = hashed(ten, sixteen)
             guesses[0], guesses[1], guesses[2] = followers[sixteen & last_follower], west, north
             guesses[3] = _continued(west, north, up[x - 1], channels)
             if count > 4:
@@ -274,18 +291,18 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 for t in range(s + 1, count):
                     agree |= int(guesses[t] == guess) << t
                 turn = s * 16 + tried
-                key = _hash(turn, guess)
-                situation = _hash(turn, agree)
-                guessing.chosen[0] = _hash(situation, shape) & size
-                guessing.chosen[1] = _hash(pair, key) & size
-                guessing.chosen[2] = _hash(six, key) & size
-                guessing.chosen[3] = _hash(ten, key) & size
-                guessing.chosen[4] = _hash(situation, 256 + missed) & size
-                guessing.chosen[5] = _hash(sixteen, key) & size
+                key = hashed(turn, guess)
+                situation = hashed(turn, agree)
+                guessing.chosen[0] = hashed(situation, shape) & size
+                guessing.chosen[1] = hashed(pair, key) & size
+                guessing.chosen[2] = hashed(six, key) & size
+                guessing.chosen[3] = hashed(ten, key) & size
+                guessing.chosen[4] = hashed(situation, 256 + missed) & size
+                guessing.chosen[5] = hashed(sixteen, key) & size
                 first, second = s * 16 + missed, count * 16 + s * 256 + shape
                 third = count * (16 + 256) + s * GUESS_CONTEXTS
                 bit = int(pixel == guess)
-                if _mixed(bit, guessing, 0, first, second, third, s * 256 + shape, tables, coder, stream, decoding, spent):
+                if mixed(bit, guessing, 0, first, second, third, s * 256 + shape, tables, coder, stream, decoding, spent):
                     found, pixel = True, guess
                 tried |= 1 << s
             if not found:
@@ -302,8 +319,4 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 spent[0] = 0
         for k in range(width + PAD, width + 2 * PAD):
             now[k] = now[width + PAD - 1]
-    if decoding:
-        return coder[3] - 3
-    if coder[3] < len(stream):
-        stream[coder[3]] = coder[1] >> 24
-    return coder[3] + 1
+    return ended(coder, stream, decoding)
