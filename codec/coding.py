@@ -24,7 +24,7 @@ from codec.tiles import Samples, Windows
 
 ENCODED_TILES = {"cpu": 12, "cuda": 256}  # in one parallel pass
 ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, per channel
-DECODED_TILES = {"cpu": 512, "cuda": 1 << 14}  # in lockstep
+DECODED_TILES = {"cpu": 256, "cuda": 1 << 14}  # in lockstep
 IMPOSSIBLE = -(1 << 20)  # a logit that leaves nothing but the least frequency
 
 Extents = npt.NDArray[np.int64]  # (tiles, 2): rows and columns that exist
@@ -98,7 +98,7 @@ def tokens_and_frequencies(
             for c, token in enumerate(tokens):
                 predictions = torch.from_numpy(flat[c]).to(token.device) - token[span].flatten() + CENTRE
                 logits[c] = group.cells.restricted(logits[c], seen, flat[:c], predictions, kind.channels)
-        tables = torch.stack([network.operations.frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
+        tables = torch.stack([network.frequencies(x).view(-1, tiles, ALPHABET) for x in logits], 1).cpu().numpy()
         ordered = torch.stack([t[span] for t in tokens], 1).cpu().numpy()  # (positions, channels, tiles)
         exist = np.stack([present(extents, p) for p in range(needed)[span]])[:, None].repeat(kind.channels, 1)
         if exist.all():
@@ -116,17 +116,13 @@ def hidden_states(
     the tokens (positions, tiles) int32.
     """
     count = int(group.extents[:, 0].max()) * SIDE
-    positions = torch.arange(count, device=network.device)
     hidden, features, tokens = [], [], []
     at_once = ENCODED_TILES[network.device.type]
     for first in range(0, len(samples), at_once):
         part = slice(first, first + at_once)
         windows = None if group.windows is None else torch.from_numpy(group.windows[part]).to(network.device)
         context = TileContext(torch.from_numpy(samples[part]).to(network.device), group.kind, windows)
-        tiles = len(context.features)
-        attention = network.operations.parallel_attention(network.config, tiles, network.device)
-        states = network.hidden(context.features[:, :count].flatten(0, 1), positions.repeat(tiles), attention)
-        hidden.append(states.view(tiles, count, -1))
+        hidden.append(network.hidden_of_tiles(context.features[:, :count]))
         features.append([f[:, :count] for f in context.head_features])
         tokens.append([t[:, :count] for t in context.tokens])
         progress(int(group.extents[part].prod(1).sum()))
@@ -150,7 +146,7 @@ def decode_groups(network: IntegerImageGPT, groups: Sequence[Group], payloads: S
     together = Group(groups[0].kind, extents, np.concatenate(windows) if windows else None, seen)
 
     def read_tokens(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
-        tables = network.operations.frequencies(logits).cpu().numpy()
+        tables = network.frequencies(logits).cpu().numpy()
         exist = present(extents, position)
         tokens = np.zeros(len(extents), np.int32)
         for decoder, part in zip(decoders, parts, strict=True):
@@ -173,12 +169,10 @@ def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, pr
     """
     tiles = len(group.extents)
     windows = None if group.windows is None else torch.from_numpy(group.windows)
-    steps = network.operations.steps(group.kind, tiles, windows, network.device)
-    attention = network.operations.cached_attention(network.config, tiles, network.device)
+    steps, cache = network.steps(group.kind, tiles, windows), network.cached(tiles)
     for position in range(positions_needed(group.extents)):
         exist = present(group.extents, position)
-        attention.position = position
-        hidden = network.hidden(steps.features(position), torch.tensor(position, device=network.device), attention)
+        hidden = cache.hidden(steps.features(position), position)
         for channel, head in enumerate(group.kind.heads):
             prediction, features = steps.head(channel)
             logits = network.logits(hidden, features, head)

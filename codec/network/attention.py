@@ -1,4 +1,4 @@
-"""How queries meet the keys and values before them: over whole tiles, or a position at a time with a cache; in torch, or compiled."""
+"""How queries meet the keys and values before them: over whole tiles, or a position at a time with a cache."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from codec.context import SIDE
-from codec.network.arithmetic import EXPONENT_STEPS, attend, attention_top, exp2_table
+from codec.network.arithmetic import attend, attention_top
 from codec.network.config import ModelConfig
 
 
@@ -57,47 +57,3 @@ class CachedAttention:
         keys[:, :, self.position % window], values[:, :, self.position % window] = key[:, :, 0], value[:, :, 0]
         known = min(self.position + 1, window)
         return attend(query, keys[:, :, :known], values[:, :, :known], multiplier, shift, self.top).view(self.tiles, -1)
-
-
-def attention_weights(config: ModelConfig) -> Tensor:
-    """The table of `attend`, int16: attention_top is below 2^15 for the windows that the compiled kernels take."""
-    return exp2_table(EXPONENT_STEPS, attention_top(config.attention_window), torch.device("cpu")).to(torch.int16)
-
-
-class CompiledParallelAttention:
-    """`ParallelAttention` by the compiled kernels."""
-
-    def __init__(self, config: ModelConfig, tiles: int, device: torch.device) -> None:
-        self.config, self.tiles = config, tiles
-        self.table = attention_weights(config).numpy()
-
-    def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        from codec.network import kernels
-
-        heads, dim = self.config.n_head, self.config.head_dim
-        split = qkv.view(self.tiles, -1, 3, heads, dim)
-        out = torch.empty((*split.shape[:2], heads, dim), dtype=torch.int8)
-        kernels.run("attend_parallel", split.numpy(), self.config.attention_window, multiplier, shift, self.table, out.numpy())
-        return out.view(-1, self.config.n_embd)
-
-
-class CompiledCachedAttention:
-    """`CachedAttention` by the compiled kernels; keys and values lie with the window last."""
-
-    def __init__(self, config: ModelConfig, tiles: int, device: torch.device) -> None:
-        self.config, self.tiles = config, tiles
-        self.table = attention_weights(config).numpy()
-        shape = (config.n_layer, 2, tiles, config.n_head, config.head_dim, config.attention_window)
-        self.cache = torch.zeros(shape, dtype=torch.int8).numpy()
-        self.position = 0
-
-    def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        from codec.network import kernels
-
-        window = self.config.attention_window
-        split = qkv.view(self.tiles, 3, self.config.n_head, self.config.head_dim)
-        out = torch.empty((self.tiles, self.config.n_head, self.config.head_dim), dtype=torch.int8)
-        known = min(self.position + 1, window)
-        keys, values = self.cache[layer]
-        kernels.run("attend_cached", split.numpy(), keys, values, self.position % window, known, multiplier, shift, self.table, out.numpy())
-        return out.view(self.tiles, -1)

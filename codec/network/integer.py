@@ -4,20 +4,22 @@ The encoder runs parallel attention over whole tiles, the decoder cached attenti
 the same `IntegerImageGPT.layer_outputs`.
 """
 
-import copy
 import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.nn import functional as F
 
 from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
 from bitstream.errors import ModelError
 from codec.context import FEATURES, HEAD_FEATURES, HEADS
+from codec.frequencies import frequencies
 from codec.network.arithmetic import (
     ACCUMULATOR_LIMIT,
     GAIN_LIMIT,
@@ -27,17 +29,35 @@ from codec.network.arithmetic import (
     SHIFT_LIMITS,
     Product,
     exact_product,
+    normalize,
+    requantize,
 )
-from codec.network.attention import Attention
+from codec.network.attention import Attention, CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig, name_of
-from codec.network.operations import Operations, Scale, compiled_operations
+from codec.planes import Kind
+from codec.stepping import Steps
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
-COMPILED_TILES = 16  # from here on the compiled operations save more than their start takes
+COMPILED_TILES = 16  # from here on the compiled kernels save more than their start takes
 TABLE_SIZE = 1024  # entries of an activation table, for indices -512 to 511
 
 Tensors = dict[str, Tensor]
+
+
+class Scale(NamedTuple):
+    """How a product's accumulators are requantised, per output, int32; see `arithmetic.requantize`."""
+
+    multiplier: Tensor
+    offset: Tensor
+    shift: Tensor
+
+
+class Cache(Protocol):
+    """Tiles whose positions are seen one after the other."""
+
+    def hidden(self, features: Tensor, position: int) -> Tensor:
+        """(tiles, FEATURES) int8 -> (tiles, n_embd) int8; positions from 0 on."""
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
@@ -121,7 +141,6 @@ class IntegerImageGPT:
 
     def __init__(self, config: ModelConfig, tensors: Tensors, name: str, device: torch.device, product: Product | None = None) -> None:
         validate(config, tensors)
-        self.operations = Operations()
         self.config, self.name, self.device = config, name, device
         self.digest = model_digest(config, tensors)
         self.product = product or exact_product(device)
@@ -134,14 +153,15 @@ class IntegerImageGPT:
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
 
     def prepared(self, tiles: int) -> "IntegerImageGPT":
-        """This network with the fastest operations for a picture of so many tiles: compiled ones on the CPU, where that is worth it."""
-        worth_it = tiles >= COMPILED_TILES or "codec.network.kernels" in sys.modules
-        operations = compiled_operations(self.config) if self.device.type == "cpu" and worth_it else None
-        if operations is None:
+        """This network in its fastest form for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
+        if self.device.type != "cpu" or (tiles < COMPILED_TILES and "codec.network.kernels" not in sys.modules):
             return self
-        prepared = copy.copy(self)
-        prepared.operations = operations
-        return prepared
+        try:
+            from codec.network.compiled import compiled
+
+            return compiled(self) or self
+        except Exception:  # without a working numba
+            return self
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "IntegerImageGPT":
@@ -169,33 +189,61 @@ class IntegerImageGPT:
         yield x
         for k in range(self.config.n_layer):
             scale = self.scalars[f"h.{k}.attn.multiplier"], self.scalars[f"h.{k}.attn.shift"]
-            qkv = self.operations.to_bytes(*self.product_and_scale(f"h.{k}.attn.c_attn", self.norm(f"h.{k}.ln_1", x)))
+            qkv = self.projected(f"h.{k}.attn.c_attn", self.norm(f"h.{k}.ln_1", x), 127).to(torch.int8)
             x = self.added(x, f"h.{k}.attn.c_proj", attention(k, qkv, *scale))
             x = self.added(x, f"h.{k}.mlp.c_proj", self.inner(f"h.{k}.mlp", self.norm(f"h.{k}.ln_2", x)))
             yield x
         yield self.norm("ln_f", x)
 
-    def hidden(self, features: Tensor, positions: Tensor, attention: Attention) -> Tensor:
-        """(rows, FEATURES) int8 -> (rows, n_embd) int8."""
-        *_, last = self.layer_outputs(features, positions, attention)
-        return last
+    def hidden_of_tiles(self, features: Tensor) -> Tensor:
+        """The parallel pass: (tiles, positions, FEATURES) int8 -> (tiles, positions, n_embd) int8; whole rows of tiles."""
+        tiles, positions, _ = features.shape
+        attention = ParallelAttention(self.config, tiles, self.device)
+        *_, last = self.layer_outputs(features.flatten(0, 1), torch.arange(positions, device=self.device).repeat(tiles), attention)
+        return last.view(tiles, positions, -1)
+
+    def cached(self, tiles: int) -> Cache:
+        """For the cached steps of so many tiles."""
+        return CachedSteps(self, tiles)
 
     def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
         """(rows, n_embd) and (rows, HEAD_FEATURES) int8 -> (rows, 256) int32 in 1/128 octaves."""
         inner = self.inner(f"heads.{head}", torch.cat([hidden, head_features], -1))
-        return self.operations.to_integers(*self.product_and_scale(f"heads.{head}.c_proj", inner), LOGIT_LIMIT)
+        return self.projected(f"heads.{head}.c_proj", inner, LOGIT_LIMIT)
 
-    def product_and_scale(self, name: str, x: Tensor) -> tuple[Tensor, Scale]:
-        """(rows, inputs) int8 -> (rows, outputs) int32, not yet requantised, and how that is done."""
-        return self.product(x, self.tensors[f"{name}.weight"].t()), self.scales[name]
+    def frequencies(self, logits: Tensor) -> Tensor:
+        """(rows, 256) int32 logits, overwritten or not -> frequencies."""
+        return frequencies(logits)
+
+    def steps(self, kind: Kind, tiles: int, windows: Tensor | None) -> Steps:
+        """What the decoder knows of so many tiles."""
+        return Steps(kind, tiles, windows, self.device)
+
+    def projected(self, name: str, x: Tensor, limit: int) -> Tensor:
+        """(rows, inputs) int8 -> (rows, outputs) int32 within +-limit."""
+        return requantize(self.product(x, self.tensors[f"{name}.weight"].t()), *self.scales[name], limit)
 
     def added(self, x: Tensor, name: str, y: Tensor) -> Tensor:
         """x plus a projection of y."""
-        return self.operations.added(x, *self.product_and_scale(name, y), RESIDUAL_LIMIT)
+        return self.projected(name, y, RESIDUAL_LIMIT).add_(x).clamp_(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
 
     def inner(self, name: str, x: Tensor) -> Tensor:
         """c_fc and the activation by table: (rows, inputs) int8 -> (rows, inner) int8."""
-        return self.operations.looked_up(*self.product_and_scale(f"{name}.c_fc", x), self.tensors[f"{name}.table"])
+        half = TABLE_SIZE // 2
+        places = self.projected(f"{name}.c_fc", x, half - 1) + half
+        return F.embedding(places, self.tensors[f"{name}.table"][:, None]).squeeze(-1)
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        return self.operations.normalized(x, self.tensors[f"{name}.gain"], self.scalars[f"{name}.shift"])
+        return normalize(x, self.tensors[f"{name}.gain"], self.scalars[f"{name}.shift"])
+
+
+class CachedSteps:
+    """A `Cache` in torch."""
+
+    def __init__(self, network: IntegerImageGPT, tiles: int) -> None:
+        self.network, self.attention = network, CachedAttention(network.config, tiles, network.device)
+
+    def hidden(self, features: Tensor, position: int) -> Tensor:
+        self.attention.position = position
+        *_, last = self.network.layer_outputs(features, torch.tensor(position, device=self.network.device), self.attention)
+        return last

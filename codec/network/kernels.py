@@ -7,11 +7,14 @@ which the bounds in `arithmetic` allow, and of which processors add many at a ti
 
 import math
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from codec.compiled import compiled, numba
+from codec.network.arithmetic import RESIDUAL_LIMIT as LIMIT
 
 if numba is None:
     msg = "numba is missing"
@@ -19,7 +22,13 @@ if numba is None:
 
 from numba import njit, prange
 
+from codec.network.vectors import LANES, ROWS, VECTORS, block_product, fetch_ahead, sum_of_rows
+
 i32 = np.int32
+Array = npt.NDArray[Any]
+RESIDUAL_LIMIT = i32(LIMIT)
+COLUMNS = VECTORS * LANES  # of a packed matrix, side by side
+BLOCK = 32  # rows side by side: their values stay close to the processor
 
 _threads = torch.get_num_threads()
 numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # launches them, which changes torch's number, too
@@ -35,124 +44,270 @@ def run(name: str, *arguments: object) -> None:
         globals()[name](*arguments)
 
 
+class Layers(NamedTuple):
+    """An integer model's layers, as arrays over the layers.
+
+    Of each projection: its weights as `packed` makes them, and its scale, (..., 3, outputs) int32: multipliers, offsets, shifts. wpe:
+    (positions, n_embd); gains, norm_shifts: of both norms of each layer and of the last one; scores: (layers, 2), multiplier and shift of
+    the attention's scores; exponentials: its weights; tables: of the activation; sizes: heads, attention window.
+    """
+
+    embedding: Array
+    embedding_scale: Array
+    wpe: Array
+    gains: Array
+    norm_shifts: Array
+    attention: Array
+    attention_scale: Array
+    scores: Array
+    exponentials: Array
+    attended: Array
+    attended_scale: Array
+    widened: Array
+    widened_scale: Array
+    tables: Array
+    narrowed: Array
+    narrowed_scale: Array
+    sizes: Array
+
+
+class Heads(NamedTuple):
+    """The heads of an integer model, as arrays over the heads, in the same way."""
+
+    widened: Array
+    widened_scale: Array
+    tables: Array
+    narrowed: Array
+    narrowed_scale: Array
+
+
+def packed(weight: Array) -> Array:
+    """(..., outputs, inputs) int8, as `vectors.block_product` reads it; outputs are padded to a multiple of 32, inputs of 2."""
+    *some, outputs, inputs = weight.shape
+    missing = (*((0, 0) for _ in some), (0, -outputs % COLUMNS), (0, -inputs % 2))
+    padded = np.pad(weight, missing).reshape(*some, -1, VECTORS, LANES, (inputs + 1) // 2, 2)
+    return np.ascontiguousarray(np.moveaxis(padded, -2, -4))
+
+
 @njit(inline="always")
 def _scaled(accumulator, multiplier, offset, shift, limit):
     value = i32(i32(accumulator * multiplier) + offset) >> shift
     return i32(min(max(value, -limit), limit))
 
 
-@compiled(parallel=True)
-def requantize(accumulator, multiplier, offset, shift, limit):
-    """In place: (rows, outputs) int32."""
-    for row in prange(len(accumulator)):
-        for k in range(accumulator.shape[1]):
-            accumulator[row, k] = _scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], limit)
+@njit
+def _product(x, weight, out):
+    """(rows, inputs) int16 and packed weights -> (rows, outputs) int32; rows are a multiple of ROWS, inputs and outputs padded."""
+    rows, depth, width = x.shape[0], x.shape[1], out.shape[1]
+    for n in range(len(weight)):
+        for row in range(0, rows, ROWS):
+            block_product(x, row * depth, depth, weight, n * depth * COLUMNS, out, row * width + n * COLUMNS, width)
 
 
-@compiled(parallel=True)
-def requantize_to_bytes(accumulator, multiplier, offset, shift, out):
-    for row in prange(len(accumulator)):
-        for k in range(accumulator.shape[1]):
-            out[row, k] = np.int8(_scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], i32(127)))
+@njit
+def _requantized(sums, scale, limit, out):
+    for row in range(len(out)):
+        for k in range(out.shape[1]):
+            out[row, k] = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], limit)
 
 
-@compiled(parallel=True)
-def requantize_and_look_up(accumulator, multiplier, offset, shift, table, out):
-    """table: for indices -len / 2 to len / 2 - 1."""
+@njit
+def _looked_up(sums, scale, table, out):
+    """table: for indices -len / 2 to len / 2 - 1. Overwrites the sums."""
     half = i32(len(table) // 2)
-    for row in prange(len(accumulator)):
-        for k in range(accumulator.shape[1]):
-            out[row, k] = table[_scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], half - i32(1)) + half]
+    for row in range(len(out)):
+        for k in range(out.shape[1]):  # many at a time, apart from what is one at a time
+            sums[row, k] = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], half - i32(1)) + half
+        for k in range(out.shape[1]):
+            out[row, k] = table[sums[row, k]]
 
 
-@compiled(parallel=True)
-def requantize_and_add(accumulator, multiplier, offset, shift, limit, x):
-    """In place of accumulator: clamp(x + clamp(requantized))."""
-    for row in prange(len(accumulator)):
-        for k in range(accumulator.shape[1]):
-            value = _scaled(accumulator[row, k], multiplier[k], offset[k], shift[k], limit) + x[row, k]
-            accumulator[row, k] = min(max(value, -limit), limit)
-
-
-@compiled(parallel=True)
-def normalize(x, gain, shift, root_bits, out):
-    """(rows, width) int32 -> int8; see `arithmetic.normalize`."""
-    half = i32((1 << shift) >> 1)
-    for row in prange(len(x)):
-        squares = 0.0
+@njit
+def _added(sums, scale, limit, x):
+    """In place of x: clamp(x + clamp(requantized))."""
+    for row in range(len(x)):
         for k in range(x.shape[1]):
-            value = np.float64(x[row, k])
-            squares += value * value
-        root = math.floor(math.sqrt(squares * (1 << (2 * root_bits))))
+            value = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], limit) + x[row, k]
+            x[row, k] = min(max(value, -limit), limit)
+
+
+@njit
+def _normalized(x, gain, shift, out):
+    """(rows, width) int32 -> int8 or int16; see `arithmetic.normalize`."""
+    half = i32((1 << shift) >> 1)
+    root_bits = 3 if x.shape[1] <= 128 else 0
+    for row in range(len(x)):
+        squares = np.int64(0)
+        for k in range(x.shape[1]):
+            squares += np.int64(x[row, k]) * np.int64(x[row, k])
+        root = math.floor(math.sqrt(np.float64(squares * (1 << (2 * root_bits)))))
         inverse = i32(math.floor((1 << (30 + root_bits)) / max(root, 1 << root_bits)))
         for k in range(x.shape[1]):
             unit = i32(x[row, k] * inverse) >> 15
-            value = i32(i32(unit * gain[k]) + half) >> shift
-            out[row, k] = np.int8(min(max(value, -127), 127))
+            out[row, k] = min(max(i32(i32(unit * gain[k]) + half) >> shift, i32(-127)), i32(127))
 
 
-@njit(inline="always")
-def _attend(query, keys, values, first, count, multiplier, shift, table, scores, weights, out):
-    """One query (dim) against keys and values (dim, ...), of which those from `first` on count."""
+@njit
+def _attend(query, kept, keys_at, values_at, chosen, layer, layers, all_scores, weights, sums, out):
+    """A head's query against the keys and values of the slots chosen: the first one, and how many.
+
+    kept, from keys_at on: (slots / 16, dim / 2, 16, 2), from values_at on: (slots / 2, dim, 2), int8.
+    """
+    first, count = chosen
     dim = len(query)
-    for k in range(count):
-        scores[k] = 0
-    for d in range(0, dim - dim % 4, 4):
-        q0, q1, q2, q3 = i32(query[d]), i32(query[d + 1]), i32(query[d + 2]), i32(query[d + 3])
-        k0, k1, k2, k3 = keys[d, first:], keys[d + 1, first:], keys[d + 2, first:], keys[d + 3, first:]
-        for k in range(count):
-            near = i32(i32(q0 * i32(k0[k])) + i32(q1 * i32(k1[k])))
-            far = i32(i32(q2 * i32(k2[k])) + i32(q3 * i32(k3[k])))
-            scores[k] = i32(scores[k] + i32(near + far))
-    for d in range(dim - dim % 4, dim):
-        q0, k0 = i32(query[d]), keys[d, first:]
-        for k in range(count):
-            scores[k] = i32(scores[k] + i32(q0 * i32(k0[k])))
+    multiplier, shift, table = layers.scores[layer, 0], layers.scores[layer, 1], layers.exponentials
+    lead = first % LANES
+    for k in range(0, lead + count, LANES):
+        sum_of_rows(kept, keys_at + (first - lead + k) * dim, 2 * LANES, query, 0, dim // 2, all_scores, k)
+    scores = all_scores[lead:]
     best = scores[0]
     for k in range(1, count):
         best = max(best, scores[k])
-    last, total = i32(len(table) - 1), i32(0)
+    odd, last, total = first % 2, i32(len(table) - 1), i32(0)
     for k in range(count):
-        step = i32(i32(best - scores[k]) * multiplier) >> shift
-        weight = table[min(step, last)]
-        weights[k] = weight
-        total = i32(total + weight)
-    denominator = 2.0 * total
-    for d in range(dim):
-        row, value = values[d, first:], i32(0)
-        for k in range(count):
-            value = i32(value + i32(i32(weights[k]) * i32(row[k])))
-        out[d] = np.int8(math.floor((2.0 * value + total) / denominator))
+        scores[k] = min(i32(i32(best - scores[k]) * multiplier) >> shift, last)
+    weights[0] = 0
+    for k in range(count):
+        weights[odd + k] = table[scores[k]]
+    for k in range(count):
+        total = i32(total + weights[odd + k])
+    weights[odd + count : odd + count + 4] = 0
+    for k in range(0, dim, LANES):
+        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, 2 * dim, weights, 0, 2 * ((odd + count + 3) // 4), sums, k)
+    share = 1 / (2.0 * total)  # half a unit keeps the product away from whole numbers, from which its rounding errors are far
+    for k in range(len(out)):
+        out[k] = math.floor((2.0 * sums[k] + total + 0.5) * share)
+
+
+@njit
+def _hidden(features, start, alike, layers, cache, caches, slot, first, count, out):
+    """Rows through all layers, side by side, their keys and values kept.
+
+    features: (rows, inputs) int8, out: (rows, n_embd) int8. start: the rows' first position; alike: whether it is that of all of them.
+    cache: (caches, layers, 2, heads, dim, slots) int8; caches, slot, first, count (rows): where each row's keys and values go, and which
+    ones it attends to.
+    """
+    rows, width = out.shape
+    padded = -(-rows // ROWS) * ROWS
+    heads, dim, slots = layers.sizes[0], cache.shape[4], cache.shape[5]
+    x = np.empty((rows, width), np.int32)
+    for row in range(rows):
+        x[row] = layers.wpe[start if alike else start + row]
+    seen = np.zeros((padded, features.shape[1] + features.shape[1] % 2), np.int16)
+    seen[:rows, : features.shape[1]] = features
+    narrow, wide = np.zeros((padded, width), np.int16), np.zeros((padded, layers.widened_scale.shape[2]), np.int16)
+    sums = np.empty((padded, len(layers.embedding) * COLUMNS), np.int32)
+    three_sums = np.empty((padded, layers.attention.shape[1] * COLUMNS), np.int32)
+    wide_sums = np.empty((padded, layers.widened.shape[1] * COLUMNS), np.int32)
+    own = width // heads  # of the dim, which is padded
+    qkv, query = np.empty((rows, 3 * width), np.int16), np.zeros(dim, np.int16)
+    scores, weights, of_head = np.empty(slots + 2 * LANES, np.int32), np.zeros(slots + 8, np.int16), np.empty(dim, np.int32)
+    kept = cache.reshape(-1)
+    in_head = dim * slots
+    _product(seen, layers.embedding, sums)
+    _added(sums, layers.embedding_scale, RESIDUAL_LIMIT, x)
+    for k in range(len(layers.scores)):
+        _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], narrow[:rows])
+        _product(narrow, layers.attention[k], three_sums)
+        _requantized(three_sums, layers.attention_scale[k], i32(127), qkv)
+        for row in range(rows):
+            lane = slot[row] // LANES * LANES * dim + slot[row] % LANES * 2
+            for h in range(heads):
+                at = ((caches[row] * len(layers.scores) + k) * 2 * heads + h) * in_head
+                for d in range(own):
+                    kept[at + lane + d // 2 * 2 * LANES + d % 2] = qkv[row, width + h * own + d]
+                at += heads * in_head + slot[row] // 2 * 2 * dim + slot[row] % 2
+                for d in range(own):
+                    kept[at + 2 * d] = qkv[row, 2 * width + h * own + d]
+        for row in range(rows):
+            for h in range(heads):
+                at = ((caches[row] * len(layers.scores) + k) * 2 * heads + h) * in_head
+                query[:own] = qkv[row, h * own : (h + 1) * own]
+                out_of_head = narrow[row, h * own : (h + 1) * own]
+                values_at, chosen = at + heads * in_head, (first[row], count[row])
+                if alike:
+                    if h < heads - 1:
+                        ahead = at + in_head
+                    else:
+                        ahead = (caches[min(row + 1, rows - 1)] * len(layers.scores) + k) * 2 * heads * in_head
+                    fetch_ahead(kept, ahead, in_head)
+                    fetch_ahead(kept, ahead + heads * in_head, in_head)
+                _attend(query, kept, at, values_at, chosen, k, layers, scores, weights, of_head, out_of_head)
+        _product(narrow, layers.attended[k], sums)
+        _added(sums, layers.attended_scale[k], RESIDUAL_LIMIT, x)
+        _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], narrow[:rows])
+        _product(narrow, layers.widened[k], wide_sums)
+        _looked_up(wide_sums, layers.widened_scale[k], layers.tables[k], wide[:rows])
+        _product(wide, layers.narrowed[k], sums)
+        _added(sums, layers.narrowed_scale[k], RESIDUAL_LIMIT, x)
+    _normalized(x, layers.gains[-1], layers.norm_shifts[-1], out)
+
+
+@njit
+def cache_shape(layers, heads, width, positions):
+    """Of a tile's keys and values, with room for whole vectors."""
+    return layers, 2, heads, -(-(width // heads) // LANES) * LANES, -(-positions // LANES) * LANES
+
+
+@njit
+def _hidden_of_tile(features, layers, out):
+    positions, width = out.shape
+    tile_shape = cache_shape(len(layers.scores), layers.sizes[0], width, positions + LANES)
+    cache, none = np.zeros((1, *tile_shape), np.int8), np.zeros(BLOCK, np.int64)
+    for start in range(0, positions, BLOCK):
+        slot = np.arange(start, min(start + BLOCK, positions))
+        first = np.maximum(slot + 1 - layers.sizes[1], 0)
+        part = slice(start, start + len(slot))
+        _hidden(features[part], start, False, layers, cache, none, slot, first, slot + 1 - first, out[part])
 
 
 @compiled(parallel=True)
-def attend_cached(qkv, keys, values, slot, known, multiplier, shift, table, out):
-    """qkv (tiles, 3, heads, dim) int8; keys, values (tiles, heads, dim, window) int8, whose `slot` takes the new ones; table int16."""
-    heads, dim = qkv.shape[2:]
-    for tile in prange(len(qkv)):
-        scores, weights = np.empty(keys.shape[3], np.int32), np.empty(keys.shape[3], np.int16)
-        for h in range(heads):
-            for d in range(dim):
-                keys[tile, h, d, slot] = qkv[tile, 1, h, d]
-                values[tile, h, d, slot] = qkv[tile, 2, h, d]
-            _attend(qkv[tile, 0, h], keys[tile, h], values[tile, h], 0, known, multiplier, shift, table, scores, weights, out[tile, h])
+def hidden_of_tiles(features, layers, out):
+    """Whole tiles: features (tiles, positions, inputs) int8 -> out (tiles, positions, n_embd) int8."""
+    for tile in prange(len(out)):
+        _hidden_of_tile(features[tile], layers, out[tile])
+
+
+@njit
+def _hidden_of_block(features, position, layers, cache, caches, out):
+    window = layers.sizes[1]
+    slot, first = np.full(len(caches), position % window), np.zeros(len(caches), np.int64)
+    count = np.full(len(caches), min(position + 1, window))
+    _hidden(features, position, True, layers, cache, caches, slot, first, count, out)
 
 
 @compiled(parallel=True)
-def attend_parallel(qkv, window, multiplier, shift, table, out):
-    """qkv (tiles, positions, 3, heads, dim) int8 -> out (tiles, positions, heads, dim) int8."""
-    positions, _, heads, dim = qkv.shape[1:]
-    for part in prange(len(qkv) * heads):
-        tile, h = part // heads, part % heads
-        keys, values = np.empty((dim, positions), np.int8), np.empty((dim, positions), np.int8)
-        for p in range(positions):
-            for d in range(dim):
-                keys[d, p] = qkv[tile, p, 1, h, d]
-                values[d, p] = qkv[tile, p, 2, h, d]
-        scores, weights = np.empty(window, np.int32), np.empty(window, np.int16)
-        for p in range(positions):
-            first = max(0, p + 1 - window)
-            _attend(qkv[tile, p, 0, h], keys, values, first, p + 1 - first, multiplier, shift, table, scores, weights, out[tile, p, h])
+def hidden_at_position(features, position, layers, cache, block, out):
+    """One position of tiles: features (tiles, inputs) int8 -> out (tiles, n_embd) int8, `block` tiles side by side."""
+    tiles = len(out)
+    for k in prange(-(-tiles // block)):
+        first, last = k * block, min((k + 1) * block, tiles)
+        _hidden_of_block(features[first:last], position, layers, cache, np.arange(first, last), out[first:last])
+
+
+@njit
+def _logits(hidden, features, head, heads, limit, out):
+    rows, width = hidden.shape
+    depth = width + features.shape[1]
+    padded = -(-rows // ROWS) * ROWS
+    x = np.zeros((padded, depth + depth % 2), np.int16)
+    x[:rows, :width], x[:rows, width:depth] = hidden, features
+    sums = np.empty((padded, heads.widened.shape[1] * COLUMNS), np.int32)
+    _product(x, heads.widened[head], sums)
+    inner = np.zeros((padded, heads.widened_scale.shape[2]), np.int16)
+    _looked_up(sums, heads.widened_scale[head], heads.tables[head], inner[:rows])
+    sums = np.empty((padded, heads.narrowed.shape[1] * COLUMNS), np.int32)
+    _product(inner, heads.narrowed[head], sums)
+    _requantized(sums, heads.narrowed_scale[head], limit, out)
+
+
+@compiled(parallel=True)
+def logits(hidden, features, head, heads, limit, out):
+    """hidden (rows, n_embd), features (rows, n) int8 -> out (rows, 256) int32."""
+    rows = len(out)
+    for k in prange(-(-rows // BLOCK)):
+        first, last = k * BLOCK, min((k + 1) * BLOCK, rows)
+        _logits(hidden[first:last], features[first:last], head, heads, limit, out[first:last])
 
 
 @compiled(parallel=True)

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from codec.pasts import kernel
 from codec.pasts.chroma import STRIP, Bytes, Sampling
 from codec.pasts.colour import Formula, Integers, Mask
 
@@ -22,7 +23,8 @@ STEP = 1.6  # over-relaxation, of at most 2
 REACH = 2  # how far a sample may move in one pass over its row
 WRONG = 64  # cost of a wrong sample, against 1 for a move by 1
 ROUNDS, PATIENCE = 16, 3  # passes over rows and columns in all, and such as bring nothing
-LARGEST_MOVE, TRIALS = 24, 30  # of clipped pixels' chroma; trials per pixel of the picture, at most
+CROPPED_SHARE = 0.1  # wrong samples along the edges, per length of these and wrong sample: no round mends them
+LARGEST_MOVE, TRIALS = 24, 300  # of clipped pixels' chroma; trials per pixel of the picture, at most
 RADII = (1, 1, 1, 3, 1, 1, 6, 1, 1)  # of the moves of single samples
 
 Moves = list[tuple[int, int]]
@@ -84,28 +86,13 @@ def feasible(chroma: Reals, known: Mask, pixels: Bytes, formula: Formula) -> tup
     y, x = np.nonzero(~good & ~known)
     start = np.concatenate([pixels[y, x].T, near[:, y, x]]).astype(np.int64)  # R, G, B, C1, C2
     _, first, which = np.unique(start.T @ 256 ** np.arange(5), return_index=True, return_inverse=True)  # drawings have few
-    colours, chosen = start[:3, first].T.astype(np.uint8), start[3:, first].astype(np.int32)
-    found, hits = _nearest(colours, chosen, formula, TRIALS * known.size)
+    colours, found = start[:3, first].T.astype(np.uint8), start[3:, first].copy()
+    hits, moves = np.zeros(len(colours), np.bool_), np.array(by_distance(LARGEST_MOVE))
+    trials = max(TRIALS, TRIALS * known.size // max(len(colours), 1))
+    kernel.nearest(colours, found, moves, trials, formula.scale, formula.first, formula.second, hits)
     near[:, y, x] = found[:, which]
     good[y, x] = hits[which]
     return near, good
-
-
-def _nearest(pixels: Bytes, chroma: Integers, formula: Formula, trials: int) -> tuple[Integers, Mask]:
-    """For (n, 3) pixels the nearest to (2, n) chroma that gives them, and where there is one; after so many trials the rest is given up."""
-    found, hits, left = chroma.copy(), np.zeros(len(pixels), np.bool_), np.arange(len(pixels))
-    for one, two in by_distance(LARGEST_MOVE):
-        trials -= len(left)
-        if not len(left) or trials < 0:
-            break
-        c1, c2 = (chroma[0, left] + one).clip(0, 255), (chroma[1, left] + two).clip(0, 255)
-        low, high = formula.luma_range(pixels[left], c1, c2)
-        hit = low <= high
-        if hit.any():
-            found[0, left[hit]], found[1, left[hit]] = c1[hit], c2[hit]
-            hits[left[hit]] = True
-            left = left[~hit]
-    return found, hits
 
 
 def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
@@ -116,7 +103,10 @@ def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
     for (y, own_rows, in_rows), (x, own_columns, in_columns) in product(
         _blocks(height, STRIP, sampling.filter.down, ring, out.shape[1]), _blocks(width, STRIP, sampling.filter.across, ring, out.shape[2])
     ):
-        out[:, own_rows, own_columns] = _recovered(pixels[y, x], formula, sampling)[:, in_rows, in_columns]
+        seen = np.zeros((y.stop - y.start, x.stop - x.start), np.bool_)  # but for what depends on samples beyond the block
+        inside = [slice(2 * (part.start > 0), part.stop - part.start - 2 * (part.stop < size)) for part, size in ((y, height), (x, width))]
+        seen[*inside] = True
+        out[:, own_rows, own_columns] = _recovered(pixels[y, x], seen, formula, sampling)[:, in_rows, in_columns]
     return out
 
 
@@ -131,7 +121,7 @@ def _blocks(size: int, block: int, factor: int, ring: int, count: int) -> list[t
     return found
 
 
-def _recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
+def _recovered(pixels: Bytes, seen: Mask, formula: Formula, sampling: Sampling) -> Bytes:
     height, width = pixels.shape[:2]
     c1, c2, known = formula.chroma(pixels)
     chroma = np.stack([c1, c2])
@@ -145,7 +135,7 @@ def _recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
         full = sampling.means(estimate(chroma, known, sampling), height, width) if known.any() else neutral
         possible, good = feasible(np.where(known, chroma, full).astype(np.float32), known, pixels, formula)
         near = estimate(possible, good if good.any() else ~good, sampling)
-    return _repaired(settled(near, chroma, known, sampling).astype(np.int32), pixels, formula, sampling)
+    return _repaired(settled(near, chroma, known & seen, sampling).astype(np.int32), pixels, seen, formula, sampling)
 
 
 def settled(near: Reals, chroma: Integers, known: Mask, sampling: Sampling) -> Bytes:
@@ -163,7 +153,9 @@ def _settled(small: Integers, chroma: Integers, known: Mask, sampling: Sampling)
         count = int(wrong.sum())
         if count < fewest:
             best, fewest, found_in = small, count, k
-        if count == 0 or k - found_in > PATIENCE:
+        along_edges = count - int(wrong[2:-2, 2:-2].sum())
+        a_crop = not sampling.ring and along_edges > CROPPED_SHARE * (sum(known.shape) + count)
+        if count == 0 or k - found_in > PATIENCE or (k and a_crop):
             break
         small = small.copy()
         if sampling.filter.across > 1:
@@ -226,58 +218,17 @@ def _pass(small: Integers, chroma: Integers, known: Mask, sampling: Sampling, ra
         if random is not None:
             alone[touched[rows]] = random.integers(0, WRONG // 2, (np.count_nonzero(touched[rows]), len(moves)))
         for (py, _), (place, _, columns) in zip(sampling.filter.places, sampling.places(height, width), strict=True):
-            own = np.arange(columns.first, columns.first + columns.count)
             far = next((dx for dx in place.columns if dx), 0)
-            inside = (own + far >= 0) & (own + far < count) & (far != 0)
+            left, right = (place.columns[k] for k in sorted((0, far))) if far else (0, 0)
+            shares = sum(place.columns.values()), left, right
+            x = np.arange(width)[columns.positions]
             for away in place.rows:
-                positions, weight = axis.reached(rows, away, py, place.rows)
-                part = (positions[:, None], np.arange(width)[columns.positions])
-                sure = known[part] & (weight > 0)[:, None]
-                now = _Samples(sums[part] + place.bias, chroma[part], sure, weight.astype(np.int32), place.shift)
-                alone[:, own[~inside]] += now.at(~inside).costs(moves * sum(place.columns.values()))
-                if far:
-                    left, right = (place.columns[k] for k in sorted((0, far)))
-                    pairs[:, own[inside] + min(far, 0)] += now.at(inside).costs(moves[:, None] * left + moves * right)
-        small[rows] = (small[rows] + _cheapest(alone, pairs, moves)).clip(0, 255)
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Full-resolution samples (rows, columns): their sums and bias, what they should become, whether that is sure; and per row the weight
-    of the small row that may change."""
-
-    sums: Integers
-    aim: Integers
-    sure: Mask
-    weight: Integers
-    shift: int
-
-    def at(self, columns: Mask) -> "_Samples":
-        return _Samples(self.sums[:, columns], self.aim[:, columns], self.sure[:, columns], self.weight, self.shift)
-
-    def costs(self, steps: Integers) -> Integers:
-        """WRONG for each step that makes a sample wrong: (rows, columns, ...) for steps of shape (...)."""
-        more = (...,) + (None,) * steps.ndim
-        change = self.weight[(slice(None), None, *more[1:])] * steps
-        wrong = ((self.sums[more] + change) >> self.shift != self.aim[more]) & self.sure[more]
-        costs: Integers = wrong.astype(np.int32) * WRONG
-        return costs
-
-
-def _cheapest(alone: Integers, pairs: Integers, moves: Integers) -> Integers:
-    """The moves (rows, columns) with the least sum of costs: Viterbi's algorithm, all rows at once."""
-    rows, count, _ = alone.shape
-    total = alone[:, 0]
-    origin = np.zeros((count, rows, len(moves)), np.int64)
-    for k in range(1, count):
-        ways = total[:, :, None] + pairs[:, k - 1]
-        origin[k] = ways.argmin(1)
-        total = ways.min(1) + alone[:, k]
-    chosen = np.empty((rows, count), np.int64)
-    chosen[:, -1] = total.argmin(1)
-    for k in range(count - 1, 0, -1):
-        chosen[:, k - 1] = origin[k, np.arange(rows), chosen[:, k]]
-    return moves[chosen]
+                y, weight = axis.reached(rows, away, py, place.rows)
+                many = place.bias, place.shift, far, columns.first, WRONG
+                kernel.charge(alone, pairs, sums, chroma, known, y, x, weight.astype(np.int32), shares, many, moves)
+        chosen = np.zeros((len(rows), count), np.int32)
+        kernel.cheapest(alone, pairs, chosen)
+        small[rows] = (small[rows] + moves[chosen]).clip(0, 255)
 
 
 def _touched(wrong: Mask, sampling: Sampling) -> Mask:
@@ -285,7 +236,7 @@ def _touched(wrong: Mask, sampling: Sampling) -> Mask:
     return sampling.spread(wrong.astype(np.float32)) > 0
 
 
-def _repaired(small: Integers, pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
+def _repaired(small: Integers, pixels: Bytes, seen: Mask, formula: Formula, sampling: Sampling) -> Bytes:
     """Small planes (2, rows, columns) changed here and there so that fewer pixels are without a luma that gives them."""
     height, width = pixels.shape[:2]
     sums = sampling.sums(small, height, width).reshape(2, -1)
@@ -293,7 +244,7 @@ def _repaired(small: Integers, pixels: Bytes, formula: Formula, sampling: Sampli
     for radius in RADII:
         chroma = sampling.rounded(sums.reshape(2, height, width))
         low, high = formula.luma_range(pixels, chroma[0], chroma[1])
-        wrong = low > high
+        wrong = (low > high) & seen
         if not wrong.any():
             break
         touched = _touched(wrong, sampling)
@@ -327,22 +278,5 @@ def _move(
             shifts.append(place.shift)
     index, weight = np.stack(where, 1), np.stack(weights, 1).astype(np.int32)
     bias, shift = np.array(biases, np.int32), np.array(shifts, np.int32)
-    base, colours = sums[:, index] + bias, pixels[index]
-
-    def wrong(one: int, two: int) -> npt.NDArray[np.int64]:
-        c1 = (base[0] + weight * one >> shift).clip(0, 255)
-        c2 = (base[1] + weight * two >> shift).clip(0, 255)
-        low, high = formula.luma_range(colours, c1, c2)
-        count: npt.NDArray[np.int64] = ((low > high) & (weight > 0)).sum(1)
-        return count
-
-    best, moves = wrong(0, 0), np.zeros((2, len(index)), np.int32)
-    for one, two in candidates:
-        inside = ((small[0][cells] + one) & ~255 == 0) & ((small[1][cells] + two) & ~255 == 0)
-        count = wrong(one, two)
-        better = (count < best) & inside
-        best[better] = count[better]
-        moves[0][better], moves[1][better] = one, two
-    for plane in range(2):
-        small[plane][cells] += moves[plane]
-        np.add.at(sums[plane], index, weight * moves[plane][:, None])
+    moves = np.array(candidates)
+    kernel.improve(small, sums, pixels, np.stack(cells, 1), index, weight, bias, shift, moves, formula.scale, formula.first, formula.second)

@@ -1,0 +1,160 @@
+"""The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster."""
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
+from codec.context import CENTRE, FEATURES, HEAD_FEATURES, HEADS
+from codec.frequencies import WEIGHT_BITS
+from codec.network import kernels
+from codec.network.arithmetic import EXPONENT_STEPS, GAIN_LIMIT, LOGIT_LIMIT, LOGIT_STEPS, attention_top, exp2_table
+from codec.network.config import ModelConfig
+from codec.network.integer import IntegerImageGPT, Tensors, expected_tensors
+from codec.network.vectors import ROWS
+from codec.planes import Kind
+from codec.stepping import CompiledSteps, Steps
+
+CPU = torch.device("cpu")
+
+
+class CompiledImageGPT(IntegerImageGPT):
+    """An integer model, made of a plain one."""
+
+    def __init__(self, plain: IntegerImageGPT) -> None:
+        vars(self).update(vars(plain))
+        self.exponentials = exp2_table(LOGIT_STEPS, 1 << WEIGHT_BITS, CPU).numpy()
+        table = exp2_table(EXPONENT_STEPS, attention_top(self.config.attention_window), CPU)
+        names = [f"h.{k}" for k in range(self.config.n_layer)]
+        norms = [f"{name}.ln_{n}" for name in names for n in (1, 2)]
+        self.layers = kernels.Layers._make(
+            (
+                *(part[0] for part in self._projections(["wce"])),
+                self.tensors["wpe"].numpy(),
+                self._stacked([f"{name}.gain" for name in (*norms, "ln_f")]),
+                self._stacked([f"{name}.shift" for name in (*norms, "ln_f")]),
+                *self._projections([f"{name}.attn.c_attn" for name in names]),
+                np.stack([self._stacked([f"{name}.attn.{part}" for name in names]) for part in ("multiplier", "shift")], 1),
+                table.to(torch.int16).numpy(),
+                *self._projections([f"{name}.attn.c_proj" for name in names]),
+                *self._projections([f"{name}.mlp.c_fc" for name in names]),
+                self._stacked([f"{name}.mlp.table" for name in names]),
+                *self._projections([f"{name}.mlp.c_proj" for name in names]),
+                np.array([self.config.n_head, self.config.attention_window]),
+            )
+        )
+        names = [f"heads.{c}" for c in range(HEADS)]
+        self.heads = kernels.Heads(
+            *self._projections([f"{name}.c_fc" for name in names]),
+            self._stacked([f"{name}.table" for name in names]),
+            *self._projections([f"{name}.c_proj" for name in names]),
+        )
+
+    def _stacked(self, names: list[str]) -> kernels.Array:
+        return np.stack([self.tensors[name].numpy() for name in names])
+
+    def _projections(self, names: list[str]) -> tuple[kernels.Array, kernels.Array]:
+        """Weights and scales, stacked."""
+        scales = [np.stack([part.numpy() for part in self.scales[name]]) for name in names]
+        return kernels.packed(self._stacked([f"{name}.weight" for name in names])), np.stack(scales)
+
+    def hidden_of_tiles(self, features: Tensor) -> Tensor:
+        out = torch.empty(*features.shape[:2], self.config.n_embd, dtype=torch.int8)
+        kernels.run("hidden_of_tiles", features.contiguous().numpy(), self.layers, out.numpy())
+        return out
+
+    def cached(self, tiles: int) -> "CompiledCache":
+        return CompiledCache(self, tiles)
+
+    def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
+        out = torch.empty(len(hidden), ALPHABET, dtype=torch.int32)
+        kernels.run(
+            "logits", hidden.contiguous().numpy(), head_features.contiguous().numpy(), head, self.heads, np.int32(LOGIT_LIMIT), out.numpy()
+        )
+        return out
+
+    def frequencies(self, logits: Tensor) -> Tensor:
+        kernels.run("frequencies", logits.numpy(), self.exponentials, FREQUENCY_TOTAL - ALPHABET, WEIGHT_BITS, CENTRE)
+        return logits
+
+    def steps(self, kind: Kind, tiles: int, windows: Tensor | None) -> Steps:
+        return CompiledSteps(kind, tiles, windows, self.device)
+
+
+class CompiledCache:
+    """As `integer.CachedSteps`."""
+
+    def __init__(self, network: CompiledImageGPT, tiles: int) -> None:
+        self.network, config = network, network.config
+        shape = kernels.cache_shape(config.n_layer, config.n_head, config.n_embd, config.attention_window)
+        self.cache = torch.zeros(tiles, *shape, dtype=torch.int8).numpy()
+        share = -(-tiles // max(1, torch.get_num_threads()))
+        self.block = min(kernels.BLOCK, -(-share // ROWS) * ROWS)
+
+    def hidden(self, features: Tensor, position: int) -> Tensor:
+        out = torch.empty(len(features), self.network.config.n_embd, dtype=torch.int8)
+        layers, arrays = self.network.layers, (features.numpy(), out.numpy())
+        kernels.run("hidden_at_position", arrays[0], position, layers, self.cache, self.block, arrays[1])
+        return out
+
+
+def compiled(network: IntegerImageGPT) -> IntegerImageGPT | None:
+    """The network by kernels, if this process can have them, they prove to be exact here, and attention weights fit into int16."""
+    fits = attention_top(network.config.attention_window) < 1 << 15
+    return CompiledImageGPT(network) if fits and kernels_are_exact() else None
+
+
+@functools.cache
+def kernels_are_exact() -> bool:
+    """Whether a random network, with values at the extremes, gives the same integers with and without them."""
+    network = random_network(ModelConfig(n_embd=32, n_head=2, n_inner=64, head_inner=32, attention_window=40, n_layer=2))
+    return same(CompiledImageGPT(network), network)
+
+
+def random_network(config: ModelConfig) -> IntegerImageGPT:
+    """Of numbers that reach all bounds now and then."""
+    random = torch.Generator().manual_seed(0)
+
+    def between(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=random, dtype=torch.int32)
+
+    tensors: Tensors = {}
+    for name, (dtype, shape) in expected_tensors(config).items():
+        match name.rsplit(".", 1)[-1]:
+            case "weight":
+                tensor = between(-64, 63, *shape)
+                tensor[::5] = torch.tensor([-64, 63])[between(0, 1, *tensor[::5].shape).long()].int()
+            case "table":
+                tensor = between(-127, 127, *shape)
+            case "multiplier":
+                tensor = between(1, 255, *shape)
+            case "shift":
+                tensor = between(14, 19, *shape) if ".ln_" in name or "ln_f" in name or "attn.shift" in name else between(12, 16, *shape)
+            case "gain":
+                tensor = between(-GAIN_LIMIT, GAIN_LIMIT, *shape)
+            case _:
+                tensor = between(-(1 << 15), 1 << 15, *shape)
+        tensors[name] = tensor.to(dtype)
+    return IntegerImageGPT(config, tensors, "random", CPU)
+
+
+def same(network: IntegerImageGPT, plain: IntegerImageGPT) -> bool:
+    """Whether two networks give the same integers on tiles of two rows, whole and stepwise."""
+    random = torch.Generator().manual_seed(1)
+    features = torch.randint(-127, 128, (9, 64, FEATURES), generator=random).to(torch.int8)
+    expected = plain.hidden_of_tiles(features)
+    cache = network.cached(len(features))
+    by_step = torch.stack([cache.hidden(features[:, p].contiguous(), p) for p in range(features.shape[1])], 1)
+    if not torch.equal(network.hidden_of_tiles(features), expected) or not torch.equal(by_step, expected):
+        return False
+    rows = expected.flatten(0, 1)
+    around = torch.randint(-127, 128, (len(rows), HEAD_FEATURES), generator=random).to(torch.int8)
+    for head in range(HEADS):
+        logits = plain.logits(rows, around, head)
+        if not torch.equal(network.logits(rows, around, head), logits):
+            return False
+        if not torch.equal(network.frequencies(logits.clone()), plain.frequencies(logits)):
+            return False
+    return True
