@@ -13,7 +13,7 @@ from codec.network import kernels
 from codec.network.arithmetic import EXPONENT_STEPS, GAIN_LIMIT, LOGIT_LIMIT, LOGIT_STEPS, attention_top, exp2_table
 from codec.network.config import ModelConfig
 from codec.network.integer import IntegerImageGPT, Tensors, expected_tensors
-from codec.network.vectors import ROWS
+from codec.network.vectors import LANES, ROWS
 from codec.planes import Kind
 from codec.stepping import CompiledSteps, Steps
 
@@ -61,9 +61,22 @@ class CompiledImageGPT(IntegerImageGPT):
         return kernels.packed(self._stacked([f"{name}.weight" for name in names])), np.stack(scales)
 
     def hidden_of_tiles(self, features: Tensor) -> Tensor:
-        out = torch.empty(*features.shape[:2], self.config.n_embd, dtype=torch.int8)
-        kernels.run("hidden_of_tiles", features.contiguous().numpy(), self.layers, out.numpy())
+        tiles, positions, _ = features.shape
+        out = torch.empty(tiles, positions, self.config.n_embd, dtype=torch.int8)
+        cache = np.empty((tiles, *self.cache_shape(positions + LANES)), np.int8)
+        position, tile = np.arange(positions), np.arange(tiles)
+        first = np.maximum(position + 1 - self.config.attention_window, 0)
+        where = np.empty((tiles, positions, 5), np.int64)
+        for column, values in enumerate((position, tile[:, None], position, first, position + 1 - first)):
+            where[..., column] = values
+        rows = features.flatten(0, 1).contiguous().numpy(), where.reshape(-1, 5)
+        kernels.run("hidden", *rows, self.layers, cache, positions, kernels.BLOCK, out.flatten(0, 1).numpy())
         return out
+
+    def cache_shape(self, positions: int) -> tuple[int, ...]:
+        """Of a tile's keys and values, with room for whole vectors."""
+        config = self.config
+        return config.n_layer, 2, config.n_head, -(-config.head_dim // LANES) * LANES, -(-positions // LANES) * LANES
 
     def cached(self, tiles: int) -> "CompiledCache":
         return CompiledCache(self, tiles)
@@ -87,16 +100,20 @@ class CompiledCache:
     """As `integer.CachedSteps`."""
 
     def __init__(self, network: CompiledImageGPT, tiles: int) -> None:
-        self.network, config = network, network.config
-        shape = kernels.cache_shape(config.n_layer, config.n_head, config.n_embd, config.attention_window)
-        self.cache = torch.zeros(tiles, *shape, dtype=torch.int8).numpy()
+        self.network, self.window = network, network.config.attention_window
+        self.cache = np.zeros((tiles, *network.cache_shape(self.window)), np.int8)
+        self.where = np.zeros((tiles, 5), np.int64)
+        self.where[:, kernels.CACHE] = np.arange(tiles)
         share = -(-tiles // max(1, torch.get_num_threads()))
         self.block = min(kernels.BLOCK, -(-share // ROWS) * ROWS)
 
     def hidden(self, features: Tensor, position: int) -> Tensor:
         out = torch.empty(len(features), self.network.config.n_embd, dtype=torch.int8)
-        layers, arrays = self.network.layers, (features.numpy(), out.numpy())
-        kernels.run("hidden_at_position", arrays[0], position, layers, self.cache, self.block, arrays[1])
+        where = self.where
+        where[:, kernels.POSITION], where[:, kernels.SLOT] = position, position % self.window
+        where[:, kernels.COUNT] = min(position + 1, self.window)
+        arrays = features.numpy(), where, self.network.layers, self.cache
+        kernels.run("hidden", *arrays, self.block, self.block, out.numpy())
         return out
 
 

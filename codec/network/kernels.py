@@ -27,6 +27,7 @@ from codec.network.vectors import LANES, ROWS, VECTORS, block_product, fetch_ahe
 i32 = np.int32
 Array = npt.NDArray[Any]
 RESIDUAL_LIMIT = i32(LIMIT)
+POSITION, CACHE, SLOT, FIRST, COUNT = range(5)  # columns of `where`
 COLUMNS = VECTORS * LANES  # of a packed matrix, side by side
 BLOCK = 32  # rows side by side: their values stay close to the processor
 
@@ -115,7 +116,7 @@ def _requantized(sums, scale, limit, out):
 def _looked_up(sums, scale, table, out):
     """table: for indices -len / 2 to len / 2 - 1. Overwrites the sums."""
     half = i32(len(table) // 2)
-    for row in range(len(out)):
+    for row in range(len(sums)):
         for k in range(out.shape[1]):  # many at a time, apart from what is one at a time
             sums[row, k] = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], half - i32(1)) + half
         for k in range(out.shape[1]):
@@ -133,7 +134,7 @@ def _added(sums, scale, limit, x):
 
 @njit
 def _normalized(x, gain, shift, out):
-    """(rows, width) int32 -> int8 or int16; see `arithmetic.normalize`."""
+    """(rows, width) int32 -> as many rows or more of int8 or int16; see `arithmetic.normalize`."""
     half = i32((1 << shift) >> 1)
     root_bits = 3 if x.shape[1] <= 128 else 0
     for row in range(len(x)):
@@ -180,21 +181,23 @@ def _attend(query, kept, keys_at, values_at, chosen, layer, layers, all_scores, 
 
 
 @njit
-def _hidden(features, start, alike, layers, cache, caches, slot, first, count, out):
+def _hidden(features, where, layers, cache, out):
     """Rows through all layers, side by side, their keys and values kept.
 
-    features: (rows, inputs) int8, out: (rows, n_embd) int8. start: the rows' first position; alike: whether it is that of all of them.
-    cache: (caches, layers, 2, heads, dim, slots) int8; caches, slot, first, count (rows): where each row's keys and values go, and which
-    ones it attends to.
+    features: (rows, inputs) int8, out: (rows, n_embd) int8. where: (rows, 5): each row's position, in which cache and slot its keys and
+    values go, and which slots it attends to, the first one and how many. cache: (caches, layers, 2, heads, dim, slots) int8.
     """
     rows, width = out.shape
     padded = -(-rows // ROWS) * ROWS
     heads, dim, slots = layers.sizes[0], cache.shape[4], cache.shape[5]
     x = np.empty((rows, width), np.int32)
     for row in range(rows):
-        x[row] = layers.wpe[start if alike else start + row]
+        for k in range(width):
+            x[row, k] = layers.wpe[where[row, POSITION], k]
     seen = np.zeros((padded, features.shape[1] + features.shape[1] % 2), np.int16)
-    seen[:rows, : features.shape[1]] = features
+    for row in range(rows):
+        for k in range(features.shape[1]):
+            seen[row, k] = features[row, k]
     narrow, wide = np.zeros((padded, width), np.int16), np.zeros((padded, layers.widened_scale.shape[2]), np.int16)
     sums = np.empty((padded, len(layers.embedding) * COLUMNS), np.int32)
     three_sums = np.empty((padded, layers.attention.shape[1] * COLUMNS), np.int32)
@@ -207,82 +210,51 @@ def _hidden(features, start, alike, layers, cache, caches, slot, first, count, o
     _product(seen, layers.embedding, sums)
     _added(sums, layers.embedding_scale, RESIDUAL_LIMIT, x)
     for k in range(len(layers.scores)):
-        _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], narrow[:rows])
+        _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], narrow)
         _product(narrow, layers.attention[k], three_sums)
         _requantized(three_sums, layers.attention_scale[k], i32(127), qkv)
         for row in range(rows):
-            lane = slot[row] // LANES * LANES * dim + slot[row] % LANES * 2
+            slot, of_row = where[row, SLOT], where[row, CACHE] * len(layers.scores) + k
+            lane = slot // LANES * LANES * dim + slot % LANES * 2
             for h in range(heads):
-                at = ((caches[row] * len(layers.scores) + k) * 2 * heads + h) * in_head
+                at = (of_row * 2 * heads + h) * in_head
                 for d in range(own):
                     kept[at + lane + d // 2 * 2 * LANES + d % 2] = qkv[row, width + h * own + d]
-                at += heads * in_head + slot[row] // 2 * 2 * dim + slot[row] % 2
+                at += heads * in_head + slot // 2 * 2 * dim + slot % 2
                 for d in range(own):
                     kept[at + 2 * d] = qkv[row, 2 * width + h * own + d]
         for row in range(rows):
+            of_row = where[row, CACHE] * len(layers.scores) + k
+            of_next = where[min(row + 1, rows - 1), CACHE] * len(layers.scores) + k
             for h in range(heads):
-                at = ((caches[row] * len(layers.scores) + k) * 2 * heads + h) * in_head
-                query[:own] = qkv[row, h * own : (h + 1) * own]
+                at = (of_row * 2 * heads + h) * in_head
+                for d in range(own):
+                    query[d] = qkv[row, h * own + d]
                 out_of_head = narrow[row, h * own : (h + 1) * own]
-                values_at, chosen = at + heads * in_head, (first[row], count[row])
-                if alike:
-                    if h < heads - 1:
-                        ahead = at + in_head
-                    else:
-                        ahead = (caches[min(row + 1, rows - 1)] * len(layers.scores) + k) * 2 * heads * in_head
+                values_at, chosen = at + heads * in_head, (where[row, FIRST], where[row, COUNT])
+                if of_next != of_row:
+                    ahead = at + in_head if h < heads - 1 else of_next * 2 * heads * in_head
                     fetch_ahead(kept, ahead, in_head)
                     fetch_ahead(kept, ahead + heads * in_head, in_head)
                 _attend(query, kept, at, values_at, chosen, k, layers, scores, weights, of_head, out_of_head)
         _product(narrow, layers.attended[k], sums)
         _added(sums, layers.attended_scale[k], RESIDUAL_LIMIT, x)
-        _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], narrow[:rows])
+        _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], narrow)
         _product(narrow, layers.widened[k], wide_sums)
-        _looked_up(wide_sums, layers.widened_scale[k], layers.tables[k], wide[:rows])
+        _looked_up(wide_sums, layers.widened_scale[k], layers.tables[k], wide)
         _product(wide, layers.narrowed[k], sums)
         _added(sums, layers.narrowed_scale[k], RESIDUAL_LIMIT, x)
     _normalized(x, layers.gains[-1], layers.norm_shifts[-1], out)
 
 
-@njit
-def cache_shape(layers, heads, width, positions):
-    """Of a tile's keys and values, with room for whole vectors."""
-    return layers, 2, heads, -(-(width // heads) // LANES) * LANES, -(-positions // LANES) * LANES
-
-
-@njit
-def _hidden_of_tile(features, layers, out):
-    positions, width = out.shape
-    tile_shape = cache_shape(len(layers.scores), layers.sizes[0], width, positions + LANES)
-    cache, none = np.zeros((1, *tile_shape), np.int8), np.zeros(BLOCK, np.int64)
-    for start in range(0, positions, BLOCK):
-        slot = np.arange(start, min(start + BLOCK, positions))
-        first = np.maximum(slot + 1 - layers.sizes[1], 0)
-        part = slice(start, start + len(slot))
-        _hidden(features[part], start, False, layers, cache, none, slot, first, slot + 1 - first, out[part])
-
-
 @compiled(parallel=True)
-def hidden_of_tiles(features, layers, out):
-    """Whole tiles: features (tiles, positions, inputs) int8 -> out (tiles, positions, n_embd) int8."""
-    for tile in prange(len(out)):
-        _hidden_of_tile(features[tile], layers, out[tile])
-
-
-@njit
-def _hidden_of_block(features, position, layers, cache, caches, out):
-    window = layers.sizes[1]
-    slot, first = np.full(len(caches), position % window), np.zeros(len(caches), np.int64)
-    count = np.full(len(caches), min(position + 1, window))
-    _hidden(features, position, True, layers, cache, caches, slot, first, count, out)
-
-
-@compiled(parallel=True)
-def hidden_at_position(features, position, layers, cache, block, out):
-    """One position of tiles: features (tiles, inputs) int8 -> out (tiles, n_embd) int8, `block` tiles side by side."""
-    tiles = len(out)
-    for k in prange(-(-tiles // block)):
-        first, last = k * block, min((k + 1) * block, tiles)
-        _hidden_of_block(features[first:last], position, layers, cache, np.arange(first, last), out[first:last])
+def hidden(features, where, layers, cache, together, block, out):
+    """Rows through all layers, as `_hidden`: `together` of them one block after the other, apart from the rest, which is done meanwhile."""
+    rows = len(out)
+    for task in prange(-(-rows // together)):
+        for start in range(task * together, min((task + 1) * together, rows), block):
+            end = min(start + block, (task + 1) * together, rows)
+            _hidden(features[start:end], where[start:end], layers, cache, out[start:end])
 
 
 @njit
@@ -291,11 +263,15 @@ def _logits(hidden, features, head, heads, limit, out):
     depth = width + features.shape[1]
     padded = -(-rows // ROWS) * ROWS
     x = np.zeros((padded, depth + depth % 2), np.int16)
-    x[:rows, :width], x[:rows, width:depth] = hidden, features
+    for row in range(rows):
+        for k in range(width):
+            x[row, k] = hidden[row, k]
+        for k in range(width, depth):
+            x[row, k] = features[row, k - width]
     sums = np.empty((padded, heads.widened.shape[1] * COLUMNS), np.int32)
     _product(x, heads.widened[head], sums)
     inner = np.zeros((padded, heads.widened_scale.shape[2]), np.int16)
-    _looked_up(sums, heads.widened_scale[head], heads.tables[head], inner[:rows])
+    _looked_up(sums, heads.widened_scale[head], heads.tables[head], inner)
     sums = np.empty((padded, heads.narrowed.shape[1] * COLUMNS), np.int32)
     _product(inner, heads.narrowed[head], sums)
     _requantized(sums, heads.narrowed_scale[head], limit, out)
