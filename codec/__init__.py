@@ -272,14 +272,13 @@ def what_is_coded(
     from codec.pasts import recognised
 
     past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
-    coded = Coded(models.load(model, "rgb", device_named(device)), None, layers_of(pixels, None))
-    if not drawing and past is None:
-        return b"", coded
-    size = coded.estimated_bytes()
-    if past:
-        other = Coded(models.load(model, "ycc", device_named(device)), past, layers_of(pixels, past))
-        other_size = PAST_BYTES + other.estimated_bytes()
-        coded, size = (other, other_size) if other_size < size else (coded, size)
+    possible = [Coded(models.load(model, "ycc", device_named(device)), past, layers_of(pixels, past))] if past else []
+    if not (past and past.certain):
+        possible.append(Coded(models.load(model, "rgb", device_named(device)), None, layers_of(pixels, None)))
+    if not drawing and len(possible) == 1:
+        return b"", possible[0]
+    sizes = [coded.estimated_bytes() + (PAST_BYTES if coded.past else 0) for coded in possible]
+    size, coded = min(zip(sizes, possible, strict=True), key=lambda pair: pair[0])
     return drawing, None if drawing and len(drawing) <= HEADER_BYTES + size else coded
 
 

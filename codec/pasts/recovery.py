@@ -4,6 +4,8 @@ What is found is proved by running the decoder's filter forward. Where pixels ar
 continue their surroundings are taken.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
@@ -17,6 +19,7 @@ from codec.pasts.colour import Formula, Integers, Mask
 Reals = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
+MOST_THREADS = 4  # each has a block in memory
 OVERLAP = 32  # rows and columns that a block shares with the next
 ITERATIONS = 10  # of the estimate
 STEP = 1.6  # over-relaxation, of at most 2
@@ -100,13 +103,18 @@ def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
     height, width = pixels.shape[:2]
     ring = sampling.ring
     out = np.empty((2, *sampling.small_shape(height, width)), np.uint8)
-    for (y, own_rows, in_rows), (x, own_columns, in_columns) in product(
-        _blocks(height, STRIP, sampling.filter.down, ring, out.shape[1]), _blocks(width, STRIP, sampling.filter.across, ring, out.shape[2])
-    ):
+    rows = _blocks(height, STRIP, sampling.filter.down, ring, out.shape[1])
+    columns = _blocks(width, STRIP, sampling.filter.across, ring, out.shape[2])
+
+    def recover(block: tuple[tuple[slice, slice, slice], tuple[slice, slice, slice]]) -> None:
+        (y, own_rows, in_rows), (x, own_columns, in_columns) = block
         seen = np.zeros((y.stop - y.start, x.stop - x.start), np.bool_)  # but for what depends on samples beyond the block
         inside = [slice(2 * (part.start > 0), part.stop - part.start - 2 * (part.stop < size)) for part, size in ((y, height), (x, width))]
         seen[*inside] = True
         out[:, own_rows, own_columns] = _recovered(pixels[y, x], seen, formula, sampling)[:, in_rows, in_columns]
+
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        list(pool.map(recover, product(rows, columns)))
     return out
 
 
