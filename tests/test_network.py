@@ -12,7 +12,7 @@ import codec
 from codec import models
 from codec.context import HEAD_FEATURES, TileContext
 from codec.frequencies import frequencies
-from codec.network import compiled
+from codec.network import compiled, vectors
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.attention import CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig
@@ -24,6 +24,10 @@ from tests.conftest import CPU, TINY, picture
 TILES = 64
 ROWS = 3
 STEPS = ROWS * 32
+
+
+def tiny_model():
+    return IntegerImageGPT.load(TINY, CPU)
 
 
 def samples(kind=RGB, tiles=TILES):
@@ -176,6 +180,17 @@ def test_other_sizes_compiled_at_the_bounds(sizes):
     assert compiled.same(compiled.CompiledImageGPT(network), network)
 
 
+@pytest.mark.parametrize("environment", [{}, {"NUMBA_CPU_NAME": "generic"}], ids=["this", "generic"])
+def test_compiled_for_any_processor(environment):
+    """By byte products where the processor has them, and for the least of its kind; in a process of its own."""
+    pytest.importorskip("numba")
+    code = "from tests.test_network import *; print(vectors.BYTES, compiled.same(compiled.CompiledImageGPT(tiny_model()), tiny_model()))"
+    result = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+    by_bytes, same = result.stdout.split()
+    assert same == "True"
+    assert by_bytes == str(vectors.BYTES and not environment)
+
+
 def test_compiled_kernels_prove_themselves():
     pytest.importorskip("numba")
     assert compiled.kernels_are_exact()
@@ -274,5 +289,5 @@ def test_head_features_are_as_wide_as_the_heads_expect(tiny):
 
 
 if __name__ == "__main__":
-    model = IntegerImageGPT.load(TINY, CPU)
+    model = tiny_model()
     print(digest(parallel(model, samples())), digest(stepwise(model, samples()[:7])))

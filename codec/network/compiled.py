@@ -57,8 +57,9 @@ class CompiledImageGPT(IntegerImageGPT):
 
     def _projections(self, names: list[str]) -> tuple[kernels.Array, kernels.Array]:
         """Weights and scales, stacked."""
-        scales = [np.stack([part.numpy() for part in self.scales[name]]) for name in names]
-        return kernels.packed(self._stacked([f"{name}.weight" for name in names])), np.stack(scales)
+        weights, starts = kernels.packed(self._stacked([f"{name}.weight" for name in names]))
+        scales = [kernels.scales([part.numpy() for part in self.scales[name]], start) for name, start in zip(names, starts, strict=True)]
+        return weights, np.stack(scales)
 
     def hidden_of_tiles(self, features: Tensor) -> Tensor:
         tiles, positions, _ = features.shape

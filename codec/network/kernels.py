@@ -7,6 +7,7 @@ which the bounds in `arithmetic` allow, and of which processors add many at a ti
 
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ if numba is None:
 
 from numba import njit, prange
 
-from codec.network.vectors import LANES, ROWS, VECTORS, block_product, fetch_ahead, sum_of_rows
+from codec.network.vectors import GROUP, INPUT, LANES, ROWS, VECTORS, ZERO, block_product, fetch_ahead, sum_of_rows
 
 i32 = np.int32
 Array = npt.NDArray[Any]
@@ -48,7 +49,7 @@ def run(name: str, *arguments: object) -> None:
 class Layers(NamedTuple):
     """An integer model's layers, as arrays over the layers.
 
-    Of each projection: its weights as `packed` makes them, and its scale, (..., 3, outputs) int32: multipliers, offsets, shifts. wpe:
+    Of each projection: its weights, which `packed` makes, and its scale, (..., 4, outputs) int32, see `scales`. wpe:
     (positions, n_embd); gains, norm_shifts: of both norms of each layer and of the last one; scores: (layers, 2), multiplier and shift of
     the attention's scores; exponentials: its weights; tables: of the activation; sizes: heads, attention window.
     """
@@ -82,12 +83,21 @@ class Heads(NamedTuple):
     narrowed_scale: Array
 
 
-def packed(weight: Array) -> Array:
-    """(..., outputs, inputs) int8, as `vectors.block_product` reads it; outputs are padded to a multiple of 32, inputs of 2."""
+def packed(weight: Array) -> tuple[Array, Array]:
+    """(..., outputs, inputs) int8, as `vectors.block_product` reads it, and with what it starts; both are padded to whole vectors."""
     *some, outputs, inputs = weight.shape
-    missing = (*((0, 0) for _ in some), (0, -outputs % COLUMNS), (0, -inputs % 2))
-    padded = np.pad(weight, missing).reshape(*some, -1, VECTORS, LANES, (inputs + 1) // 2, 2)
-    return np.ascontiguousarray(np.moveaxis(padded, -2, -4))
+    missing = (*((0, 0) for _ in some), (0, -outputs % COLUMNS), (0, -inputs % GROUP))
+    padded = np.pad(weight, missing)
+    blocks = padded.reshape(*some, -1, VECTORS, LANES, padded.shape[-1] // GROUP, GROUP)
+    return np.ascontiguousarray(np.moveaxis(blocks, -2, -4)), -ZERO * padded.sum(-1, dtype=np.int32)
+
+
+def scales(rows: Sequence[Array], start: Array) -> Array:
+    """Of a projection: multipliers, offsets and shifts, (outputs) each, padded to as many as start has, and that, (4, ...)."""
+    scale = np.zeros((4, len(start)), np.int32)
+    for values, padded in zip((*rows, start), scale, strict=True):
+        padded[: len(values)] = values
+    return scale
 
 
 @njit(inline="always")
@@ -97,12 +107,13 @@ def _scaled(accumulator, multiplier, offset, shift, limit):
 
 
 @njit
-def _product(x, weight, out):
-    """(rows, inputs) int16 and packed weights -> (rows, outputs) int32; rows are a multiple of ROWS, inputs and outputs padded."""
+def _product(x, weight, scale, out):
+    """(rows, inputs) INPUT and packed weights -> (rows, outputs) int32; rows are a multiple of ROWS, inputs and outputs padded."""
     rows, depth, width = x.shape[0], x.shape[1], out.shape[1]
     for n in range(len(weight)):
         for row in range(0, rows, ROWS):
-            block_product(x, row * depth, depth, weight, n * depth * COLUMNS, out, row * width + n * COLUMNS, width)
+            at = n * COLUMNS
+            block_product(x, row * depth, depth, weight, at * depth, scale, 3 * width + at, out, row * width + at, width)
 
 
 @njit
@@ -120,7 +131,7 @@ def _looked_up(sums, scale, table, out):
         for k in range(out.shape[1]):  # many at a time, apart from what is one at a time
             sums[row, k] = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], half - i32(1)) + half
         for k in range(out.shape[1]):
-            out[row, k] = table[sums[row, k]]
+            out[row, k] = table[sums[row, k]] + ZERO
 
 
 @njit
@@ -133,8 +144,8 @@ def _added(sums, scale, limit, x):
 
 
 @njit
-def _normalized(x, gain, shift, out):
-    """(rows, width) int32 -> as many rows or more of int8 or int16; see `arithmetic.normalize`."""
+def _normalized(x, gain, shift, zero, out):
+    """(rows, width) int32 -> as many rows or more of bytes, on top of zero; see `arithmetic.normalize`."""
     half = i32((1 << shift) >> 1)
     root_bits = 3 if x.shape[1] <= 128 else 0
     for row in range(len(x)):
@@ -145,7 +156,7 @@ def _normalized(x, gain, shift, out):
         inverse = i32(math.floor((1 << (30 + root_bits)) / max(root, 1 << root_bits)))
         for k in range(x.shape[1]):
             unit = i32(x[row, k] * inverse) >> 15
-            out[row, k] = min(max(i32(i32(unit * gain[k]) + half) >> shift, i32(-127)), i32(127))
+            out[row, k] = min(max(i32(i32(unit * gain[k]) + half) >> shift, i32(-127)), i32(127)) + zero
 
 
 @njit
@@ -177,7 +188,7 @@ def _attend(query, kept, keys_at, values_at, chosen, layer, layers, all_scores, 
         sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, 2 * dim, weights, 0, 2 * ((odd + count + 3) // 4), sums, k)
     share = 1 / (2.0 * total)  # half a unit keeps the product away from whole numbers, from which its rounding errors are far
     for k in range(len(out)):
-        out[k] = math.floor((2.0 * sums[k] + total + 0.5) * share)
+        out[k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
 
 
 @njit
@@ -194,11 +205,11 @@ def _hidden(features, where, layers, cache, out):
     for row in range(rows):
         for k in range(width):
             x[row, k] = layers.wpe[where[row, POSITION], k]
-    seen = np.zeros((padded, features.shape[1] + features.shape[1] % 2), np.int16)
+    seen = np.full((padded, layers.embedding.shape[1] * GROUP), ZERO, INPUT)
     for row in range(rows):
         for k in range(features.shape[1]):
-            seen[row, k] = features[row, k]
-    narrow, wide = np.zeros((padded, width), np.int16), np.zeros((padded, layers.widened_scale.shape[2]), np.int16)
+            seen[row, k] = features[row, k] + ZERO
+    narrow, wide = np.full((padded, width), ZERO, INPUT), np.full((padded, layers.narrowed.shape[2] * GROUP), ZERO, INPUT)
     sums = np.empty((padded, len(layers.embedding) * COLUMNS), np.int32)
     three_sums = np.empty((padded, layers.attention.shape[1] * COLUMNS), np.int32)
     wide_sums = np.empty((padded, layers.widened.shape[1] * COLUMNS), np.int32)
@@ -207,11 +218,11 @@ def _hidden(features, where, layers, cache, out):
     scores, weights, of_head = np.empty(slots + 2 * LANES, np.int32), np.zeros(slots + 8, np.int16), np.empty(dim, np.int32)
     kept = cache.reshape(-1)
     in_head = dim * slots
-    _product(seen, layers.embedding, sums)
+    _product(seen, layers.embedding, layers.embedding_scale, sums)
     _added(sums, layers.embedding_scale, RESIDUAL_LIMIT, x)
     for k in range(len(layers.scores)):
-        _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], narrow)
-        _product(narrow, layers.attention[k], three_sums)
+        _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], i32(ZERO), narrow)
+        _product(narrow, layers.attention[k], layers.attention_scale[k], three_sums)
         _requantized(three_sums, layers.attention_scale[k], i32(127), qkv)
         for row in range(rows):
             slot, of_row = where[row, SLOT], where[row, CACHE] * len(layers.scores) + k
@@ -237,14 +248,14 @@ def _hidden(features, where, layers, cache, out):
                     fetch_ahead(kept, ahead, in_head)
                     fetch_ahead(kept, ahead + heads * in_head, in_head)
                 _attend(query, kept, at, values_at, chosen, k, layers, scores, weights, of_head, out_of_head)
-        _product(narrow, layers.attended[k], sums)
+        _product(narrow, layers.attended[k], layers.attended_scale[k], sums)
         _added(sums, layers.attended_scale[k], RESIDUAL_LIMIT, x)
-        _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], narrow)
-        _product(narrow, layers.widened[k], wide_sums)
+        _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], i32(ZERO), narrow)
+        _product(narrow, layers.widened[k], layers.widened_scale[k], wide_sums)
         _looked_up(wide_sums, layers.widened_scale[k], layers.tables[k], wide)
-        _product(wide, layers.narrowed[k], sums)
+        _product(wide, layers.narrowed[k], layers.narrowed_scale[k], sums)
         _added(sums, layers.narrowed_scale[k], RESIDUAL_LIMIT, x)
-    _normalized(x, layers.gains[-1], layers.norm_shifts[-1], out)
+    _normalized(x, layers.gains[-1], layers.norm_shifts[-1], i32(0), out)
 
 
 @compiled(parallel=True)
@@ -262,18 +273,18 @@ def _logits(hidden, features, head, heads, limit, out):
     rows, width = hidden.shape
     depth = width + features.shape[1]
     padded = -(-rows // ROWS) * ROWS
-    x = np.zeros((padded, depth + depth % 2), np.int16)
+    x = np.full((padded, heads.widened.shape[2] * GROUP), ZERO, INPUT)
     for row in range(rows):
         for k in range(width):
-            x[row, k] = hidden[row, k]
+            x[row, k] = hidden[row, k] + ZERO
         for k in range(width, depth):
-            x[row, k] = features[row, k - width]
+            x[row, k] = features[row, k - width] + ZERO
     sums = np.empty((padded, heads.widened.shape[1] * COLUMNS), np.int32)
-    _product(x, heads.widened[head], sums)
-    inner = np.zeros((padded, heads.widened_scale.shape[2]), np.int16)
+    _product(x, heads.widened[head], heads.widened_scale[head], sums)
+    inner = np.full((padded, heads.narrowed.shape[2] * GROUP), ZERO, INPUT)
     _looked_up(sums, heads.widened_scale[head], heads.tables[head], inner)
     sums = np.empty((padded, heads.narrowed.shape[1] * COLUMNS), np.int32)
-    _product(inner, heads.narrowed[head], sums)
+    _product(inner, heads.narrowed[head], heads.narrowed_scale[head], sums)
     _requantized(sums, heads.narrowed_scale[head], limit, out)
 
 

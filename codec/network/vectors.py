@@ -1,8 +1,12 @@
-"""Sums of products of 16-bit pairs, sixteen at a time, in LLVM's own terms: what numba does not find in loops by itself.
+"""Sums of products, sixteen at a time, in LLVM's own terms: what numba does not find in loops by itself.
 
-Every processor that numba compiles for can do it; those of today take one instruction for a vector of products and their sums.
+Products of 16-bit pairs every processor can do that numba compiles for; many take one instruction for a vector of products and their sums.
+Where there is one for groups of four bytes, unsigned times signed, matrices are multiplied by it.
 """
 
+import llvmlite.binding
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -11,6 +15,18 @@ from numba.extending import intrinsic
 LANES = 16  # sums in a vector
 ROWS = 8  # of a block
 VECTORS = 2  # of outputs in a block
+
+
+def _has_bytes() -> bool:
+    chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES
+    features = {} if chosen else llvmlite.binding.get_host_cpu_features()
+    return all(features.get(name, False) for name in ("avx512f", "avx512vnni"))
+
+
+BYTES = _has_bytes()  # whether matrices are multiplied as bytes; else as pairs
+GROUP = 4 if BYTES else 2  # inputs in a lane
+INPUT = np.uint8 if BYTES else np.int16
+ZERO = 128 if BYTES else 0  # what stands for an input of zero
 
 _SUM = ir.IntType(32)
 _SUMS = ir.VectorType(_SUM, LANES)
@@ -25,12 +41,15 @@ def _address(context, builder, array_type, array, at, kind):
     return builder.bitcast(builder.gep(start, [at]), kind.as_pointer())
 
 
+def _everywhere(context, builder, array_type, array, at):
+    """The 32 bits at `at` in all lanes."""
+    group = builder.load(_address(context, builder, array_type, array, at, _SUM), align=1)
+    first = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), group, ir.Constant(_SUM, 0))
+    return builder.shuffle_vector(first, ir.Constant(_SUMS, ir.Undefined), ir.Constant(_SUMS, [0] * LANES))
+
+
 def _pair(context, builder, array_type, array, at):
-    """The pair at `at` in all lanes."""
-    pair = builder.load(_address(context, builder, array_type, array, at, _SUM), align=2)
-    first = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), pair, ir.Constant(_SUM, 0))
-    everywhere = ir.Constant(ir.VectorType(_SUM, LANES), [0] * LANES)
-    return builder.bitcast(builder.shuffle_vector(first, ir.Constant(_SUMS, ir.Undefined), everywhere), _PAIRS)
+    return builder.bitcast(_everywhere(context, builder, array_type, array, at), _PAIRS)
 
 
 def _pairs(context, builder, array_type, array, at):
@@ -49,33 +68,56 @@ def _grow(builder, total, one, other):
     builder.store(builder.add(builder.load(total), _products(builder, one, other)), total)
 
 
-@intrinsic
-def block_product(typing_context, x, x_at, depth, weights, weights_at, out, out_at, width):
-    """ROWS rows of x, int16, depth long, times VECTORS * LANES columns of int8 weights, into as many rows of `out`, int32, width long.
+def _grow_by_bytes(builder, total, column, group):
+    """By the products of four unsigned bytes of the group with four signed ones of the column, per lane."""
+    name = "llvm.x86.avx512.vpdpbusd.512"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_SUMS, [_SUMS] * 3), name)
+    builder.store(builder.call(function, [builder.load(total), group, column]), total)
 
-    Places are counted in elements. weights: by pair of inputs, (depth / 2, VECTORS, LANES, 2).
+
+@intrinsic
+def block_product(typing_context, x, x_at, depth, weights, weights_at, start, start_at, out, out_at, width):
+    """ROWS rows of x, INPUT, depth long, times VECTORS * LANES columns of int8 weights, into as many rows of `out`, int32, width long, on
+    top of what `start` has for each column.
+
+    Places are counted in elements. weights: by group of inputs, (depth / GROUP, VECTORS, LANES, GROUP).
     """
-    signature = types.void(x, types.intp, types.intp, weights, types.intp, out, types.intp, types.intp)
+    signature = types.void(x, types.intp, types.intp, weights, types.intp, start, types.intp, out, types.intp, types.intp)
 
     def generated(context, builder, signature, arguments):
-        x_type, _, _, weights_type, _, out_type, _, _ = signature.args
-        x, x_at, depth, weights, weights_at, out, out_at, width = arguments
+        x_type, _, _, weights_type, _, start_type, _, out_type, _, _ = signature.args
+        x, x_at, depth, weights, weights_at, start, start_at, out, out_at, width = arguments
         number = depth.type
-        totals = [[cgutils.alloca_once_value(builder, _NO_SUMS) for _ in range(VECTORS)] for _ in range(ROWS)]
+
+        def plus(value, more):
+            return builder.add(value, ir.Constant(number, more))
+
+        starts = [
+            builder.load(_address(context, builder, start_type, start, plus(start_at, LANES * v), _SUMS), align=4) for v in range(VECTORS)
+        ]
+        totals = [[cgutils.alloca_once_value(builder, start) for start in starts] for _ in range(ROWS)]
         rows = [builder.add(x_at, builder.mul(depth, ir.Constant(number, row))) for row in range(ROWS)]
-        with cgutils.for_range(builder, builder.lshr(depth, ir.Constant(number, 1))) as loop:
-            at = builder.add(weights_at, builder.mul(loop.index, ir.Constant(number, VECTORS * 2 * LANES)))
-            columns = [
-                _pairs(context, builder, weights_type, weights, builder.add(at, ir.Constant(number, 2 * LANES * v))) for v in range(VECTORS)
-            ]
-            place = builder.shl(loop.index, ir.Constant(number, 1))
+        lane = GROUP * LANES
+        with cgutils.for_range(builder, builder.udiv(depth, ir.Constant(number, GROUP))) as loop:
+            at = builder.add(weights_at, builder.mul(loop.index, ir.Constant(number, VECTORS * lane)))
+            place = builder.mul(loop.index, ir.Constant(number, GROUP))
+            if BYTES:
+                columns = [
+                    builder.load(_address(context, builder, weights_type, weights, plus(at, lane * v), _SUMS), align=1)
+                    for v in range(VECTORS)
+                ]
+            else:
+                columns = [_pairs(context, builder, weights_type, weights, plus(at, lane * v)) for v in range(VECTORS)]
             for row, row_totals in zip(rows, totals, strict=True):
-                pair = _pair(context, builder, x_type, x, builder.add(row, place))
+                group = _everywhere(context, builder, x_type, x, builder.add(row, place))
                 for column, total in zip(columns, row_totals, strict=True):
-                    _grow(builder, total, column, pair)
+                    if BYTES:
+                        _grow_by_bytes(builder, total, column, group)
+                    else:
+                        _grow(builder, total, column, builder.bitcast(group, _PAIRS))
         for row, row_totals in enumerate(totals):
             for v, total in enumerate(row_totals):
-                at = builder.add(out_at, builder.add(builder.mul(width, ir.Constant(number, row)), ir.Constant(number, LANES * v)))
+                at = plus(builder.add(out_at, builder.mul(width, ir.Constant(number, row))), LANES * v)
                 builder.store(builder.load(total), _address(context, builder, out_type, out, at, _SUMS), align=4)
         return context.get_dummy_value()
 
