@@ -24,7 +24,7 @@ IMPOSSIBLE_SHARE = 1 / 32  # of the sampled pixels, clipped in a way in which th
 WRONG_SHARE = 0.3  # of chroma samples that the right sampling may miss before its recovery is refined; others miss more
 SETTLED_WRONG_SHARE = 0.03  # and afterwards
 SPOT, SPOTS = 128, 4  # side and number of spots of a large picture that are tried before the whole
-CERTAIN_EXCEPTIONS = 0.01  # of the pixels, at most, of a past that needs no trial
+CERTAIN_PIXELS, CERTAIN_PART = 1 << 17, 100  # of a past that needs no trial: the least pixels, and of these at most one in so many wrong
 EXCEPTION_SHARE = 1 / 8  # of the pixels, at most; also a bound of the format
 SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which formula
 
@@ -46,8 +46,10 @@ class Past:
 
     @property
     def certain(self) -> bool:
-        """Whether its planes are so many fewer samples than the pixels that these are not worth a trial."""
-        return self.sampling.filter is not FULL and len(self.positions) <= CERTAIN_EXCEPTIONS * self.luma.size
+        """Whether the picture is large and its planes have so many fewer samples that the pixels are not worth a trial."""
+        return (
+            self.luma.size >= CERTAIN_PIXELS and self.sampling.filter is not FULL and len(self.positions) <= self.luma.size // CERTAIN_PART
+        )
 
     def pixels(self) -> Bytes:
         """(height, width, 3), as the picture was."""
