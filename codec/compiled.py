@@ -20,6 +20,9 @@ except ImportError:
     numba = None
 
 
+kept = True  # whether what was compiled is there the next time
+
+
 def compiled(**options: bool) -> Callable[[Any], Any]:
     """Decorator: the function compiled at its first use, without the interpreter's lock; as it stands where numba is missing.
 
@@ -32,6 +35,8 @@ def compiled(**options: bool) -> Callable[[Any], Any]:
         try:
             return numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # no place
+            global kept
+            kept = False
             return numba.njit(nogil=True, **options)(function)
 
     return decorated

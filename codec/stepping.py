@@ -81,7 +81,7 @@ class CompiledSteps(Steps):
         self.position = position
         out = torch.empty(len(self.samples), FEATURES, dtype=torch.int8)
         kind, neighbours = self.kind.code, self.neighbours[position]
-        self.kernels.run("step_features", *self.arrays, neighbours, self.seen, position, kind, CHANNEL_FEATURES, out.numpy(), self.bases)
+        self.kernels.step_features(*self.arrays, neighbours, self.seen, position, kind, CHANNEL_FEATURES, out.numpy(), self.bases)
         return out
 
     def head(self, channel: int) -> tuple[Tensor, Tensor]:
@@ -94,4 +94,4 @@ class CompiledSteps(Steps):
 
     def accept(self, channel: int, tokens: Tensor, exist: Exist) -> None:
         neighbours = self.neighbours[self.position]
-        self.kernels.run("step_accept", *self.arrays, neighbours, self.position, channel, tokens.numpy(), self.prediction.numpy(), exist)
+        self.kernels.step_accept(*self.arrays, neighbours, self.position, channel, tokens.numpy(), self.prediction.numpy(), exist)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
+from codec import compiled as keeping
 from codec.context import CENTRE, FEATURES, HEAD_FEATURES, HEADS
 from codec.frequencies import WEIGHT_BITS
 from codec.network import kernels
@@ -18,6 +19,7 @@ from codec.planes import Kind
 from codec.stepping import CompiledSteps, Steps
 
 CPU = torch.device("cpu")
+COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
 
 
 class CompiledImageGPT(IntegerImageGPT):
@@ -71,7 +73,7 @@ class CompiledImageGPT(IntegerImageGPT):
         for column, values in enumerate((position, tile[:, None], position, first, position + 1 - first)):
             where[..., column] = values
         rows = features.flatten(0, 1).contiguous().numpy(), where.reshape(-1, 5)
-        kernels.run("hidden", *rows, self.layers, cache, positions, kernels.BLOCK, out.flatten(0, 1).numpy())
+        kernels.run("hidden", tiles, *rows, self.layers, cache, positions, kernels.BLOCK, out.flatten(0, 1).numpy())
         return out
 
     def cache_shape(self, positions: int) -> tuple[int, ...]:
@@ -84,17 +86,21 @@ class CompiledImageGPT(IntegerImageGPT):
 
     def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
         out = torch.empty(len(hidden), ALPHABET, dtype=torch.int32)
-        kernels.run(
-            "logits", hidden.contiguous().numpy(), head_features.contiguous().numpy(), head, self.heads, np.int32(LOGIT_LIMIT), out.numpy()
-        )
+        arrays = hidden.contiguous().numpy(), head_features.contiguous().numpy()
+        kernels.run("logits", _blocks(len(out)), *arrays, head, self.heads, np.int32(LOGIT_LIMIT), out.numpy())
         return out
 
     def frequencies(self, logits: Tensor) -> Tensor:
-        kernels.run("frequencies", logits.numpy(), self.exponentials, FREQUENCY_TOTAL - ALPHABET, WEIGHT_BITS, CENTRE)
+        shared = FREQUENCY_TOTAL - ALPHABET
+        kernels.run("frequencies", _blocks(len(logits)), logits.numpy(), self.exponentials, shared, WEIGHT_BITS, CENTRE)
         return logits
 
     def steps(self, kind: Kind, tiles: int, windows: Tensor | None) -> Steps:
         return CompiledSteps(kind, tiles, windows, self.device)
+
+
+def _blocks(rows: int) -> int:
+    return -(-rows // kernels.BLOCK)
 
 
 class CompiledCache:
@@ -114,8 +120,13 @@ class CompiledCache:
         where[:, kernels.POSITION], where[:, kernels.SLOT] = position, position % self.window
         where[:, kernels.COUNT] = min(position + 1, self.window)
         arrays = features.numpy(), where, self.network.layers, self.cache
-        kernels.run("hidden", *arrays, self.block, self.block, out.numpy())
+        kernels.run("hidden", -(-len(out) // self.block), *arrays, self.block, self.block, out.numpy())
         return out
+
+
+def worth_it(tiles: int) -> bool:
+    """Whether the kernels save more than their start takes, for a picture of so many tiles."""
+    return keeping.kept or tiles >= COMPILED_TILES or kernels_are_exact.cache_info().currsize > 0
 
 
 def compiled(network: IntegerImageGPT) -> IntegerImageGPT | None:

@@ -5,7 +5,6 @@ the same `IntegerImageGPT.layer_outputs`.
 """
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -39,7 +38,6 @@ from codec.stepping import Steps
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
-COMPILED_TILES = 16  # from here on the compiled kernels save more than their start takes
 TABLE_SIZE = 1024  # entries of an activation table, for indices -512 to 511
 
 Tensors = dict[str, Tensor]
@@ -154,12 +152,12 @@ class IntegerImageGPT:
 
     def prepared(self, tiles: int) -> "IntegerImageGPT":
         """This network in its fastest form for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
-        if self.device.type != "cpu" or (tiles < COMPILED_TILES and "codec.network.kernels" not in sys.modules):
+        if self.device.type != "cpu":
             return self
         try:
-            from codec.network.compiled import compiled
+            from codec.network.compiled import compiled, worth_it
 
-            return compiled(self) or self
+            return (compiled(self) if worth_it(tiles) else None) or self
         except Exception:  # without a working numba
             return self
 

@@ -39,10 +39,11 @@ torch.set_num_threads(_threads)
 _ONE_AT_A_TIME = threading.Lock()  # not every threading layer of numba can be entered by two threads
 
 
-def run(name: str, *arguments: object) -> None:
-    """Calls a kernel, on as many threads as torch uses."""
+def run(name: str, parts: int, *arguments: object) -> None:
+    """Calls a kernel, on as many threads as torch uses, or as it has parts."""
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, parts)
     with _ONE_AT_A_TIME:
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+        numba.set_num_threads(max(1, threads))
         globals()[name](*arguments)
 
 

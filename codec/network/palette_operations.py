@@ -211,7 +211,7 @@ class CompiledAttention(Attention):
 
         split = qkv.view(self.tiles, -1, 3, self.config.n_head, self.config.head_dim).numpy()
         out = torch.empty((split.shape[0], split.shape[1], *split.shape[3:]), dtype=torch.int64)
-        kernels.run("palette_attend", split, multiplier, shift, score_table().numpy(), out.numpy())
+        kernels.run("palette_attend", split.shape[0] * split.shape[3], split, multiplier, shift, score_table().numpy(), out.numpy())
         return out.view(-1, self.config.n_embd)
 
 
@@ -231,7 +231,9 @@ class CompiledCachedAttention(CachedAttention):
         split = qkv.view(self.tiles, 3, self.config.n_head, self.config.head_dim).numpy()
         out = torch.empty((self.tiles, *split.shape[2:]), dtype=torch.int64)
         cache = self.mantissas[layer].numpy(), self.exponents[layer].numpy()
-        kernels.run("palette_attend_cached", split, *cache, self.position, multiplier, shift, score_table().numpy(), out.numpy())
+        kernels.run(
+            "palette_attend_cached", len(split), split, *cache, self.position, multiplier, shift, score_table().numpy(), out.numpy()
+        )
         return out.view(self.tiles, -1)
 
 
@@ -247,7 +249,7 @@ class CompiledPaletteOperations(PaletteOperations):
 
         high, low = torch.empty(x.shape, dtype=torch.int8), torch.empty(x.shape, dtype=torch.int8)
         exponent = torch.empty((len(x), 1), dtype=torch.int64)
-        kernels.run("palette_limbs", x.numpy(), MANTISSA_BITS, MANTISSA_LIMIT, high.numpy(), low.numpy(), exponent.numpy())
+        kernels.run("palette_limbs", len(x), x.numpy(), MANTISSA_BITS, MANTISSA_LIMIT, high.numpy(), low.numpy(), exponent.numpy())
         return Limbs(high, low, exponent)
 
     @staticmethod
@@ -256,14 +258,14 @@ class CompiledPaletteOperations(PaletteOperations):
 
         out = torch.empty(high.shape, dtype=torch.int64)
         arrays = (tensor.numpy() for tensor in (high, low, exponent, multiplier, bias))
-        kernels.run("palette_scaled", *arrays, shift, *SHIFT_LIMITS, limit, out.numpy())
+        kernels.run("palette_scaled", len(out), *arrays, shift, *SHIFT_LIMITS, limit, out.numpy())
         return out
 
     @staticmethod
     def activated(x: Tensor) -> Tensor:
         from codec.network import kernels
 
-        kernels.run("palette_activated", x.numpy(), activation_table(x.device).numpy())
+        kernels.run("palette_activated", len(x), x.numpy(), activation_table(x.device).numpy())
         return x
 
 
