@@ -517,13 +517,19 @@ def pixel_digest(pixels: "Pixels") -> bytes:
 def largest_file(start: bytes) -> int:
     """The largest size in bytes of a file whose header is in `start`. Raises as `info`."""
     from bitstream.container import largest_file as largest
-    from bitstream.envelope import first_header, is_envelope, largest_envelope
+    from bitstream.envelope import is_envelope, largest_envelope
+
+    header = first_header(start)
+    return largest_envelope(header) if is_envelope(start) else largest(header)
+
+
+def first_header(start: bytes) -> "Header":
+    """Of a file that begins with `start`; of an envelope its first part's. Raises as `info`."""
+    from bitstream import envelope
     from bitstream.header import read_header
     from bitstream.reader import Reader
 
-    if is_envelope(start):
-        return largest_envelope(first_header(start))
-    return largest(read_header(Reader(start, "the header")))
+    return envelope.first_header(start) if envelope.is_envelope(start) else read_header(Reader(start, "the header"))
 
 
 def _share(progress: Progress, pixels: int, samples: int) -> Progress:

@@ -9,8 +9,6 @@ Everything is integer arithmetic. numba compiles it; where numba is missing the 
 """
 
 import functools
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Context, Decimal, localcontext
@@ -22,6 +20,7 @@ import numpy.typing as npt
 
 from bitstream.constants import MAX_BAND_PIXELS, NUMERICS_VERSION
 from bitstream.errors import DamagedError
+from codec.compiled import threads
 from codec.mixing import deep
 from codec.mixing.kernel import (
     ACTIVITIES,
@@ -145,12 +144,11 @@ def repeated(pixels: Pixels) -> float:
 def _in_parallel(
     work: Callable[..., Result], progress: Callable[[int], None], pixels: Sequence[int], *arguments: Iterable[Any]
 ) -> list[Result]:
-    """work(stopped, ...) for every band, which has so many pixels: on as many threads as torch uses, if it is there, or as there are cores.
+    """work(stopped, ...) for every band, which has so many pixels: on as many threads as `threads` says, but no more than MOST_THREADS.
 
     `stopped` is set where this ends before its time.
     """
-    torch = sys.modules.get("torch")
-    pool = ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads() if torch else os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MOST_THREADS, threads()))
     stopped, results = np.zeros(1, np.bool_), []
     try:
         for count, result in zip(pixels, pool.map(functools.partial(work, stopped), *arguments), strict=True):
