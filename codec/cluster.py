@@ -7,6 +7,7 @@ written, nothing is written twice.
 import importlib
 import os
 import signal
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from codec.jobs import Begun, Chunk, Job, Output, Report, Result, Task, leave_if
 RETRIES = 3  # of a chunk whose process died
 AHEAD = 2  # chunks on their way, for each that can be in work
 WAIT_SECONDS = 0.2
+CONNECT_SECONDS = 10
 
 
 class Sent(NamedTuple):
@@ -102,6 +104,7 @@ def _connected(address: str, cpus: int) -> Any:
     except ImportError as error:
         msg = "--ray needs Ray: `pip install igpt[ray]` first"
         raise RequestError(msg) from error
+    _require_somebody(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     local = {"num_cpus": cpus, "include_dashboard": False} if address == "local" else {}
     try:
@@ -109,6 +112,19 @@ def _connected(address: str, cpus: int) -> Any:
     except (ConnectionError, ValueError, RuntimeError) as error:
         msg = f"there is no Ray cluster at {address}: {str(error).strip().splitlines()[0]}"
         raise RequestError(msg, code=1) from error
-    for number, handler in handlers.items():  # Ray has put its own in their place
-        signal.signal(number, handler)
+    finally:  # Ray has put its own in their place
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return ray
+
+
+def _require_somebody(address: str) -> None:
+    """Raises RequestError where nobody listens: Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        msg = f"there is no Ray cluster at {address}: {error.strerror or error}"
+        raise RequestError(msg, code=1) from error

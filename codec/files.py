@@ -18,6 +18,8 @@ BLOCK_BYTES = 1 << 24
 PIPE = Path("-")  # standard input or output
 TEMPORARY = ".igpt-"
 
+unfinished: set[Path] = set()  # outputs that are being written
+
 
 class RequestError(Exception):
     """The request itself makes no sense or would destroy something: exit code 2 for the former, 1 for the latter."""
@@ -116,7 +118,7 @@ def write(
             save(stream)
         return
     temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
-    with _folders(target.parent) if folders else contextlib.nullcontext():
+    with _begun(target), _folders(target.parent) if folders else contextlib.nullcontext():
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)) as stream:
                 save(stream)
@@ -152,6 +154,15 @@ def _put(temporary: Path, target: Path, force: bool) -> None:
         else:
             return
     temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _begun(target: Path) -> Iterator[None]:
+    unfinished.add(target)
+    try:
+        yield
+    finally:
+        unfinished.discard(target)
 
 
 @contextlib.contextmanager

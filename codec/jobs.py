@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import codec
 from bitstream.errors import IgptError
-from codec.files import FIRST_BYTES, PIPE, RequestError, destination, is_up_to_date, read, sentence, write
+from codec.files import FIRST_BYTES, PIPE, RequestError, destination, is_up_to_date, read, sentence, unfinished, write
 
 Report = Callable[[int, int], None]  # told how many more pixels are done, and how many more there are to do than was said before
 
@@ -388,10 +388,17 @@ def _end(worker: Worker) -> str:
     return f"the process that worked on it {how}"
 
 
+def _leave(number: int, frame: object) -> None:
+    """A worker's handler: there is nothing to clean up but a file that is being written."""
+    if not unfinished:
+        os._exit(128 + number)
+    stop(number, frame)
+
+
 def _serve(line: "Connection[Any, Any]", task: Task) -> None:
     """A worker: takes chunks off the line, and gives back results, and (pixels, more) as `Report` has them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: who hired this process knows what to do
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, _leave)
     use_threads(task.threads)
     pixels = more = 0
     last = time.monotonic()
