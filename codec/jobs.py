@@ -390,9 +390,10 @@ def _end(worker: Worker) -> str:
 
 def _leave(number: int, frame: object) -> None:
     """A worker's handler: there is nothing to clean up but a file that is being written."""
-    if not unfinished:
+    if unfinished:
+        stop(number, frame)
+    else:
         os._exit(128 + number)
-    stop(number, frame)
 
 
 def _serve(line: "Connection[Any, Any]", task: Task) -> None:
