@@ -70,7 +70,9 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Fil
 OnRay = Annotated[
     str | None,
     typer.Option(
-        "--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local for one of --jobs processes."
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local for one of --jobs processes.",
     ),
 ]
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger pictures; default: 178,956,970.")]

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import codec
@@ -31,7 +32,11 @@ class Sent(NamedTuple):
 
 
 def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report: Report) -> Iterator[Result]:
-    """On the cluster at an address of Ray's; "local" starts one on this machine, with `count` processes. Raises RequestError."""
+    """On the cluster at an address of Ray's; "local" starts one on this machine, with `count` processes. Raises RequestError.
+
+    The device "auto" is a CPU here: GPUs are what Ray gives out, one to each process, where they are asked for.
+    """
+    task = replace(task, device="cpu") if task.device == "auto" else task
     ray = _connected(address, count * max(1, task.threads))
     gpus = 1 if task.device == "cuda" else 0
     work = ray.remote(transformed).options(num_cpus=max(1, task.threads), num_gpus=gpus, max_retries=RETRIES)

@@ -22,7 +22,7 @@ import codec
 from codec import coding, files, jobs
 from codec.jobs import Compression, Job
 from tests.conftest import TINY, picture
-from tests.test_cli import IGPT, PIXELS, assert_refused, igpt, photo  # noqa: F401
+from tests.test_cli import IGPT, PIXELS, assert_refused, igpt
 
 OLD = b"old output"
 NOBODY = 65534
