@@ -2,28 +2,37 @@
 
 import contextlib
 import json
-import os
-import shutil
 import signal
-import stat
 import sys
-import tempfile
-import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from bitstream.errors import IgptError
+from codec.files import PIPE, RequestError, destination, output_of, read, sentence, write
+from codec.jobs import (
+    Compression,
+    Decompression,
+    Job,
+    Report,
+    Result,
+    Task,
+    cores,
+    in_chunks,
+    in_processes,
+    in_turn,
+    leave_if_stopped,
+    planned,
+    stop,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from codec.image import Picture
-
-FIRST_BYTES = 1 << 16
-BLOCK_BYTES = 1 << 24
 
 app = typer.Typer(
     help="Lossless image compression with an ImageGPT transformer and a range coder.",
@@ -55,7 +64,16 @@ Model = Annotated[
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model on the hub.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs; never changes the result.")]
 Threads = Annotated[
-    int, typer.Option("--threads", "-j", min=0, help="CPU threads; 0: as many as there are cores. Never changes the result.")
+    int, typer.Option("--threads", min=0, help="CPU threads of each process; 0: share the cores. Never changes the result.")
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Files at a time, each in a process of its own.")]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local for one of --jobs processes.",
+    ),
 ]
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger pictures; default: 178,956,970.")]
 UsePast = Annotated[
@@ -67,160 +85,57 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print times, and tracebacks of errors.")]
 
 
-class RequestError(Exception):
-    """The request itself makes no sense or would destroy something: exit code 2 for the former, 1 for the latter."""
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr)
+def say(text: str, stream: TextIO | None = None) -> None:
+    """On stderr, if nothing else is said; a progress bar makes room."""
+    if tqdm := sys.modules.get("tqdm"):
+        with tqdm.tqdm.external_write_mode():
+            print(text, file=stream or sys.stderr, flush=True)
+    else:
+        print(text, file=stream or sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def reported(source: Path, verbose: bool) -> Iterator[dict[str, str]]:
-    """Turns errors into one sentence on stderr and an exit code; the sentence is also put into what it gives, as "error"."""
-    name = "standard input" if str(source) == "-" else str(source)
-    said: dict[str, str] = {}
-
-    def fail(text: str) -> None:
-        said["error"] = text
-        say(f"igpt: {text}")
-
+def reported(source: Path, verbose: bool) -> Iterator[None]:
+    """Turns errors into one sentence on stderr and an exit code."""
     try:
-        yield said
-    except RequestError as error:
-        fail(str(error))
-        raise typer.Exit(error.code) from None
-    except (IgptError, OSError) as error:
-        if verbose:
+        yield
+    except (RequestError, IgptError, OSError, MemoryError) as error:
+        if verbose and not isinstance(error, RequestError):
             traceback.print_exc()
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        where = getattr(error, "filename", None) or name
-        fail(reason if reason.startswith(f"{where}: ") else f"{where}: {reason}")
-        raise typer.Exit(1) from None
-    except MemoryError:
-        fail(f"{name}: there is not enough memory")
-        raise typer.Exit(1) from None
+        say(f"igpt: {sentence(error, source)}")
+        raise typer.Exit(error.code if isinstance(error, RequestError) else 1) from None
 
 
-def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
-    """The whole input, but no more than it can be: `plausible` is shown how it begins, and gives its largest size or raises IgptError."""
-    with contextlib.nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb") as stream:
-        blocks = [stream.read(FIRST_BYTES)]
-        left = plausible(blocks[0]) - len(blocks[0]) + 1
-        while left > 0 and (block := stream.read(min(left, BLOCK_BYTES))):
-            blocks.append(block)
-            left -= len(block)
-        return b"".join(blocks)
-
-
-def read_picture(source: Path, max_pixels: int | None) -> tuple["Picture", int]:
-    """The picture, and the size of its file in bytes."""
+def read_picture(source: Path, max_pixels: int | None) -> "Picture":
     import io
 
     from codec.image import MAX_PIXELS, largest_picture_file, open_picture
 
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     data = read(source, lambda start: largest_picture_file(start, limit))
-    return open_picture(io.BytesIO(data), limit), len(data)
+    return open_picture(io.BytesIO(data), limit)
 
 
-def destination(source: Path, out: Path | None, option: Path | None, suffix: str, force: bool) -> Path:
-    """Where the output goes. Raises RequestError where that would be a mistake."""
-    if out and option:
-        msg = "the output is named twice"
-        raise RequestError(msg)
-    target = out or option
-    if target is None:
-        target = Path("-") if str(source) == "-" else source.with_suffix(suffix)
-    if str(target) == "-":
-        if sys.stdout.isatty():
-            msg = "refusing to write binary data to a terminal: name an output file or use a pipe"
-            raise RequestError(msg)
-        return target
-    target = target.resolve() if target.is_symlink() else target
-    if target.is_dir():
-        msg = f"{target} is a folder: name an output file"
-        raise RequestError(msg)
-    if str(source) != "-" and source.exists() and target.exists() and source.samefile(target):
-        msg = f"{target} is the input itself"
-        raise RequestError(msg)
-    refuse_overwriting(target, force)
-    return target
-
-
-def refuse_overwriting(target: Path, force: bool) -> None:
-    if target.is_file() and not force:
-        msg = f"{target} exists already; use --force to overwrite it"
-        raise RequestError(msg, code=1)
-
-
-def write(target: Path, source: Path, preserve: bool, force: bool, save: Callable[[Any], object]) -> None:
-    """Lets `save` fill a temporary file beside `target`, which then takes its place at once, or leaves nothing behind."""
-    if str(target) == "-":
-        save(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return
-    if target.exists() and not target.is_file():  # a device or a named pipe
-        with target.open("wb") as stream:
-            save(stream)
-        return
-    handle, name = tempfile.mkstemp(prefix=".igpt-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            save(stream)
-        if preserve and str(source) != "-":
-            shutil.copystat(source, name)
-        else:
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod((stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH) & ~mask)
-        refuse_overwriting(target, force)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-stopped: list[int] = []  # signals that asked to stop
-
-
-def stop(number: int, _: object) -> None:
-    stopped.append(number)
-    leave_if_stopped()
-
-
-def leave_if_stopped() -> None:
-    """Also called while work goes on: an exception that a signal raises amid a compilation is lost."""
-    if stopped:
-        raise SystemExit(128 + stopped[0])
+def shows_bar(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty()
 
 
 @contextlib.contextmanager
-def progress_bar(pixels: int, what: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(pixels: int, what: str, quiet: bool) -> Iterator[Report]:
     """A progress bar in megapixels on stderr, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: leave_if_stopped()
+    if not shows_bar(quiet):
+        yield lambda _, __: leave_if_stopped()
         return
     from tqdm import tqdm
 
     with tqdm(total=pixels / 1e6, desc=what, unit="MP", leave=False, bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining}") as bar:
 
-        def update(pixels: int) -> None:
+        def update(pixels: int, more: int) -> None:
             leave_if_stopped()
+            bar.total = (bar.total or 0) + more / 1e6
             bar.update(pixels / 1e6)
 
         yield update
-
-
-def use_threads(threads: int) -> None:
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 @app.command()
@@ -230,8 +145,16 @@ def compress(
     out_dir: OutDir = None,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
+    jobs: Jobs = 1,
+    ray: OnRay = None,
     as_json: AsJson = False,
     force: Force = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Decompress all of the result and compare it; without, the beginning of every part is.")
+    ] = False,
+    delete_input: Annotated[
+        bool, typer.Option("--delete-input", help="Remove each input when its output is verified and safely on the disk.")
+    ] = False,
     model: Model = None,
     revision: Revision = None,
     palette_only: Annotated[
@@ -248,43 +171,33 @@ def compress(
 ) -> None:
     """Compress pictures: IN OUT, or with --out-dir, -r or more than two names all are inputs.
 
-    An output is by default the input with the extension .igpt.
+    An output is by default the input with the extension .igpt. It gets its name after a check: its beginnings, or with --verify all of it,
+    are decompressed and compared with the input.
     """
-
-    def one(source: Path, target: Path, quiet: bool) -> tuple[str, dict[str, Any]]:
-        start = time.perf_counter()
-        picture, file_bytes = read_picture(source, max_pixels)
-        if strip:
-            picture = picture.stripped()
-        elif picture.left_out and not quiet:
-            say(f"igpt: {source}: note: not stored: {', '.join(picture.left_out)}")
-        from codec import compress_picture, info
-
-        use_threads(threads)
-        height, width, _ = picture.pixels.shape
-        with progress_bar(height * width, source.name, quiet) as progress:
-            packed = compress_picture(
-                picture,
-                model=model,
-                revision=revision,
-                palette_only=palette_only,
-                device=device,
-                past=use_past,
-                progress=progress,
-            )
-        write(target, source, preserve, force, lambda stream: stream.write(packed))
-        seconds = time.perf_counter() - start
-        if verbose:
-            header = info(packed)
-            say(f"igpt: {seconds:.2f} s; coded as: {header.get('past', header['kind'])}")
-        raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(packed) / picture.pixels.size
-        ratios = f"{len(packed) / file_bytes:.3f} of the input file, {len(packed) / raw:.3f} of raw"
-        figures = {"input_bytes": file_bytes, "bytes": len(packed), "bpsp": round(bpsp, 4), "seconds": round(seconds, 3)}
-        return f"{len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}", figures
-
     from codec.image import SUFFIXES
 
-    on_files(one, inputs, option, out_dir, recursive, skip_existing, as_json, ".igpt", SUFFIXES, force, quiet, verbose)
+    with reported(inputs[0], verbose):
+        if strip and delete_input:
+            msg = "--strip and --delete-input together would lose the metadata"
+            raise RequestError(msg)
+    task = Compression(
+        model=model,
+        revision=revision,
+        palette_only=palette_only,
+        past=use_past,
+        strip=strip,
+        verify=verify,
+        delete_input=delete_input,
+        device=device,
+        threads=threads,
+        max_pixels=max_pixels,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        folders=out_dir is not None,
+        verbose=verbose,
+    )
+    on_files(task, inputs, option, out_dir, recursive, SUFFIXES, jobs, ray, as_json, quiet)
 
 
 @app.command()
@@ -294,6 +207,8 @@ def decompress(
     out_dir: OutDir = None,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
+    jobs: Jobs = 1,
+    ray: OnRay = None,
     as_json: AsJson = False,
     force: Force = False,
     model: Model = None,
@@ -308,116 +223,98 @@ def decompress(
 
     IN OUT, or with --out-dir, -r or more than two names all are inputs. An output is by default the input with the extension .png.
     """
-
-    def one(source: Path, target: Path, quiet: bool) -> tuple[str, dict[str, Any]]:
-        from codec.image import OUTPUTS, written_as
-
-        if target.suffix.lower() not in ("", ".png", *OUTPUTS):
-            msg = f"{target}: the output cannot be {target.suffix}; choose .png, {', '.join(OUTPUTS)}"
-            raise RequestError(msg)
-        start = time.perf_counter()
-        picture = decompressed(source, model, device, threads, max_pixels, quiet)
-        data = written_as(picture, target.suffix)
-        write(target, source, preserve, force, lambda stream: stream.write(data))
-        seconds = time.perf_counter() - start
-        if verbose:
-            say(f"igpt: {seconds:.2f} s")
-        return picture.described, {"bytes": len(data), "seconds": round(seconds, 3)}
-
-    on_files(one, inputs, option, out_dir, recursive, skip_existing, as_json, ".png", (".igpt",), force, quiet, verbose)
+    task = Decompression(
+        model=model,
+        device=device,
+        threads=threads,
+        max_pixels=max_pixels,
+        force=force,
+        skip_existing=skip_existing,
+        preserve=preserve,
+        folders=out_dir is not None,
+        verbose=verbose,
+    )
+    on_files(task, inputs, option, out_dir, recursive, (".igpt",), jobs, ray, as_json, quiet)
 
 
 def on_files(
-    work: Callable[[Path, Path, bool], tuple[str, dict[str, Any]]],
+    task: Task,
     inputs: list[Path],
     option: Path | None,
     out_dir: Path | None,
     recursive: bool,
-    skip_existing: bool,
-    as_json: bool,
-    suffix: str,
     wanted: Collection[str],
-    force: bool,
+    count: int,
+    ray: str | None,
+    as_json: bool,
     quiet: bool,
-    verbose: bool,
 ) -> None:
-    """Does the work on every input, whatever happens to the others, and says what came of it."""
-    pairs: list[tuple[Path, Path | None]] = []
-    with reported(inputs[0], verbose):
-        several = bool(out_dir or recursive or len(inputs) > 2)
+    """Does the task with every input, whatever happens to the others, and says what came of it."""
+    several = bool(out_dir or recursive or len(inputs) > 2)
+    with reported(inputs[0], task.verbose):
         if several:
-            pairs += planned(inputs, option, out_dir, recursive, suffix, wanted)
+            jobs = list(planned(inputs, option, out_dir, recursive, task.suffix, wanted))
         else:
-            pairs.append((inputs[0], inputs[1] if len(inputs) > 1 else None))
-            refuse_pictures_as_output(inputs[0], pairs[0][1] or option, suffix)
-    done, skipped, failed = [], 0, 0
-    for source, out in pairs:
-        try:
-            with reported(source, verbose) as said:
-                if skip_existing and is_up_to_date(source, out or option or source.with_suffix(suffix)):
-                    skipped += 1
-                    continue
-                if several and out:
-                    out.parent.mkdir(parents=True, exist_ok=True)
-                target = destination(source, out, None if several else option, suffix, force)
-                if as_json and str(target) == "-":
-                    msg = "--json and the output would both go to standard output"
-                    raise RequestError(msg)
-                text, figures = work(source, target, quiet or (several and not verbose))
-                done.append(figures)
-                if as_json:
-                    print(json.dumps({"input": str(source), "output": str(target), **figures}), flush=True)
-                elif not quiet:
-                    say(f"{source} -> {target}: {text}")
-        except typer.Exit as error:
-            if not several:
-                raise
-            failed = max(failed, error.exit_code)
-            if as_json:
-                print(json.dumps({"input": str(source), "error": said["error"]}), flush=True)
+            jobs = [Job(inputs[0], output_of(inputs[0], inputs[1] if len(inputs) > 1 else None, option, task.suffix))]
+            refuse_pictures_as_output(*jobs[0][:2], task.suffix)
+            if as_json and jobs[0].target == PIPE:
+                msg = "--json and the output would both go to standard output"
+                raise RequestError(msg)
+    if several and shows_bar(quiet):
+        jobs = [job._replace(pixels=task.pixels_of(job.source)) for job in jobs]
+    results: list[Result] = []
+    what = f"{len(jobs)} files" if several else inputs[0].name
+    with reported(inputs[0], task.verbose), progress_bar(sum(job.pixels for job in jobs), what, quiet) as report:
+        for result in executed(task, jobs, count, ray, report):
+            results.append(result)
+            tell(result, as_json and (several or not result.error), quiet, task.verbose)
+    failed = [result.code for result in results if result.error]
     if several and not quiet:
-        counted = f"{len(done)} of {len(pairs)} files, {sum(figures['bytes'] for figures in done):,} bytes"
+        done = [result.output.figures for result in results if result.output]
+        skipped = len(results) - len(done) - len(failed)
+        counted = f"{len(done)} of {len(jobs)} files, {sum(figures['bytes'] for figures in done):,} bytes"
         before = sum(figures.get("input_bytes", 0) for figures in done)
         say(counted + (f" from {before:,}" if before else "") + (f", {skipped} up to date" if skipped else ""))
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(1 if several else failed[0])
 
 
-def planned(
-    inputs: list[Path], option: Path | None, out_dir: Path | None, recursive: bool, suffix: str, wanted: Collection[str]
-) -> Iterator[tuple[Path, Path]]:
-    """Inputs with their outputs: folders are gone through, and mirrored in out_dir. Raises RequestError where two have the same output."""
-    if option:
-        msg = "several inputs have several outputs: use --out-dir"
-        raise RequestError(msg)
-    if Path("-") in inputs:
-        msg = "standard input cannot be one of several inputs"
-        raise RequestError(msg)
-    taken: dict[Path, Path] = {}
-    for path in inputs:
-        if path.is_dir() and not recursive:
-            msg = f"{path} is a folder: use -r to go through it"
-            raise RequestError(msg)
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file()) if path.is_dir() else [path]
-        for source in found:
-            place = source.relative_to(path) if path.is_dir() else Path(source.name)
-            target = ((out_dir / place) if out_dir else source).with_suffix(suffix)
-            if target in taken:
-                msg = f"{taken[target]} and {source} would both become {target}"
-                raise RequestError(msg)
-            taken[target] = source
-            yield source, target
+def executed(task: Task, jobs: list[Job], count: int, ray: str | None, report: Report) -> Iterator[Result]:
+    """The results, as they come."""
+    chunks = in_chunks(jobs)
+    if ray is not None:
+        from codec.cluster import on_ray
+
+        return on_ray(task, chunks, ray, count, report)
+    count = min(count, len(chunks))
+    if count < 2:
+        return in_turn(task, chunks, report)
+    return in_processes(replace(task, threads=task.threads or max(1, cores() // count)), chunks, count, report)
 
 
-def is_up_to_date(source: Path, target: Path) -> bool:
-    return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
+def tell(result: Result, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """What came of a job."""
+    source, target, output = str(result.job.source), str(result.job.target), result.output
+    if result.error:
+        say(f"igpt: {result.error}")
+        if as_json:
+            say(json.dumps({"input": source, "error": result.error}), sys.stdout)
+    elif output:
+        if output.note and not quiet:
+            say(f"igpt: {source}: note: {output.note}")
+        if verbose:
+            say(f"igpt: {output.details}")
+        if as_json:
+            say(json.dumps({"input": source, "output": target, **output.figures}), sys.stdout)
+        elif not quiet:
+            say(f"{source} -> {target}: {output.text}")
 
 
-def refuse_pictures_as_output(source: Path, target: Path | None, suffix: str) -> None:
+def refuse_pictures_as_output(source: Path, target: Path, suffix: str) -> None:
     """What looks like a second input is no output of `compress`."""
     from codec.image import SUFFIXES
 
-    if target and target != source and suffix == ".igpt" and target.suffix.lower() in SUFFIXES:
+    if target != source and suffix == ".igpt" and target.suffix.lower() in SUFFIXES:
         msg = f"{target} looks like a picture, not like an output: name it .igpt, or use --out-dir for several inputs"
         raise RequestError(msg)
 
@@ -446,7 +343,7 @@ def decompressed(source: Path, model: str | None, device: str, threads: int, max
     header = info(data)
     use_threads(threads)
     with progress_bar(header["width"] * header["height"], source.name, quiet) as progress:
-        return decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
+        return decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=lambda pixels: progress(pixels, 0))
 
 
 @app.command("info")
@@ -488,8 +385,8 @@ def heatmap(
     OUT is by default IN with the extension .heat.png.
     """
     with reported(source, verbose):
-        target = destination(source, out, option, ".heat.png", force)
-        pixels = read_picture(source, max_pixels)[0].plain_pixels
+        target = destination(source, output_of(source, out, option, ".heat.png"), force)
+        pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models, what_is_coded
         from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
 
@@ -517,13 +414,13 @@ def sample(
 ) -> None:
     """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file."""
     with reported(complete or out, verbose):
-        target = destination(Path("-"), out, None, ".png", force)
+        target = destination(PIPE, out, force)
         import numpy as np
         from PIL import Image
 
         given = None
         if complete:
-            picture = read_picture(complete, None)[0].plain_pixels
+            picture = read_picture(complete, None).plain_pixels
             whole = Image.fromarray(picture.repeat(4 - picture.shape[-1], -1)[..., :3])
             given = np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS))
         from codec import models
@@ -532,9 +429,9 @@ def sample(
 
         network = models.of_layout(models.chosen(model), "rgb", device_named(device))
         with progress_bar(count * 1024, "sample", quiet) as progress:
-            pictures = draw(network, count, seed, temperature, top_k, given, progress)
+            pictures = draw(network, count, seed, temperature, top_k, given, lambda pixels: progress(pixels, 0))
         sheet = grid_of(pictures if given is None else [given, *pictures])
-        write(target, Path("-"), False, force, lambda stream: sheet.save(stream, "PNG"))
+        write(target, PIPE, False, force, lambda stream: sheet.save(stream, "PNG"))
 
 
 @app.command()
@@ -582,11 +479,11 @@ def quantize(
 ) -> None:
     """Write a picture in the colours of a published ImageGPT's palette. This is lossy; the result compresses without loss as any other."""
     with reported(source, verbose):
-        target = destination(source, out, None, ".png", force)
+        target = destination(source, out, force)
         if str(target) != "-" and target.suffix.lower() != ".png":
             msg = f"{target}: the output is a PNG; name it .png"
             raise RequestError(msg)
-        pixels = read_picture(source, max_pixels)[0].plain_pixels
+        pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models
         from codec.devices import device_named
         from codec.image import image_of

@@ -7,7 +7,8 @@ IgptError
 │   └── TruncatedError      the file ends too early
 ├── ModelError              a model is missing, unusable, or not the one that the file names
 ├── UnsupportedImageError   the picture cannot be kept exactly, so it is not kept at all
-└── TooLargeError           the picture is over the pixel limit
+├── TooLargeError           the picture is over the pixel limit
+└── VerificationError       what was just compressed does not come back
 """
 
 
@@ -40,4 +41,8 @@ class UnsupportedImageError(IgptError):
 
 
 class TooLargeError(IgptError):
+    pass
+
+
+class VerificationError(IgptError):
     pass

@@ -19,6 +19,7 @@ from bitstream.errors import (
     TooLargeError,
     TruncatedError,
     UnsupportedImageError,
+    VerificationError,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from bitstream.header import Header
+    from codec.checking import Part
     from codec.image import Picture
     from codec.layers import Coded
     from codec.network.integer import IntegerImageGPT
@@ -42,6 +44,7 @@ __all__ = [
     "TooLargeError",
     "TruncatedError",
     "UnsupportedImageError",
+    "VerificationError",
     "compress",
     "decompress",
     "info",
@@ -78,47 +81,70 @@ class Options(TypedDict, total=False):
     progress: Progress | None
 
 
-def compress(image: "Image.Image", **options: Unpack[Options]) -> bytes:
+def compress(image: "Image.Image", *, verify: bool = False, **options: Unpack[Options]) -> bytes:
     """The bytes of an igpt file.
 
     image: of mode RGB, RGBA, L, LA, P or 1. Its colour profile, EXIF, XMP and resolution are kept. model: a folder with an integer model,
     which is used instead of the default one for what it codes; without it, drawings are coded without any. Or a published ImageGPT
     checkpoint, as a folder or a hub id with its revision, which then codes colours by its palette; palette_only: refuse other colours.
     device: auto, cpu or cuda; it does not change the bytes. past: whether a recognised past may be coded instead of the pixels. progress:
-    called with the number of pixels just done.
+    called with the number of pixels just done. verify: decompress all of the result and compare it with the image, not only how each of its
+    groups begins.
 
-    Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model.
+    Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model, VerificationError where the
+    result does not give back the image.
     """
     from codec.image import picture_of
 
-    return compress_picture(picture_of(image), **options)
+    return compress_picture(picture_of(image), verify=verify, **options)
 
 
-def compress_picture(picture: "Picture", **options: Unpack[Options]) -> bytes:
+def compress_picture(picture: "Picture", *, verify: bool = False, **options: Unpack[Options]) -> bytes:
     """As `compress`, for what was read of a picture file."""
-    from bitstream.envelope import Envelope, write_envelope
-    from codec.png import ALPHA, MEANINGFUL
+    from codec.checking import check_beginnings, check_whole
 
     progress = options.get("progress") or _ignore
+    if verify:
+        pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
+        progress = options["progress"] = _share(progress, pixels, 2 * pixels)
+    data, parts = _packed_picture(picture, progress, options)
+    if not verify:
+        check_beginnings(data, picture, parts, progress)
+        return data
+    model = options.get("model")
+    if model is not None:
+        from codec import models
 
-    def packed_samples(pixels: "Pixels", progress: Progress) -> bytes:
-        return compress_pixels(pixels, **Options({**options, "progress": progress}))
+        model = models.chosen(model, options.get("revision"))
+    check_whole(data, picture, model, options.get("device", "auto"), progress)
+    return data
+
+
+def _packed_picture(picture: "Picture", progress: Progress, options: Options) -> "tuple[bytes, list[Part]]":
+    from bitstream.envelope import Envelope, write_envelope
+    from codec.checking import Part
+    from codec.png import ALPHA, MEANINGFUL
+
+    def packed_samples(pixels: "Pixels", progress: Progress) -> Part:
+        return packed_pixels(pixels, **Options({**options, "progress": progress}))
 
     pixels, form = picture.pixels, picture.form
     if picture.plain:
-        return packed_samples(pixels, progress)
+        part = packed_samples(pixels, progress)
+        return part.data, [part]
     levels: tuple[int, ...] = ()
     if form.depth == 16:
         pixels, levels = ranked(pixels)
     if pixels.dtype != "uint8":
-        parts = [drawn(pixels, progress)]
+        parts = [Part(pixels, drawn(pixels, progress))]
     elif form not in MEANINGFUL:  # indices and small samples look like no photograph
-        parts = [drawn(pixels, progress, always=True) or packed_samples(pixels, progress)]
+        drawing = drawn(pixels, progress, always=True)
+        parts = [Part(pixels, drawing) if drawing else packed_samples(pixels, progress)]
     elif form.colour in ALPHA:
         parts = _with_alpha(pixels, packed_samples, progress)
     else:
         parts = [packed_samples(pixels, progress)]
-    return write_envelope(Envelope(form.colour, form.depth, picture.chunks, tuple(parts), levels))
+    return write_envelope(Envelope(form.colour, form.depth, picture.chunks, tuple(part.data for part in parts), levels)), parts
 
 
 def ranked(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, ...]]":
@@ -137,16 +163,24 @@ def ranked(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, ..
     return ranks[pixels], tuple(levels.tolist())
 
 
-def _with_alpha(pixels: "Pixels", packed_samples: Callable[["Pixels", Progress], bytes], progress: Progress) -> list[bytes]:
+def _with_alpha(pixels: "Pixels", packed_samples: "Callable[[Pixels, Progress], Part]", progress: Progress) -> "list[Part]":
     """The parts of (height, width, 2 or 4) pixels: all channels as one drawing, or colour and alpha by themselves."""
-    together = drawn(pixels, lambda _: progress(0))
-    if together and 8 * len(together) <= EASY * pixels.size:
+    from codec.checking import Part
+
+    together = Part(pixels, drawn(pixels, lambda _: progress(0)))
+    size = len(together.data)
+    if size and 8 * size <= EASY * pixels.size:
         return [together]
     parts = [packed_samples(pixels[..., :-1], progress), packed_samples(pixels[..., -1:], lambda _: progress(0))]
-    return parts if not together or sum(map(len, parts)) < len(together) else [together]
+    return parts if not size or sum(len(part.data) for part in parts) < size else [together]
 
 
-def compress_pixels(
+def compress_pixels(pixels: "Pixels", **options: Unpack[Options]) -> bytes:
+    """As `compress`, for pixels of shape (height, width, 1 or 3), uint8, and without the check."""
+    return packed_pixels(pixels, **options).data
+
+
+def packed_pixels(
     pixels: "Pixels",
     *,
     model: str | Path | None = None,
@@ -155,8 +189,9 @@ def compress_pixels(
     device: str = "auto",
     past: bool = True,
     progress: Progress | None = None,
-) -> bytes:
-    """As `compress`, for pixels of shape (height, width, 1 or 3), uint8."""
+) -> "Part":
+    """The file that `compress_pixels` gives, with what it was made of."""
+    from codec.checking import Part
     from codec.devices import check_device
 
     check_device(device)
@@ -175,19 +210,21 @@ def compress_pixels(
     if coded:
         data = packed(pixels, coded, progress)
         noise = drawn(pixels, lambda _: progress(0), always=True) if folder is None and len(data) > pixels.nbytes + HEADER_BYTES else b""
-        return noise if noise and len(noise) < len(data) else data
+        return Part(pixels, noise) if noise and len(noise) < len(data) else Part(pixels, data, coded)
     progress(pixels.shape[0] * pixels.shape[1])
-    return drawing
+    return Part(pixels, drawing)
 
 
-def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str, progress: Progress) -> bytes:
+def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str, progress: Progress) -> "Part":
     from codec import models
+    from codec.checking import Part
     from codec.devices import device_named
     from codec.network.palette import PaletteImageGPT
     from codec.palette.packing import packed
 
     network, refinement = PaletteImageGPT.load(folder, device_named(device)), models.load(None, "rgb", device_named(device))
-    return packed(pixels, pixel_digest(pixels), network, refinement, palette_only, progress)
+    data, coded = packed(pixels, pixel_digest(pixels), network, refinement, palette_only, progress)
+    return Part(pixels, data, coded, network)
 
 
 def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
@@ -222,18 +259,16 @@ def packed(pixels: "Pixels", coded: "Coded", progress: Progress) -> bytes:
     """The bytes of an igpt file of the pixels, which is to hold these layers."""
     from bitstream.container import write_file
     from bitstream.exceptions import pack
-    from bitstream.header import PAST_KIND, Header, PastFields
+    from bitstream.header import PAST_KIND, Header
     from codec.context import SIDE
-    from codec.layers import encode_layer
+    from codec.layers import encode_layer, fields_of
     from codec.tiles import balanced_group
 
     height, width, channels = pixels.shape
     network, past, layers = coded
     fields, payloads = None, []
     if past:
-        rows, columns = past.chroma.shape[1:]
-        sampling = past.sampling
-        fields = PastFields(past.formula.code, sampling.filter.code, sampling.top, sampling.left, sampling.ring, columns, rows)
+        fields = fields_of(past)
         payloads.append(pack(past.positions, past.corrections))
     header = Header(
         width=width,
@@ -481,13 +516,19 @@ def pixel_digest(pixels: "Pixels") -> bytes:
 def largest_file(start: bytes) -> int:
     """The largest size in bytes of a file whose header is in `start`. Raises as `info`."""
     from bitstream.container import largest_file as largest
-    from bitstream.envelope import first_header, is_envelope, largest_envelope
+    from bitstream.envelope import is_envelope, largest_envelope
+
+    header = first_header(start)
+    return largest_envelope(header) if is_envelope(start) else largest(header)
+
+
+def first_header(start: bytes) -> "Header":
+    """Of a file that begins with `start`; of an envelope its first part's. Raises as `info`."""
+    from bitstream import envelope
     from bitstream.header import read_header
     from bitstream.reader import Reader
 
-    if is_envelope(start):
-        return largest_envelope(first_header(start))
-    return largest(read_header(Reader(start, "the header")))
+    return envelope.first_header(start) if envelope.is_envelope(start) else read_header(Reader(start, "the header"))
 
 
 def _share(progress: Progress, pixels: int, samples: int) -> Progress:

@@ -16,7 +16,7 @@ from torch import Tensor
 from bitstream.constants import ALPHABET
 from bitstream.errors import DamagedError
 from bitstream.words import TokenDecoder, TokenEncoder
-from codec.context import CENTRE, SIDE, TileContext, samples_of
+from codec.context import CENTRE, POSITIONS, SIDE, TileContext, samples_of
 from codec.network.integer import IntegerImageGPT
 from codec.palette import Palette, Tokens
 from codec.planes import Kind
@@ -134,8 +134,13 @@ def hidden_states(
     return joined(hidden), by_channel[0], by_channel[1]
 
 
-def decode_groups(network: IntegerImageGPT, groups: Sequence[Group], payloads: Sequence[bytes], progress: Progress) -> list[Samples]:
-    """The samples of several groups of a kind, decoded in lockstep. Raises DamagedError where a payload is not what an encoder writes."""
+def decode_groups(
+    network: IntegerImageGPT, groups: Sequence[Group], payloads: Sequence[bytes], progress: Progress, positions: int = POSITIONS
+) -> list[Samples]:
+    """The samples of several groups of a kind, decoded in lockstep; positions: as in `step_through`.
+
+    Raises DamagedError where a payload is not what an encoder writes.
+    """
     decoders = [TokenDecoder(payload) for payload in payloads]
     bounds = np.cumsum([0, *(len(group.extents) for group in groups)])
     parts = [slice(first, last) for first, last in itertools.pairwise(bounds)]
@@ -155,22 +160,23 @@ def decode_groups(network: IntegerImageGPT, groups: Sequence[Group], payloads: S
                 tokens[part][found] = decoder.decode(tables[part] if found.all() else tables[part][found])
         return torch.from_numpy(tokens).to(logits.device)
 
-    samples = step_through(network, together, read_tokens, progress)
-    if not all(decoder.exhausted for decoder in decoders):
+    samples = step_through(network, together, read_tokens, progress, positions)
+    if positions >= positions_needed(extents) and not all(decoder.exhausted for decoder in decoders):
         msg = "a payload is damaged: words are left over"
         raise DamagedError(msg)
     return [samples[part] for part in parts]
 
 
-def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, progress: Progress) -> Samples:
+def step_through(network: IntegerImageGPT, group: Group, tokens_at: TokensAt, progress: Progress, positions: int = POSITIONS) -> Samples:
     """Builds tiles position by position, each token from the logits that all before it lead to: the decoder, and the sampler.
 
-    tokens_at: called with position, channel, predictions (tiles) and logits (tiles, 256); gives the tokens (tiles) int32.
+    tokens_at: called with position, channel, predictions (tiles) and logits (tiles, 256); gives the tokens (tiles) int32. positions: so
+    many at most; what follows is undefined.
     """
     tiles = len(group.extents)
     windows = None if group.windows is None else torch.from_numpy(group.windows)
     steps, cache = network.steps(group.kind, tiles, windows), network.cached(tiles)
-    for position in range(positions_needed(group.extents)):
+    for position in range(min(positions, positions_needed(group.extents))):
         exist = present(group.extents, position)
         hidden = cache.hidden(steps.features(position), position)
         for channel, head in enumerate(group.kind.heads):

@@ -8,10 +8,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_torch = sys.modules.get("torch")
+
+def threads() -> int:
+    """As many as torch uses, or would use if it were there."""
+    if torch := sys.modules.get("torch"):
+        return int(torch.get_num_threads())
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(wanted) if wanted.isdecimal() and int(wanted) else os.cpu_count() or 1
+
+
 if "numba" not in sys.modules:
-    _wanted = _torch.get_num_threads() if _torch else os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or os.cpu_count()
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(_wanted))
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(threads()))
 
 numba: Any
 try:

@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -143,6 +144,15 @@ def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
     except (*DAMAGES, MemoryError) as error:
         msg = f"the picture is damaged: {str(error).rstrip('.') or type(error).__name__}"
         raise UnsupportedImageError(msg) from error
+
+
+def pixels_in(path: Path) -> int:
+    """How many a picture file has, as it says at its beginning; 0 where that is no use."""
+    try:
+        with _no_limit(), Image.open(path, formats=FORMATS) as image:
+            return image.width * image.height
+    except DAMAGES:
+        return 0
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -3,14 +3,16 @@
 A picture without a past has one layer, its pixels. With a past, the chroma comes first; the luma is coded with all of it in view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from bitstream.exceptions import pack
+from bitstream.header import PastFields
 from codec.coding import DECODED_TILES, Cells, Group, Progress, decode_groups, encode_group
+from codec.context import POSITIONS
 from codec.network.integer import IntegerImageGPT
 from codec.palette import Palette, Tokens
 from codec.pasts import Past
@@ -83,6 +85,13 @@ def layers_of(pixels: Pixels, past: Past | None) -> list[Layer]:
     ]
 
 
+def fields_of(past: Past) -> PastFields:
+    """What the header says of it."""
+    rows, columns = past.chroma.shape[1:]
+    sampling = past.sampling
+    return PastFields(past.formula.code, sampling.filter.code, sampling.top, sampling.left, sampling.ring, columns, rows)
+
+
 def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles."""
     firsts = range(0, layer.grid.tiles, tiles_per_group)
@@ -101,16 +110,31 @@ def decode_layer(
 ) -> Planes:
     """The (channels, height, width) planes of a layer of size (width, height). Raises DamagedError."""
     grid = Grid(*size)
-    network = network.prepared(grid.tiles)
     planes = np.empty((kind.channels, grid.height, grid.width), np.uint8)
+    for first, samples in decoded_tiles(network, kind, grid, known, tiles_per_group, payloads, progress):
+        tiles_into_planes(samples, planes, grid, first)
+    return planes
+
+
+def decoded_tiles(
+    network: IntegerImageGPT,
+    kind: Kind,
+    grid: Grid,
+    known: Known,
+    tiles_per_group: int,
+    payloads: Sequence[bytes],
+    progress: Progress,
+    positions: int = POSITIONS,
+) -> Iterator[tuple[int, Samples]]:
+    """The tiles of a layer, group by group: the first one's number, and the samples; of each tile `positions` at most are decoded."""
+    network = network.prepared(grid.tiles)
     firsts = range(0, grid.tiles, tiles_per_group)
     groups_at_once = max(1, DECODED_TILES[network.device.type] // tiles_per_group)
     for k in range(0, len(firsts), groups_at_once):
         some = firsts[k : k + groups_at_once]
         groups = [known.group(kind, grid, first, min(first + tiles_per_group, grid.tiles)) for first in some]
-        for first, samples in zip(some, decode_groups(network, groups, payloads[k : k + groups_at_once], progress), strict=True):
-            tiles_into_planes(samples, planes, grid, first)
-    return planes
+        decoded = decode_groups(network, groups, payloads[k : k + groups_at_once], progress, positions)
+        yield from zip(some, decoded, strict=True)
 
 
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:

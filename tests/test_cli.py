@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import cli
 import codec
+from codec import files
 from tests.conftest import TINY, picture
 
 IGPT = Path(sys.executable).parent / "igpt"
@@ -137,7 +138,7 @@ def test_input_is_read_no_further_than_it_can_go(photo):
     packed = compressed(photo)
     packed.write_bytes(packed.read_bytes() + bytes(1_000_000))
     assert_refused(igpt("verify", packed, "--model", TINY), 1, "follow its end")
-    assert len(cli.read(packed, codec.largest_file)) == cli.FIRST_BYTES
+    assert len(files.read(packed, codec.largest_file)) == files.FIRST_BYTES
 
 
 def test_outputs_that_make_no_sense(photo, tmp_path):
@@ -269,7 +270,7 @@ def test_a_full_disk_leaves_nothing_behind(photo, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli.shutil, "copystat", full)
+    monkeypatch.setattr(files.shutil, "copystat", full)
     assert_refused(igpt("compress", photo, "--model", TINY), 1, "No space left")
     assert [p.name for p in photo.parent.iterdir()] == ["photo.png"]
 

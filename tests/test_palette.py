@@ -337,7 +337,7 @@ def test_a_file_that_names_the_wrong_kind_of_model_is_refused(published, store, 
     pixels = smooth(20, 20)
     other = PaletteImageGPT(network.config, network.tensors, "tiny", CPU)
     other.digest = tiny.digest
-    data = packed(pixels, codec.pixel_digest(pixels), other, tiny, False, lambda _: None)
+    data, _ = packed(pixels, codec.pixel_digest(pixels), other, tiny, False, lambda _: None)
     with pytest.raises(codec.DamagedError, match="does not code"):
         codec.decompress_pixels(data, device="cpu")
 

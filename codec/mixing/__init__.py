@@ -9,8 +9,6 @@ Everything is integer arithmetic. numba compiles it; where numba is missing the 
 """
 
 import functools
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Context, Decimal, localcontext
@@ -22,6 +20,7 @@ import numpy.typing as npt
 
 from bitstream.constants import MAX_BAND_PIXELS, NUMERICS_VERSION
 from bitstream.errors import DamagedError
+from codec.compiled import threads
 from codec.mixing import deep
 from codec.mixing.kernel import (
     ACTIVITIES,
@@ -85,12 +84,16 @@ def _run(
     stopped: npt.NDArray[np.bool_],
     costs: npt.NDArray[np.float32] = NO_COSTS,
     numerics_version: int = NUMERICS_VERSION,
+    pixels: int | None = None,
 ) -> int:
-    """One band. Returns the number of bytes that it takes, more than `stream` has where it did not suffice."""
-    _, height, width = planes.shape
+    """One band, or the upper part of one that has so many pixels in all.
+
+    Returns the number of bytes that it takes, more than `stream` has where it did not suffice.
+    """
+    pixels = pixels or planes[0].size
     if planes.dtype == np.uint16:
-        return _run_deep(planes, stream, decoding, stopped, costs)
-    bits = min(max((2 * height * width - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
+        return _run_deep(planes, stream, decoding, stopped, costs, pixels)
+    bits = min(max((2 * pixels - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
     guesses = GUESSES[numerics_version]
     guessing = mixer(GUESS_CONTEXTS, bits, 0, guesses * (16 + 256 + GUESS_CONTEXTS), guesses * 256, (3 << WEIGHT_BITS) // 10)
     sample_sets = MAX_CHANNELS * (256 + 32 + 8 * SAMPLE_CONTEXTS)
@@ -108,10 +111,11 @@ def _run_deep(
     decoding: bool,
     stopped: npt.NDArray[np.bool_],
     costs: npt.NDArray[np.float32],
+    pixels: int,
 ) -> int:
     """The same for samples of 16 bits."""
-    channels, height, width = planes.shape
-    bits = min(max((4 * height * width - 1).bit_length(), deep.MIN_TABLE_BITS), deep.MAX_TABLE_BITS)
+    channels, _, width = planes.shape
+    bits = min(max((4 * pixels - 1).bit_length(), deep.MIN_TABLE_BITS), deep.MAX_TABLE_BITS)
     sets = (deep.OCTAVES + MAX_CHANNELS + MAX_CHANNELS * deep.CONTEXTS) * deep.DECISIONS
     deciding = mixer(deep.CONTEXTS, bits, 0, sets, MAX_CHANNELS * deep.DECISIONS, (3 << WEIGHT_BITS) // 10)
     return int(deep.code(planes, stream, decoding, deciding, deep.state(channels, width), tables(), costs, stopped))
@@ -140,12 +144,11 @@ def repeated(pixels: Pixels) -> float:
 def _in_parallel(
     work: Callable[..., Result], progress: Callable[[int], None], pixels: Sequence[int], *arguments: Iterable[Any]
 ) -> list[Result]:
-    """work(stopped, ...) for every band, which has so many pixels: on as many threads as torch uses, if it is there, or as there are cores.
+    """work(stopped, ...) for every band, which has so many pixels: on as many threads as `threads` says, but no more than MOST_THREADS.
 
     `stopped` is set where this ends before its time.
     """
-    torch = sys.modules.get("torch")
-    pool = ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads() if torch else os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MOST_THREADS, threads()))
     stopped, results = np.zeros(1, np.bool_), []
     try:
         for count, result in zip(pixels, pool.map(functools.partial(work, stopped), *arguments), strict=True):
@@ -203,10 +206,12 @@ def decode(
     progress: Callable[[int], None],
     numerics_version: int = NUMERICS_VERSION,
     depth: int = 8,
+    most_rows: int | None = None,
 ) -> Planes:
     """The inverse of `encode`, of earlier numerics versions too; size: (width, height).
 
-    Raises DamagedError where a payload is not what an encoder writes.
+    most_rows: of every band, so many at most; what follows in it is undefined. Raises DamagedError where a payload is not what an encoder
+    writes.
     """
     width, height = size
     dtype = np.uint8 if depth == 8 else np.uint16
@@ -214,11 +219,12 @@ def decode(
     parts = list(bands(height, rows))
 
     def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
-        part = np.empty((channels, band.stop - band.start, width), dtype)
+        height = band.stop - band.start
+        part = np.empty((channels, min(height, most_rows or height), width), dtype)
         stream = np.frombuffer(payload, np.uint8).copy()
-        count = _run(part, stream, True, stopped, numerics_version=numerics_version)
-        planes[:, band] = part
-        return count == len(payload)
+        count = _run(part, stream, True, stopped, numerics_version=numerics_version, pixels=height * width)
+        planes[:, band.start : band.start + part.shape[1]] = part
+        return count == len(payload) or part.shape[1] < height
 
     fits = _in_parallel(decode_band, progress, [width * (band.stop - band.start) for band in parts], parts, payloads)
     if not all(fits):

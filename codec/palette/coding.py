@@ -71,9 +71,17 @@ def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, pro
 
 
 def decode_tokens(
-    network: PaletteImageGPT, size: tuple[int, int], tiles_per_group: int, payloads: Sequence[bytes], progress: Progress
+    network: PaletteImageGPT,
+    size: tuple[int, int],
+    tiles_per_group: int,
+    payloads: Sequence[bytes],
+    progress: Progress,
+    positions: int = POSITIONS,
 ) -> Tokens:
-    """The (height, width) tokens of a picture of size (width, height). Raises DamagedError."""
+    """The (height, width) tokens of a picture of size (width, height). positions: of each tile so many at most; the rest is 0.
+
+    Raises DamagedError.
+    """
     if tiles_per_group > largest_group(network):
         msg = f"the header is damaged: {tiles_per_group} tiles per group are too many for its model"
         raise DamagedError(msg)
@@ -84,13 +92,15 @@ def decode_tokens(
     for k in range(0, len(firsts), groups_at_once):
         some = firsts[k : k + groups_at_once]
         bounds = [*some, min(some[-1] + tiles_per_group, grid.tiles)]
-        tiles = _decode_groups(network, grid, bounds, payloads[k : k + groups_at_once], progress)
+        tiles = _decode_groups(network, grid, bounds, payloads[k : k + groups_at_once], progress, positions)
         tiles_into_planes(tiles[:, None], tokens, grid, bounds[0])
     plane: Tokens = tokens[0]
     return plane
 
 
-def _decode_groups(network: PaletteImageGPT, grid: Grid, bounds: Sequence[int], payloads: Sequence[bytes], progress: Progress) -> Tokens:
+def _decode_groups(
+    network: PaletteImageGPT, grid: Grid, bounds: Sequence[int], payloads: Sequence[bytes], progress: Progress, positions: int
+) -> Tokens:
     """The tiles of groups that begin and end at `bounds`, decoded in lockstep."""
     extents = grid.extents(bounds[0], bounds[-1])
     parts = [slice(first - bounds[0], last - bounds[0]) for first, last in itertools.pairwise(bounds)]
@@ -98,7 +108,7 @@ def _decode_groups(network: PaletteImageGPT, grid: Grid, bounds: Sequence[int], 
     attention = network.operations.cached_attention(network.config, len(extents), network.device)
     tiles = np.zeros((len(extents), POSITIONS), np.uint16)
     now = np.full(len(extents), network.config.tokens, np.int64)
-    for position in range(positions_needed(extents)):
+    for position in range(min(positions, positions_needed(extents))):
         attention.position = position
         before, place = torch.from_numpy(now).to(network.device), torch.tensor(position, device=network.device)
         tables = frequencies(network.logits(before, place, attention), REST).cpu().numpy()
@@ -109,7 +119,7 @@ def _decode_groups(network: PaletteImageGPT, grid: Grid, bounds: Sequence[int], 
                 now[part][exist[part]] = decoder.decode(tables[part][exist[part]])
         tiles[:, position] = now
         progress(int(exist.sum()))
-    if not all(decoder.exhausted for decoder in decoders):
+    if positions >= positions_needed(extents) and not all(decoder.exhausted for decoder in decoders):
         msg = "a payload is damaged: words are left over"
         raise DamagedError(msg)
     return tiles

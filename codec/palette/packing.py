@@ -6,7 +6,7 @@ from bitstream.container import write_file
 from bitstream.errors import DamagedError, UnsupportedImageError
 from bitstream.header import PALETTE_KIND, Header
 from codec.context import SIDE
-from codec.layers import Known, Layer, decode_layer, encode_layer
+from codec.layers import Coded, Known, Layer, decode_layer, encode_layer
 from codec.network.integer import IntegerImageGPT
 from codec.network.palette import PaletteImageGPT
 from codec.palette import Palette, Tokens
@@ -19,8 +19,8 @@ SETTLING = 8  # steps
 
 def packed(
     pixels: Pixels, pixel_digest: bytes, network: PaletteImageGPT, refinement: IntegerImageGPT, palette_only: bool, progress: Progress
-) -> bytes:
-    """The bytes of an igpt file. refinement: the network that codes colours inside of cells, where there are others than the palette's.
+) -> tuple[bytes, Coded | None]:
+    """The bytes of an igpt file, and what the refinement coded of it: the colours inside of cells, if there are others than the palette's.
 
     palette_only: raise UnsupportedImageError in that case.
     """
@@ -44,11 +44,13 @@ def packed(
         pixel_digest=pixel_digest,
     )
     payloads = encode_tokens(network, tokens, header.tiles_per_group, progress)
+    coded = None
     if not exact:
         header = replace(header, refinement_digest=refinement.digest, refinement_name=refinement.name)
         layer = Layer(kind_of(channels), pixels_to_planes(pixels), Known(tokens=tokens, palette=palette))
         payloads += encode_layer(refinement, layer, header.tiles_per_group, _ignore)
-    return write_file(header, payloads)
+        coded = Coded(refinement, None, [layer])
+    return write_file(header, payloads), coded
 
 
 def unpacked(

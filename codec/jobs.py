@@ -1,0 +1,421 @@
+"""Many files: jobs are planned, put into chunks, and given to an executor, which yields a result for each of them.
+
+Executors are `in_turn` and `in_processes` here, and `on_ray` in `cluster.py`. In all of them only one process reads and writes a file, and
+whatever happens to it happens to no other.
+"""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import codec
+from bitstream.errors import IgptError
+from codec.files import FIRST_BYTES, PIPE, RequestError, destination, is_up_to_date, read, sentence, unfinished, write
+
+Report = Callable[[int, int], None]  # told how many more pixels are done, and how many more there are to do than was said before
+
+REPORT_SECONDS = 0.1
+LEAVE_SECONDS = 5  # for a worker to clean up
+
+
+class Job(NamedTuple):
+    """target: as it was named; pixels: of the source, as far as is known."""
+
+    source: Path
+    target: Path
+    pixels: int = 0
+
+
+Chunk = list[Job]
+
+
+class Output(NamedTuple):
+    """data: of the output file; text, details: what came of it and how, for people; note: what was left out; figures: for programs."""
+
+    data: bytes
+    text: str
+    details: str
+    note: str
+    figures: dict[str, Any]
+
+
+class Result(NamedTuple):
+    """Of a job: what came of it; or the error's sentence and exit code; neither where it was skipped."""
+
+    job: Job
+    output: Output | None = None
+    error: str = ""
+    code: int = 0
+
+
+class Begun(NamedTuple):
+    """data: of the source; target: where the output goes; seen: the source as it was then."""
+
+    data: bytes
+    target: Path
+    seen: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is done with each file: `begun` reads it, `transformed` needs neither its name nor a disk, `ended` writes the output."""
+
+    suffix: ClassVar[str]
+    model: str | None = None
+    device: str = "auto"
+    threads: int = 0
+    max_pixels: int | None = None
+    force: bool = False
+    skip_existing: bool = False
+    preserve: bool = True
+    folders: bool = False
+    verbose: bool = False
+    delete_input: bool = False
+
+    def pixels_of(self, source: Path) -> int:
+        """As its header says; 0 where that cannot be told."""
+        raise NotImplementedError
+
+    def largest(self, start: bytes) -> int:
+        """As `read` asks."""
+        raise NotImplementedError
+
+    def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
+        """Input file -> output file, of the format that the suffix says."""
+        raise NotImplementedError
+
+    def begun(self, job: Job) -> Begun | None:
+        """None where there is nothing to do."""
+        if self.skip_existing and is_up_to_date(job.source, job.target):
+            return None
+        target = destination(job.source, job.target, self.force, self.folders)
+        if self.delete_input and (PIPE in (job.source, target) or (target.exists() and not target.is_file())):
+            msg = "--delete-input needs an input and an output that are files"
+            raise RequestError(msg)
+        seen = _state(job.source) if job.source != PIPE else ()
+        return Begun(read(job.source, self.largest), target, seen)
+
+    def ended(self, job: Job, begun: Begun, output: Output) -> Result:
+        source, delete = job.source, self.delete_input
+        write(begun.target, source, self.preserve, self.force, lambda stream: stream.write(output.data), self.folders, delete)
+        if delete:
+            if _state(source) != begun.seen:
+                msg = f"it changed while it was compressed, so it was kept; {begun.target} has what it was before"
+                raise IgptError(msg)
+            source.unlink()
+        return Result(job._replace(target=begun.target), output._replace(data=b""))
+
+    def failed(self, job: Job, error: Exception) -> Result:
+        if self.verbose:
+            traceback.print_exception(error)
+        return Result(job, error=sentence(error, job.source), code=error.code if isinstance(error, RequestError) else 1)
+
+    def done(self, job: Job, report: Report) -> Result:
+        finished, expected = 0, job.pixels
+
+        def counted(pixels: int, more: int) -> None:
+            nonlocal finished, expected
+            finished, expected = finished + pixels, expected + more
+            report(pixels, more)
+
+        try:
+            begun = self.begun(job)
+            if begun is None:
+                return Result(job)
+            counted(0, -expected)
+            return self.ended(job, begun, self.transformed(begun.data, begun.target.suffix, counted))
+        except Exception as error:
+            return self.failed(job, error)
+        finally:
+            report(0, finished - expected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression(Task):
+    suffix: ClassVar[str] = ".igpt"
+    revision: str | None = None
+    palette_only: bool = False
+    past: bool = True
+    strip: bool = False
+    verify: bool = False
+
+    def pixels_of(self, source: Path) -> int:
+        from codec.image import pixels_in
+
+        return pixels_in(source)
+
+    @property
+    def limit(self) -> int:
+        from codec.image import MAX_PIXELS
+
+        return MAX_PIXELS if self.max_pixels is None else self.max_pixels
+
+    def largest(self, start: bytes) -> int:
+        from codec.image import largest_picture_file
+
+        return largest_picture_file(start, self.limit)
+
+    def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
+        from codec.image import open_picture
+
+        start = time.perf_counter()
+        picture = open_picture(io.BytesIO(data), self.limit)
+        if self.delete_input and picture.left_out:
+            msg = f"with --delete-input this would be lost: {', '.join(picture.left_out)}"
+            raise IgptError(msg)
+        note = "" if self.strip or not picture.left_out else f"not stored: {', '.join(picture.left_out)}"
+        picture = picture.stripped() if self.strip else picture
+        height, width, _ = picture.pixels.shape
+        use_threads(self.threads)
+        report(0, height * width)
+        packed = codec.compress_picture(
+            picture,
+            model=self.model,
+            revision=self.revision,
+            palette_only=self.palette_only,
+            device=self.device,
+            past=self.past,
+            verify=self.verify or self.delete_input,
+            progress=lambda pixels: report(pixels, 0),
+        )
+        header, seconds = codec.info(packed), time.perf_counter() - start
+        raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(packed) / picture.pixels.size
+        ratios = f"{len(packed) / len(data):.3f} of the input file, {len(packed) / raw:.3f} of raw"
+        figures = {"input_bytes": len(data), "bytes": len(packed), "bpsp": round(bpsp, 4), "seconds": round(seconds, 3)}
+        details = f"{seconds:.2f} s; coded as: {header.get('past', header['kind'])}"
+        return Output(packed, f"{len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}", details, note, figures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decompression(Task):
+    suffix: ClassVar[str] = ".png"
+
+    def pixels_of(self, source: Path) -> int:
+        try:
+            with source.open("rb") as stream:
+                header = codec.first_header(stream.read(FIRST_BYTES))
+            return header.width * header.height
+        except (IgptError, OSError):
+            return 0
+
+    def largest(self, start: bytes) -> int:
+        return codec.largest_file(start)
+
+    def begun(self, job: Job) -> Begun | None:
+        from codec.image import OUTPUTS
+
+        if job.target.suffix.lower() not in ("", ".png", *OUTPUTS):
+            msg = f"{job.target}: the output cannot be {job.target.suffix}; choose .png, {', '.join(OUTPUTS)}"
+            raise RequestError(msg)
+        return super().begun(job)
+
+    def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
+        from codec.image import written_as
+
+        start = time.perf_counter()
+        header = codec.info(data)
+        use_threads(self.threads)
+        report(0, header["width"] * header["height"])
+        picture = codec.decompress_picture(
+            data, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=lambda pixels: report(pixels, 0)
+        )
+        written = written_as(picture, suffix)
+        seconds = time.perf_counter() - start
+        figures = {"bytes": len(written), "seconds": round(seconds, 3)}
+        return Output(written, picture.described, f"{seconds:.2f} s", "", figures)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(threads: int) -> None:
+    """0: as many as there are cores, or as OMP_NUM_THREADS says."""
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(threads)
+
+
+def _state(source: Path) -> tuple[int, ...]:
+    found = source.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+stopped: list[int] = []  # signals that asked to stop
+
+
+def stop(number: int, _: object) -> None:
+    """A signal's handler."""
+    stopped.append(number)
+    leave_if_stopped()
+
+
+def leave_if_stopped() -> None:
+    """Also called while work goes on: an exception that a signal raises amid a compilation is lost."""
+    if stopped:
+        raise SystemExit(128 + stopped[0])
+
+
+def planned(
+    inputs: Sequence[Path], option: Path | None, out_dir: Path | None, recursive: bool, suffix: str, wanted: Collection[str]
+) -> Iterator[Job]:
+    """Inputs with their outputs: folders are gone through, and mirrored in out_dir. Raises RequestError where two have the same output."""
+    if option:
+        msg = "several inputs have several outputs: use --out-dir"
+        raise RequestError(msg)
+    if PIPE in inputs:
+        msg = "standard input cannot be one of several inputs"
+        raise RequestError(msg)
+    taken: dict[Path, Path] = {}
+    for path in inputs:
+        if path.is_dir() and not recursive:
+            msg = f"{path} is a folder: use -r to go through it"
+            raise RequestError(msg)
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file()) if path.is_dir() else [path]
+        for source in found:
+            place = source.relative_to(path) if path.is_dir() else Path(source.name)
+            target = ((out_dir / place) if out_dir else source).with_suffix(suffix)
+            if target in taken:
+                msg = f"{taken[target]} and {source} would both become {target}"
+                raise RequestError(msg)
+            taken[target] = source
+            yield Job(source, target)
+
+
+def in_chunks(jobs: Sequence[Job]) -> list[Chunk]:
+    """What an executor hands out at once."""
+    return [[job] for job in jobs]
+
+
+def in_turn(task: Task, chunks: Sequence[Chunk], report: Report) -> Iterator[Result]:
+    """In this process."""
+    for chunk in chunks:
+        for job in chunk:
+            yield task.done(job, report)
+
+
+@dataclass
+class Worker:
+    """A process with its end of the line. left: of its chunk; the first is in work."""
+
+    process: Any
+    line: "Connection[Any, Any]"
+    left: deque[Job] = field(default_factory=deque)
+
+    def give(self, chunk: Chunk) -> None:
+        self.left.extend(chunk)
+        with contextlib.suppress(OSError):  # it is dead, which shows at once
+            self.line.send(chunk)
+
+
+def in_processes(task: Task, chunks: Sequence[Chunk], count: int, report: Report) -> Iterator[Result]:
+    """In so many processes. What a killed one had in work fails, the rest goes on in a new one."""
+    waiting, workers = deque(chunks), list[Worker]()
+    finished = False
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < count:
+                workers.append(_hired(task))
+                workers[-1].give(waiting.popleft())
+            for line in connection.wait([worker.line for worker in workers]):
+                worker = next(worker for worker in workers if worker.line is line)
+                try:
+                    message = worker.line.recv()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    job = worker.left.popleft()
+                    if worker.left:
+                        waiting.appendleft(list(worker.left))
+                    yield Result(job, error=f"{job.source}: {_end(worker)}", code=1)
+                    continue
+                if isinstance(message, Result):
+                    worker.left.popleft()
+                    yield message
+                else:
+                    report(*message)
+                if worker.left:
+                    continue
+                if waiting:
+                    worker.give(waiting.popleft())
+                else:
+                    workers.remove(worker)
+                    _dismissed(worker)
+        finished = True
+    finally:
+        if not finished:
+            for worker in workers:
+                worker.process.terminate()
+            for worker in workers:
+                _dismissed(worker)
+
+
+def _hired(task: Task) -> Worker:
+    context = get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, task), daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, mine)
+
+
+def _dismissed(worker: Worker) -> None:
+    worker.line.close()
+    worker.process.join(LEAVE_SECONDS)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+
+
+def _end(worker: Worker) -> str:
+    """How a process ended that should not have."""
+    worker.line.close()
+    worker.process.join()
+    code = worker.process.exitcode
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"the process that worked on it {how}"
+
+
+def _leave(number: int, frame: object) -> None:
+    """A worker's handler: there is nothing to clean up but a file that is being written."""
+    if unfinished:
+        stop(number, frame)
+    else:
+        os._exit(128 + number)
+
+
+def _serve(line: "Connection[Any, Any]", task: Task) -> None:
+    """A worker: takes chunks off the line, and gives back results, and (pixels, more) as `Report` has them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: who hired this process knows what to do
+    signal.signal(signal.SIGTERM, _leave)
+    use_threads(task.threads)
+    pixels = more = 0
+    last = time.monotonic()
+
+    def report(now: int, further: int) -> None:
+        nonlocal pixels, more, last
+        leave_if_stopped()
+        pixels, more = pixels + now, more + further
+        if time.monotonic() - last > REPORT_SECONDS:
+            line.send((pixels, more))
+            pixels, more, last = 0, 0, time.monotonic()
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there any more
+        while True:
+            for job in line.recv():
+                result = task.done(job, report)
+                line.send((pixels, more))
+                pixels = more = 0
+                line.send(result)
