@@ -34,7 +34,7 @@ class State(NamedTuple):
 
     followers: Integers
     rows: Integers
-    errors: Integers
+    errors: npt.NDArray[np.int32]
     residuals: Integers
     biases: Integers
 
@@ -45,7 +45,7 @@ def state(channels: int, width: int) -> State:
     return State(
         np.full(FOLLOWERS, -1, np.int64),
         np.zeros((channels, 3, columns), np.int64),
-        np.zeros((channels, PREDICTORS, 3, columns), np.int64),
+        np.zeros((channels, PREDICTORS, 3, columns), np.int32),
         np.zeros((channels, 3, columns), np.int64),
         np.zeros((channels, BIAS_CONTEXTS, 2), np.int64),
     )
@@ -81,7 +81,7 @@ def _predict(state, c, x, predictions):
     total, weights, least, lowest, highest = 0, 0, 1 << 40, predictions[0], predictions[0]
     for k in range(PREDICTORS):
         errors = state.errors[c, k]
-        wrong = 2 * (errors[2, x - 1] + errors[1, x]) + errors[1, x - 1] + errors[1, x + 1] + errors[2, x - 2] + errors[0, x]
+        wrong = 2 * (np.int64(errors[2, x - 1]) + errors[1, x]) + errors[1, x - 1] + errors[1, x + 1] + errors[2, x - 2] + errors[0, x]
         least = min(least, wrong)
         wrong = min(wrong + 3, (1 << 20) - 1)
         weight = (1 << 40) // (wrong * wrong) + 1
@@ -116,7 +116,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
     for y in range(height):
         if stopped[0] or coder[3] > len(stream) + 3:
             break
-        for c in range(channels):
+        for c in range(channels if y else 0):  # above the first row all is 0
             for k in range(rows.shape[2]):
                 rows[c, 0, k], rows[c, 1, k] = rows[c, 1, k], rows[c, 2, k]
                 residuals[c, 1, k], residuals[c, 2, k] = residuals[c, 2, k], 0
@@ -125,6 +125,8 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
             for k in range(PAD):
                 rows[c, 2, k] = rows[c, 1, PAD]
         for x in range(PAD, width + PAD):
+            if coder[3] > len(stream) + 3:
+                break
             for c in range(channels):
                 blend, spread, least = _predict(state, c, x, predictions)
                 now, before = residuals[c, 2], residuals[c, 1]
