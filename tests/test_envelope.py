@@ -237,6 +237,10 @@ def test_deep_pngs_are_read_as_pillow_and_others_do(channels):
         assert (found.reshape(mine.shape) == (mine if channels == 1 else mine >> 8)).all()
     with pytest.raises(ValueError, match="truncated"):
         deep_samples(head + chunk(b"IDAT", zlib.compress(rows[:-1].tobytes())) + chunk(b"IEND", b""), (23, 19))
+    wrong = head + chunk(b"IDAT", b"what no one deflated") + chunk(b"IEND", b"")
+    for work in (lambda: deep_samples(wrong, (23, 19)), lambda: open_picture(io.BytesIO(wrong), MAX_PIXELS)):
+        with pytest.raises((ValueError, UnsupportedImageError), match=r"inflate|damaged"):
+            work()
     rows[3, 0] = 5
     with pytest.raises(ValueError, match="filter"):
         deep_samples(head + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b""), (23, 19))
