@@ -24,7 +24,7 @@ from bitstream.errors import UnsupportedImageError
 from codec.image import MAX_PIXELS, Picture, open_picture, png_of
 from codec.png import ALPHA, GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 
-PHOTOGRAPHS = 4
+PHOTOGRAPHS, SIDE = 4, 256  # how many, and how large at most
 ICONS = 60  # of a folder, at most
 WORSE_BYTES = 100
 CODECS = ("igpt", "PNG, the same form", "PNG", "WebP", "JPEG XL 9")
@@ -93,7 +93,7 @@ def made(photographs: list[Path]) -> Iterator[tuple[str, str, bytes]]:
     """Set, name and PNG of what is made of photographs."""
     for path in photographs[:: max(1, len(photographs) // PHOTOGRAPHS)][:PHOTOGRAPHS]:
         with Image.open(path) as image:
-            rgb = np.asarray(image.convert("RGB"))[:512, :512]
+            rgb = np.asarray(image.convert("RGB"))[:SIDE, :SIDE]
         for name, make in MADE.items():
             samples = make(rgb)
             form = Form({1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}[samples.shape[2]], 8 * samples.itemsize)
