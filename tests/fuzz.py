@@ -2,8 +2,8 @@
 
 Case k of a target is the same for the same seed. Half of the cases are mutated as they are; in the other half the pieces that a file is
 made of are mutated, and its checksums are right again. A target may accept an input, or refuse it as its users expect. Anything else is a
-defect: another exception, more than 10 s of computing, more than 1 GB. Every target runs in a process of its own, which is watched and started again
-after a defect.
+defect: another exception, more than 10 s of computing, more than 1 GB. Every target runs in a process of its own, which is watched and
+started again after a defect.
 
 `--coverage SECONDS` is the same for the parsers and drawings, guided by what the inputs reach; it needs atheris (https://github.com/google/atheris).
 """
@@ -409,9 +409,10 @@ def by_coverage(seconds: int) -> None:
     """Ends the process."""
     import atheris
 
-    for module in (bitstream.container, bitstream.envelope, bitstream.exceptions, bitstream.header, bitstream.reader, codec, codec.mixing):
-        for function in vars(module).values():
-            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+    modules = (bitstream.container, bitstream.envelope, bitstream.exceptions, bitstream.header, bitstream.reader, codec, codec.mixing)
+    for place in (*modules, bitstream.reader.Reader):
+        for function in vars(place).values():
+            if isinstance(function, FunctionType) and function.__module__ in {module.__name__ for module in modules}:
                 function.__code__ = atheris.instrument_func(function).__code__
     with tempfile.TemporaryDirectory() as folder:
         for k, data in enumerate((*drawings(), *by_network())):

@@ -28,8 +28,10 @@ def output(*arguments, **environment):
 
 def test_help_is_quick():
     """It imports nothing that takes long."""
-    code = "import sys, cli\ntry: cli.app(['--help'])\nexcept SystemExit: pass\nprint(sorted({'torch', 'numba', 'numpy', 'PIL'} & {*sys.modules}))"
-    assert output(sys.executable, "-c", code).splitlines()[-1] == "[]"
+    code = "import sys, cli\ntry: cli.app(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    imported = output(sys.executable, "-c", code).splitlines()[-1].split()
+    assert "cli" in imported
+    assert not {"torch", "numba", "numpy", "PIL"} & {*imported}
 
 
 @pytest.mark.parametrize("name", NAMES)
