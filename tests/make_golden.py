@@ -122,8 +122,15 @@ def envelopes() -> dict[str, bytes]:
         "envelope-text": written(colour, Form(COLOUR, 8), chunks),
         "envelope-deep": written(deep, Form(COLOUR, 16), chunks),
         "envelope-levels": written(deep >> 6 << 6, Form(COLOUR, 16), ()),
+        "envelope-lattice": written(lattice(colour), Form(GREY, 16), ()),
+        "envelope-lattice-rgb": written(np.dstack([lattice(colour), lattice(colour[::-1]), lattice(alpha)]), Form(COLOUR, 16), ()),
         "envelope-eight": written(colour[..., :1].astype(np.uint16) * 257, Form(GREY, 16), ()),
     }
+
+
+def lattice(pixels: np.ndarray) -> np.ndarray:
+    """A weighted sum of bytes, (height, width, 1) uint16."""
+    return (pixels @ np.array([55, 183, 19])[: pixels.shape[2]])[..., None].astype(np.uint16)
 
 
 def enclosed(png: bytes) -> bytes:
