@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import codec
 from bitstream import header
+from bitstream.constants import EXACT_NUMERICS
 from bitstream.container import read_file, write_file
 from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
@@ -24,6 +25,7 @@ from codec import mixing
 from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of, written_as
 from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, deep_samples, written
 from tests.conftest import DATA, TINY, picture, smooth
+from tests.make_golden import sums
 from tests.plain_decoder import decode_envelope
 
 
@@ -257,6 +259,15 @@ def test_pillow_gets_no_deep_picture_that_it_would_cut():
         else:
             with pytest.raises(UnsupportedImageError, match="16 bits"):
                 codec.decompress(data)
+
+
+def test_residuals_that_recur_are_learnt():
+    """As of a luma that was computed from bytes: few differences, far apart."""
+    samples = sums(smooth(60, 60) // 8)
+    packed, png = there_and_back(deep_png(samples))
+    assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == samples).all()
+    assert codec.info(packed)["numerics_version"] == EXACT_NUMERICS
+    assert len(packed) < 0.8 * len(codec.drawn(samples, lambda _: None))
 
 
 def test_deep_bands_and_threads_do_not_matter(monkeypatch):
