@@ -172,12 +172,14 @@ def webp_bytes(picture: Picture) -> int | None:
     return len(data)
 
 
-def jxl_bytes(picture: Picture) -> int:
-    """By Pillow's plugin; 16 bits, of which it takes greyscale only, by imagecodecs."""
+def jxl_bytes(picture: Picture) -> int | None:
+    """By Pillow's plugin; 16 bits, of which it takes greyscale only, by imagecodecs, where that is installed."""
     samples = eight_bits(picture)
     if samples is None:
-        import imagecodecs
-
+        try:
+            import imagecodecs
+        except ImportError:
+            return None
         values = picture.pixels.squeeze(-1) if picture.pixels.shape[2] == 1 else picture.pixels
         data = imagecodecs.jpegxl_encode(values, lossless=True, effort=9, numthreads=1)
         require(np.array_equal(imagecodecs.jpegxl_decode(data).reshape(picture.pixels.shape), picture.pixels), "JPEG XL")
@@ -212,7 +214,8 @@ def text_of(rows: list[Row], command: str) -> str:
         some = [row for row in rows if row["set"] == group]
         totals = {name: None if any(r[name] is None for r in some) else sum(r[name] for r in some) for name in CODECS}
         cells = " | ".join("" if total is None else f"{total:,}" for total in totals.values())
-        lines.append(f"| {group} | {len(some)} | {cells} | {totals['igpt'] / totals['JPEG XL 9']:.3f} |")
+        ratio = f"{totals['igpt'] / totals['JPEG XL 9']:.3f}" if totals["JPEG XL 9"] else ""
+        lines.append(f"| {group} | {len(some)} | {cells} | {ratio} |")
     worse = [(row["igpt"] - min(row["PNG"], row["WebP"] or row["PNG"]), row) for row in rows]
     worse = sorted(((more, row) for more, row in worse if more > WORSE_BYTES), key=lambda pair: -pair[0])
     listed = "\n".join(
