@@ -543,3 +543,13 @@ def test_the_shortest_stream_is_kept():
         assert zlib.decompress(deflated(raw)) == raw
         assert len(deflated(raw)) <= len(zlib.compress(raw, 9))
     assert len(deflated(ramp)) < 0.98 * len(zlib.compress(ramp, 9))
+
+
+def test_metadata_of_a_tiff_that_are_damaged_are_named():
+    text = "what it shows"
+    data = tiff(smooth(5, 5), t270=text)
+    entry = struct.pack("<HHI", 270, 2, len(text) + 1)
+    assert data.count(entry) == 1
+    found = open_picture(io.BytesIO(data.replace(entry, struct.pack("<HHI", 270, 2, 1 << 20))), MAX_PIXELS)
+    assert (found.pixels == smooth(5, 5)).all()
+    assert found.left_out == ("what is damaged in its metadata",)
