@@ -77,7 +77,7 @@ def measure(
         size, data = real_bytes(pixels, folder, past=True)
         fields = codec.info(data)
         without = real_bytes(pixels, folder, past=False)[0] if "past" in fields else size
-    _, coded = codec.what_is_coded(pixels, None, "auto", True)
+    coded = None if fields["kind"] == "drawing" else codec.what_is_coded(pixels, None, "auto", True)[1]
     costs = costs_of(coded) if coded else []
     heat = bits_per_pixel(costs, coded) if coded else bits_of_drawing(pixels)
     header, payloads = read_file(data)

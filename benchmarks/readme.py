@@ -41,6 +41,7 @@ def results() -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     text = "\n".join(lines) + "\n"
     text += decoded_jpegs()
+    text += modes()
     speed = rows_of("speed")
     if speed:
         text += "\nPhotographs, 0.4 megapixels, seconds in a running process (medians):\n\n"
@@ -70,6 +71,21 @@ def decoded_jpegs() -> str:
             some = [r for r in rows if (r["quality"], r["sampling"]) == (quality, sampling)]
             cells.append(f"{sum(int(r['igpt']) for r in some) / sum(int(r['JPEG XL 9']) for r in some):.3f}")
         text += f"| {sampling} | " + " | ".join(cells) + " |\n"
+    return text
+
+
+def modes() -> str:
+    """Sizes of what is more than 8-bit RGB or greyscale, by set."""
+    rows = rows_of("modes")
+    if not rows:
+        return ""
+    columns = ("igpt", "PNG", "WebP", "JPEG XL 9")
+    text = "\nAlpha, palettes, few and many bits, bytes (WebP takes no 16 bits):\n\n"
+    text += "| | pictures | " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) + 1) + "|\n"
+    for group in dict.fromkeys(r["set"].split(":")[0] if r["set"].startswith("PngSuite") else r["set"] for r in rows):
+        some = [r for r in rows if r["set"].startswith(group)]
+        totals = [f"{sum(int(r[c]) for r in some):,}" if all(r[c] for r in some) else "" for c in columns]
+        text += f"| {group} | {len(some)} | " + " | ".join(totals) + " |\n"
     return text
 
 

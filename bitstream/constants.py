@@ -2,7 +2,8 @@
 
 MAGIC = b"\x89IGPT\r\n\x1a\n"
 VERSION = ENVELOPE_VERSION = 5  # the highest that is read; a file has the lowest that can hold it
-NUMERICS_VERSION = 2  # the highest that is read
+NUMERICS_VERSION = EXACT_NUMERICS = 3  # the highest that is read; of 16-bit samples whose residuals recur
+DRAWING_NUMERICS = 2  # of other drawings
 MODEL_NUMERICS = 1  # of the networks
 
 FREQUENCY_BITS = 24

@@ -15,6 +15,8 @@ from bitstream.reader import Reader, varint
 Chunks = tuple[tuple[bytes, bytes], ...]  # names and bodies
 NAME_BYTES = 4
 MOST_CHUNKS = 1 << 16
+STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
+TRIED_BYTES = 1 << 20  # of what is larger, only the first
 
 
 class Envelope(NamedTuple):
@@ -54,7 +56,7 @@ def write_envelope(envelope: Envelope) -> bytes:
     except DamagedError as error:
         msg = f"its chunks cannot be kept: {str(error).partition(': ')[2]}; --strip leaves most of them out"
         raise UnsupportedImageError(msg) from error
-    packed = zlib.compress(raw, 9) if raw else b""
+    packed = deflated(raw) if raw else b""
     parts = [varint(len(part) - len(MAGIC)) + part[len(MAGIC) :] for part in envelope.parts]
     head = MAGIC + bytes((ENVELOPE_VERSION, envelope.colour, envelope.depth, len(parts)))
     levels = packed_levels(envelope.levels) if envelope.depth == 16 else b""
@@ -109,8 +111,18 @@ def headers_of(envelope: Envelope) -> list[Header]:
 def packed_levels(levels: Sequence[int]) -> bytes:
     """Their number, and the steps between them as bytes, the low ones first, deflated."""
     steps = [level - before for level, before in zip(levels, (0, *levels), strict=False)]
-    packed = zlib.compress(bytes(step & 255 for step in steps) + bytes(step >> 8 for step in steps), 9) if steps else b""
+    packed = deflated(bytes(step & 255 for step in steps) + bytes(step >> 8 for step in steps)) if steps else b""
     return varint(len(steps)) + varint(len(packed)) + packed
+
+
+def deflated(raw: bytes) -> bytes:
+    """The shortest of several zlib streams."""
+
+    def by(strategy: int) -> bytes:
+        compressor = zlib.compressobj(9, strategy=strategy)
+        return compressor.compress(raw) + compressor.flush()
+
+    return min(map(by, STRATEGIES if len(raw) <= TRIED_BYTES else STRATEGIES[:1]), key=len)
 
 
 def _levels(count: int, packed: bytes) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bitstream.constants import (
     CRC_BYTES,
+    DRAWING_NUMERICS,
     ENVELOPE_VERSION,
     MAGIC,
     MAX_BAND_PIXELS,
@@ -198,6 +199,7 @@ def read_header(reader: Reader, enclosed: bool = False) -> Header:
     require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")
     deep = bit_depth == 16 and kind == DRAWING_KIND and enclosed and numerics_version > 1
     require(bit_depth == 8 or deep, f"the bit depth {bit_depth} is unknown")
+    require(bit_depth == 16 or numerics_version <= DRAWING_NUMERICS, "there is no such version of 8 bits")
     if kind == DRAWING_KIND:
         largest = max(width, MAX_BAND_PIXELS)
         require(1 <= rows <= height and rows * width <= largest, f"bands of {rows} rows are out of range")

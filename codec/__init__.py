@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS
 from bitstream.errors import (
     DamagedError,
     IgptError,
@@ -53,7 +54,7 @@ __all__ = [
 
 Progress = Callable[[int], None]
 
-LEVELS_WORTH = 0.5  # of what a table of levels seems to save
+TRIED_PIXELS = 1 << 15  # of 16 bits, in the middle rows
 EASY = 0.1  # bits per sample that no network undercuts
 HEADER_BYTES = 56  # of a file with a model's name, about
 PAST_BYTES = 16  # what a past takes in the header and for its exceptions' chunk, at most
@@ -133,10 +134,11 @@ def _packed_picture(picture: "Picture", progress: Progress, options: Options) ->
         part = packed_samples(pixels, progress)
         return part.data, [part]
     levels: tuple[int, ...] = ()
+    numerics_version = DRAWING_NUMERICS
     if form.depth == 16:
-        pixels, levels = ranked(pixels)
+        pixels, levels, numerics_version = smallest(pixels)
     if pixels.dtype != "uint8":
-        parts = [Part(pixels, drawn(pixels, progress))]
+        parts = [Part(pixels, drawn(pixels, progress, numerics_version=numerics_version))]
     elif form not in MEANINGFUL:  # indices and small samples look like no photograph
         drawing = drawn(pixels, progress, always=True)
         parts = [Part(pixels, drawing) if drawing else packed_samples(pixels, progress)]
@@ -147,20 +149,32 @@ def _packed_picture(picture: "Picture", progress: Progress, options: Options) ->
     return write_envelope(Envelope(form.colour, form.depth, picture.chunks, tuple(part.data for part in parts), levels)), parts
 
 
-def ranked(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, ...]]":
-    """16-bit samples, or where they take few values, the places of their values among those, and these; as bytes if that is enough."""
+def smallest(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, ...], int]":
+    """16-bit samples as some rows of them become smallest: themselves, or the places of their values among the levels, and these; as bytes
+    if that is enough. And the numerics version.
+    """
     import numpy as np
 
     from bitstream.envelope import packed_levels
+    from codec import mixing
+    from codec.planes import pixels_to_planes
 
+    height, width, _ = pixels.shape
     levels = np.unique(pixels)
-    if len(levels) > 256:
-        saved = pixels.size / 8 * np.log2((int(levels[-1]) - int(levels[0]) + 1) / len(levels))
-        if LEVELS_WORTH * saved < len(packed_levels(levels.tolist())):
-            return pixels, ()
     ranks = np.zeros(1 << 16, np.uint8 if len(levels) <= 256 else np.uint16)
     ranks[levels] = np.arange(len(levels))
-    return ranks[pixels], tuple(levels.tolist())
+    by_rank = ranks[pixels], tuple(levels.tolist())
+    if len(levels) <= 256:
+        return *by_rank, DRAWING_NUMERICS
+    rows = min(height, max(1, TRIED_PIXELS // width))
+    first = (height - rows) // 2
+
+    def estimate(form: "tuple[npt.NDArray[Any], tuple[int, ...], int]") -> float:
+        some, table, numerics_version = form
+        payloads = mixing.encode(pixels_to_planes(some[first : first + rows]), rows, _ignore, numerics_version) or []
+        return float(sum(map(len, payloads)) * height / rows + len(packed_levels(table)))
+
+    return min(((*some, version) for some in ((pixels, ()), by_rank) for version in (DRAWING_NUMERICS, EXACT_NUMERICS)), key=estimate)
 
 
 def _with_alpha(pixels: "Pixels", packed_samples: "Callable[[Pixels, Progress], Part]", progress: Progress) -> "list[Part]":
@@ -227,9 +241,8 @@ def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str,
     return Part(pixels, data, coded, network)
 
 
-def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
+def drawn(pixels: "Pixels", progress: Progress, always: bool = False, numerics_version: int = DRAWING_NUMERICS) -> bytes:
     """The bytes of an igpt file without a network; none if it makes the pixels more or, but for `always`, they do not look worth trying."""
-    from bitstream.constants import NUMERICS_VERSION
     from bitstream.container import write_file
     from bitstream.header import DRAWING_KIND, Header
     from codec import mixing
@@ -239,7 +252,7 @@ def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
     if pixels.dtype == "uint8" and not always and not mixing.promising(pixels):
         return b""
     rows = mixing.rows_per_band(height, width)
-    payloads = mixing.encode(pixels_to_planes(pixels), rows, progress)
+    payloads = mixing.encode(pixels_to_planes(pixels), rows, progress, numerics_version)
     if not payloads:
         return b""
     header = Header(
@@ -250,7 +263,7 @@ def drawn(pixels: "Pixels", progress: Progress, always: bool = False) -> bytes:
         kind=DRAWING_KIND,
         pixel_digest=pixel_digest(pixels),
         rows=rows,
-        numerics_version=NUMERICS_VERSION,
+        numerics_version=numerics_version,
     )
     return write_file(header, payloads)
 

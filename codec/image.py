@@ -4,6 +4,7 @@ import contextlib
 import io
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -133,12 +134,13 @@ def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
         with _no_limit(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check_size(*image.size, max_pixels)
             image.verify()
-        with _no_limit(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _no_limit() as warned, Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.format == "PNG":
                 return _png_picture(image, data)
             picture = picture_of(image)
             jpeg = ("the JPEG itself: these are its decoded pixels",) if image.format == "JPEG" else ()
-            return replace(picture, left_out=(*picture.left_out, *jpeg))
+            damaged = ("what is damaged in its metadata",) if warned else ()
+            return replace(picture, left_out=(*picture.left_out, *jpeg, *damaged))
     except UnidentifiedImageError as error:
         raise UnsupportedImageError(FOREIGN) from error
     except (*DAMAGES, MemoryError) as error:
@@ -271,12 +273,13 @@ def png_of(picture: Picture) -> bytes:
 
 
 @contextlib.contextmanager
-def _no_limit() -> Iterator[None]:
-    """Pillow's own limit on pixels is off: ours was heeded before."""
-    with _limit:
+def _no_limit() -> Iterator[list[warnings.WarningMessage]]:
+    """Pillow's own limit on pixels is off: ours was heeded before. Gives what it warns of, which nobody else hears."""
+    with _limit, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            yield
+            yield warned
         finally:
             Image.MAX_IMAGE_PIXELS = before
 

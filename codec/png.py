@@ -153,7 +153,11 @@ def deep_samples(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
     sizes = [(-(-(height - y) // down), -(-(width - x) // across)) for y, x, down, across in passes]
     expected = sum(rows * (1 + columns * form.step) for rows, columns in sizes if rows > 0 and columns > 0)
     inflated = zlib.decompressobj()
-    raw = inflated.decompress(b"".join(body for name, body in _chunks(data) if name == b"IDAT"), expected)
+    try:
+        raw = inflated.decompress(b"".join(body for name, body in _chunks(data) if name == b"IDAT"), expected)
+    except zlib.error as error:
+        msg = "its pixels do not inflate"
+        raise ValueError(msg) from error
     if len(raw) < expected:
         msg = "its pixels are truncated"
         raise ValueError(msg)

@@ -106,6 +106,7 @@ def envelopes() -> dict[str, bytes]:
     colour = smooth(30, 40)
     alpha = picture(30, 40, 1)
     deep = colour.astype(np.uint16) * 250 + np.random.default_rng(0).integers(0, 200, colour.shape).astype(np.uint16)
+    few = smooth(40, 50) // 8
     index = (colour[..., :1] >> 5).astype(np.uint8)
     chunks = (
         (b"gAMA", (45455).to_bytes(4, "big")),
@@ -122,8 +123,17 @@ def envelopes() -> dict[str, bytes]:
         "envelope-text": written(colour, Form(COLOUR, 8), chunks),
         "envelope-deep": written(deep, Form(COLOUR, 16), chunks),
         "envelope-levels": written(deep >> 6 << 6, Form(COLOUR, 16), ()),
+        "envelope-exact": written(sums(few), Form(GREY, 16), ()),
+        "envelope-exact-rgb": written(
+            np.dstack([sums(few), sums(few) + sums(few[..., ::-1]) // 7, sums(few[..., [1, 2, 0]])]), Form(COLOUR, 16), ()
+        ),
         "envelope-eight": written(colour[..., :1].astype(np.uint16) * 257, Form(GREY, 16), ()),
     }
+
+
+def sums(pixels: np.ndarray) -> np.ndarray:
+    """Weighted sums of colours, as luma is: (height, width, 1) uint16."""
+    return (pixels @ np.array([55, 183, 19]))[..., None].astype(np.uint16)
 
 
 def enclosed(png: bytes) -> bytes:

@@ -308,7 +308,7 @@ def decode(data, folder, refinement=None):
     version = data[9]
     assert version in (1, 2, 3, 4)
     numerics = data[10]
-    assert numerics == 1 or (numerics, version) == (2, 3)
+    assert numerics == 1 or (numerics, version) in ((2, 3), (3, 3))
     width, at = varint(data, 11)
     height, at = varint(data, at)
     channels, depth, kind = data[at : at + 3]
@@ -355,7 +355,7 @@ def decode(data, folder, refinement=None):
             pixels = ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., :channels].copy()
     elif version == 3:
         assert kind == 3
-        form = DeepBand if depth == 16 else partial(Band, guesses=3 + numerics)
+        form = partial(DeepBand, exact=numerics == 3) if depth == 16 else partial(Band, guesses=3 + numerics)
         bands = [form(chunks.pop(0), width, min(rows, height - y), channels).decode() for y in range(0, height, rows)]
         pixels = np.concatenate(bands)[..., [[0], [0, 1], [1, 0, 2], [1, 0, 2, 3]][channels - 1]]
     elif version == 1:
@@ -723,8 +723,9 @@ class Band:
 class DeepBand(Band):
     """Section 16: one band of samples of 16 bits."""
 
-    def __init__(self, payload, width, height, channels):
+    def __init__(self, payload, width, height, channels, exact):
         super().__init__(payload, width, height, channels, 0)
+        self.exact = exact
         self.mixer = Mixer(1 << limit(math.ceil(math.log2(4 * width * height)), 14, 22), 7, 19660)
         self.samples, self.left = {}, {}  # by plane, row, column: a sample; its residual and errors
         self.entries, self.behind = {}, [0] * channels
@@ -775,6 +776,9 @@ class DeepBand(Band):
         j = 8 * (w > blend) + 4 * (n > blend) + 2 * (nw > blend) + (ne > blend)
         bias = self.biases[c, 16 * j + min(energy >> 3, 15)]
         prediction = limit(blend + ((2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else 0), 0, 65535)
+        if self.exact:
+            w0, n0, nw0 = (w - pw, n - pn, nw - pnw) if c else (w, n, nw)
+            prediction = limit((p if c else 0) + sorted((w0, n0, w0 + n0 - nw0))[1], 0, 65535)
         bases = [
             h(c, energy),
             h(c + 10, 256 * (q(abs(rw)) >> 1) + (q(abs(rn)) >> 1)),
@@ -814,6 +818,7 @@ class DeepBand(Band):
         negative = self.decided(32, c, bases, energy)
         found = prefix = 1
         for k in range(length - 2, -1, -1):
-            bit = self.decided(32 + prefix if prefix < 8 else 41 + min(k, 22), c, bases, energy)
+            numbers = [h(base, 2**17 * length + 2 * found + negative) for base in bases] if self.exact else bases
+            bit = self.decided(32 + prefix if prefix < 8 else 41 + min(k, 22), c, numbers, energy)
             found, prefix = 2 * found + bit, min(2 * prefix + bit, 8)
         return -found if negative else found

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, measure, pasts, rate, speed
+from benchmarks import demo10, drawings, measure, modes, pasts, rate, speed
+from codec.image import MAX_PIXELS, open_picture
 from tests.conftest import picture
 
 
@@ -40,6 +41,7 @@ def rows(path):
 
 
 def test_rate(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(codec, "drawn", lambda *_, **__: b"")  # the tiny model makes noise of it, which would be coded without it
     run(rate, monkeypatch, folder, "--out", tmp_path / "out", "--efforts", 1)
     first, second = rows(tmp_path / "out" / "set.csv")
     assert int(first["igpt"]) == len(codec.compress(Image.open(folder / "a.png")))
@@ -92,6 +94,26 @@ def test_speed(folder, tmp_path, monkeypatch):
     names = [r["codec"] for r in rows(tmp_path / "out" / "speed.csv")]
     assert names[0].startswith("igpt")
     assert {"PNG", "WebP", "JPEG XL 1"} <= set(names)
+
+
+def test_modes(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(modes, "MADE", {name: make for k, (name, make) in enumerate(modes.MADE.items()) if k in (1, 5, 9)})
+    monkeypatch.setattr(modes, "ICONS", 1)
+    palette = Image.fromarray(picture(20, 30, 3)).quantize(9)
+    palette.info["transparency"] = 3
+    (tmp_path / "suite").mkdir()
+    palette.save(tmp_path / "suite" / "palette.png")
+    run(modes, monkeypatch, folder, "--pngsuite", tmp_path / "suite", "--out", tmp_path / "out")
+    found = rows(tmp_path / "out" / "modes.csv")
+    assert len({r["set"] for r in found}) == 5
+    for row in found:
+        assert int(row["PNG"]) <= int(row["PNG, the same form"])
+        assert bool(row["WebP"]) == (row["bits"] != "16")
+    with (tmp_path / "suite" / "palette.png").open("rb") as stream:
+        assert int(found[-1]["igpt"]) == len(codec.compress_picture(open_picture(stream, MAX_PIXELS)))
+    text = (tmp_path / "out" / "modes.md").read_text()
+    assert "python -m benchmarks.modes" in text
+    assert "Larger than the smaller of PNG and WebP" in text
 
 
 def test_a_competitor_that_changes_pixels_does_not_count():

@@ -113,6 +113,7 @@ def test_file_roundtrip():
         {"tiles_per_group": 5000},
         {"model_name": "x" * 65},
         {"model_name": "\n"},
+        {"kind": 3, "rows": 40, "numerics_version": 3},
     ],
 )
 def test_bad_fields_are_refused_although_the_checksum_is_right(changes):

@@ -16,14 +16,16 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import codec
 from bitstream import header
+from bitstream.constants import EXACT_NUMERICS
 from bitstream.container import read_file, write_file
-from bitstream.envelope import Envelope, read_envelope, write_envelope
+from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
 from bitstream.reader import varint
 from codec import mixing
 from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of, written_as
 from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, deep_samples, written
 from tests.conftest import DATA, TINY, picture, smooth
+from tests.make_golden import sums
 from tests.plain_decoder import decode_envelope
 
 
@@ -237,6 +239,10 @@ def test_deep_pngs_are_read_as_pillow_and_others_do(channels):
         assert (found.reshape(mine.shape) == (mine if channels == 1 else mine >> 8)).all()
     with pytest.raises(ValueError, match="truncated"):
         deep_samples(head + chunk(b"IDAT", zlib.compress(rows[:-1].tobytes())) + chunk(b"IEND", b""), (23, 19))
+    wrong = head + chunk(b"IDAT", b"what no one deflated") + chunk(b"IEND", b"")
+    for work in (lambda: deep_samples(wrong, (23, 19)), lambda: open_picture(io.BytesIO(wrong), MAX_PIXELS)):
+        with pytest.raises((ValueError, UnsupportedImageError), match=r"inflate|damaged"):
+            work()
     rows[3, 0] = 5
     with pytest.raises(ValueError, match="filter"):
         deep_samples(head + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b""), (23, 19))
@@ -253,6 +259,15 @@ def test_pillow_gets_no_deep_picture_that_it_would_cut():
         else:
             with pytest.raises(UnsupportedImageError, match="16 bits"):
                 codec.decompress(data)
+
+
+def test_residuals_that_recur_are_learnt():
+    """As of a luma that was computed from bytes: few differences, far apart."""
+    samples = sums(smooth(60, 60) // 8)
+    packed, png = there_and_back(deep_png(samples))
+    assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == samples).all()
+    assert codec.info(packed)["numerics_version"] == EXACT_NUMERICS
+    assert len(packed) < 0.8 * len(codec.drawn(samples, lambda _: None))
 
 
 def test_deep_bands_and_threads_do_not_matter(monkeypatch):
@@ -520,3 +535,21 @@ def test_many_pieces_of_pixels_take_no_time():
     start = time.perf_counter()
     assert len(chunks_of(many)[1]) == 20_001
     assert time.perf_counter() - start < 2
+
+
+def test_the_shortest_stream_is_kept():
+    ramp = np.random.default_rng(0).integers(0, 9, 5000).astype(np.uint8).tobytes()
+    for raw in (b"x", bytes(3000), ramp, b"some words, some words" * 20):
+        assert zlib.decompress(deflated(raw)) == raw
+        assert len(deflated(raw)) <= len(zlib.compress(raw, 9))
+    assert len(deflated(ramp)) < 0.98 * len(zlib.compress(ramp, 9))
+
+
+def test_metadata_of_a_tiff_that_are_damaged_are_named():
+    text = "what it shows"
+    data = tiff(smooth(5, 5), t270=text)
+    entry = struct.pack("<HHI", 270, 2, len(text) + 1)
+    assert data.count(entry) == 1
+    found = open_picture(io.BytesIO(data.replace(entry, struct.pack("<HHI", 270, 2, 1 << 20))), MAX_PIXELS)
+    assert (found.pixels == smooth(5, 5)).all()
+    assert found.left_out == ("what is damaged in its metadata",)

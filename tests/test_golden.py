@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import codec
-from bitstream.constants import NUMERICS_VERSION
+from bitstream.constants import DRAWING_NUMERICS
 from codec import models
 from codec.image import MAX_PIXELS, open_picture, png_of
 from codec.png import chunks_of
@@ -48,7 +48,7 @@ def test_decompress_from(path, monkeypatch):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_compress_to(path):
     header = codec.info(path.read_bytes())
-    if header["kind"] == "drawing" and header["numerics_version"] < NUMERICS_VERSION:
+    if header["kind"] == "drawing" and header["numerics_version"] < DRAWING_NUMERICS:
         assert len(codec.drawn(expected(path), lambda _: None)) <= 1.02 * path.stat().st_size
     elif "past" in header:  # finding a past may become better
         assert len(with_past(expected(path), model_of(path))) <= 1.02 * path.stat().st_size
@@ -71,7 +71,8 @@ def test_envelopes(path):
     picture = codec.decompress_picture(data, model=TINY, device="cpu")
     assert chunks_of(png_of(picture)) == chunks_of(png)
     assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == picture.pixels).all()
-    assert enclosed(png) == data
+    again = enclosed(png)
+    assert again == data or len(again) < len(data)  # deflating may become better
     colour, bits, samples, chunks = decode_envelope(data, TINY)
     assert (samples == picture.pixels).all()
     assert (colour, bits) == picture.form

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 import codec
 from bitstream import header
-from bitstream.constants import NUMERICS_VERSION
+from bitstream.constants import DRAWING_NUMERICS
 from bitstream.container import read_file, write_file
 from bitstream.header import Header
 from codec import mixing
@@ -168,7 +168,7 @@ def drawn_file(rows: int = 40) -> tuple[Header, list[bytes]]:
     """Of three bands, which only `small_bands` allows."""
     pixels = drawing()
     head = Header(160, 120, 3, bit_depth=8, kind=header.DRAWING_KIND, pixel_digest=codec.pixel_digest(pixels), rows=rows)
-    head = replace(head, numerics_version=NUMERICS_VERSION)
+    head = replace(head, numerics_version=DRAWING_NUMERICS)
     return head, mixing.encode(pixels_to_planes(pixels), rows, ignore)
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.constants import MAX_BAND_PIXELS, NUMERICS_VERSION
+from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS, MAX_BAND_PIXELS
 from bitstream.errors import DamagedError
 from codec.compiled import threads
 from codec.mixing import deep
@@ -83,7 +83,7 @@ def _run(
     decoding: bool,
     stopped: npt.NDArray[np.bool_],
     costs: npt.NDArray[np.float32] = NO_COSTS,
-    numerics_version: int = NUMERICS_VERSION,
+    numerics_version: int = DRAWING_NUMERICS,
     pixels: int | None = None,
 ) -> int:
     """One band, or the upper part of one that has so many pixels in all.
@@ -92,7 +92,7 @@ def _run(
     """
     pixels = pixels or planes[0].size
     if planes.dtype == np.uint16:
-        return _run_deep(planes, stream, decoding, stopped, costs, pixels)
+        return _run_deep(planes, stream, decoding, stopped, costs, numerics_version == EXACT_NUMERICS, pixels)
     bits = min(max((2 * pixels - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
     guesses = GUESSES[numerics_version]
     guessing = mixer(GUESS_CONTEXTS, bits, 0, guesses * (16 + 256 + GUESS_CONTEXTS), guesses * 256, (3 << WEIGHT_BITS) // 10)
@@ -111,6 +111,7 @@ def _run_deep(
     decoding: bool,
     stopped: npt.NDArray[np.bool_],
     costs: npt.NDArray[np.float32],
+    exact: bool,
     pixels: int,
 ) -> int:
     """The same for samples of 16 bits."""
@@ -118,7 +119,7 @@ def _run_deep(
     bits = min(max((4 * pixels - 1).bit_length(), deep.MIN_TABLE_BITS), deep.MAX_TABLE_BITS)
     sets = (deep.OCTAVES + MAX_CHANNELS + MAX_CHANNELS * deep.CONTEXTS) * deep.DECISIONS
     deciding = mixer(deep.CONTEXTS, bits, 0, sets, MAX_CHANNELS * deep.DECISIONS, (3 << WEIGHT_BITS) // 10)
-    return int(deep.code(planes, stream, decoding, deciding, deep.state(channels, width), tables(), costs, stopped))
+    return int(deep.code(planes, stream, decoding, deciding, deep.state(channels, width), tables(), costs, stopped, exact))
 
 
 def promising(pixels: Pixels) -> bool:
@@ -171,7 +172,7 @@ def rows_per_band(height: int, width: int) -> int:
     return -(-height // count)
 
 
-def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[bytes] | None:
+def encode(planes: Planes, rows: int, progress: Callable[[int], None], numerics_version: int = DRAWING_NUMERICS) -> list[bytes] | None:
     """A payload for every band of `rows` rows of (channels, height, width) planes; None where 8-bit ones become needlessly large."""
     height, width = planes.shape[1:]
     deep_samples = planes.dtype == np.uint16
@@ -181,7 +182,7 @@ def encode(planes: Planes, rows: int, progress: Callable[[int], None]) -> list[b
         part = np.ascontiguousarray(planes[:, band])
         most = 2 * part.nbytes if deep_samples else part.nbytes + part.nbytes // 32
         stream = np.zeros(most + CODER_BYTES, np.uint8)
-        count = _run(part, stream, False, stopped)
+        count = _run(part, stream, False, stopped, numerics_version=numerics_version)
         return stream[:count].tobytes() if count <= len(stream) else None
 
     payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
@@ -204,7 +205,7 @@ def decode(
     channels: int,
     rows: int,
     progress: Callable[[int], None],
-    numerics_version: int = NUMERICS_VERSION,
+    numerics_version: int = DRAWING_NUMERICS,
     depth: int = 8,
     most_rows: int | None = None,
 ) -> Planes:

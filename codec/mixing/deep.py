@@ -1,4 +1,7 @@
-"""Samples of more than 8 bits: predicted by several predictors, weighted by how they did nearby; what is left, decision by decision."""
+"""Samples of more than 8 bits: predicted by several predictors, weighted by how they did nearby; what is left, decision by decision.
+
+Or exact: predicted by a median, so that where few residuals occur, each is learnt by itself.
+"""
 
 from typing import NamedTuple
 
@@ -34,7 +37,7 @@ class State(NamedTuple):
 
     followers: Integers
     rows: Integers
-    errors: Integers
+    errors: npt.NDArray[np.int32]
     residuals: Integers
     biases: Integers
 
@@ -45,7 +48,7 @@ def state(channels: int, width: int) -> State:
     return State(
         np.full(FOLLOWERS, -1, np.int64),
         np.zeros((channels, 3, columns), np.int64),
-        np.zeros((channels, PREDICTORS, 3, columns), np.int64),
+        np.zeros((channels, PREDICTORS, 3, columns), np.int32),
         np.zeros((channels, 3, columns), np.int64),
         np.zeros((channels, BIAS_CONTEXTS, 2), np.int64),
     )
@@ -81,7 +84,7 @@ def _predict(state, c, x, predictions):
     total, weights, least, lowest, highest = 0, 0, 1 << 40, predictions[0], predictions[0]
     for k in range(PREDICTORS):
         errors = state.errors[c, k]
-        wrong = 2 * (errors[2, x - 1] + errors[1, x]) + errors[1, x - 1] + errors[1, x + 1] + errors[2, x - 2] + errors[0, x]
+        wrong = 2 * (np.int64(errors[2, x - 1]) + errors[1, x]) + errors[1, x - 1] + errors[1, x + 1] + errors[2, x - 2] + errors[0, x]
         least = min(least, wrong)
         wrong = min(wrong + 3, (1 << 20) - 1)
         weight = (1 << 40) // (wrong * wrong) + 1
@@ -89,6 +92,17 @@ def _predict(state, c, x, predictions):
         weights += weight
         lowest, highest = min(lowest, predictions[k]), max(highest, predictions[k])
     return (2 * total + weights) // (2 * weights), highest - lowest, least
+
+
+@compiled()
+def _median(state, c, x):
+    """Of W, N and W + N - NW, for planes after the first as differences to it."""
+    now, up = state.rows[c, 2], state.rows[c, 1]
+    w, n, nw, first = now[x - 1], up[x], up[x - 1], np.int64(0)
+    if c:
+        beside, above = state.rows[0, 2], state.rows[0, 1]
+        w, n, nw, first = w - beside[x - 1], n - above[x], nw - above[x - 1], beside[x]
+    return first + min(max(w + n - nw, min(w, n)), max(w, n))
 
 
 @compiled()
@@ -105,8 +119,8 @@ def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding
 
 
 @compiled()
-def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
-    """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`."""
+def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
+    """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`. exact: whether by the median."""
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
     coder = started(stream, decoding)
@@ -116,7 +130,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
     for y in range(height):
         if stopped[0] or coder[3] > len(stream) + 3:
             break
-        for c in range(channels):
+        for c in range(channels if y else 0):  # above the first row all is 0
             for k in range(rows.shape[2]):
                 rows[c, 0, k], rows[c, 1, k] = rows[c, 1, k], rows[c, 2, k]
                 residuals[c, 1, k], residuals[c, 2, k] = residuals[c, 2, k], 0
@@ -125,6 +139,8 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
             for k in range(PAD):
                 rows[c, 2, k] = rows[c, 1, PAD]
         for x in range(PAD, width + PAD):
+            if coder[3] > len(stream) + 3:
+                break
             for c in range(channels):
                 blend, spread, least = _predict(state, c, x, predictions)
                 now, before = residuals[c, 2], residuals[c, 1]
@@ -135,6 +151,8 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
                     signs = signs << 1 | int(value > blend)
                 bias = biases[c, signs << 4 | min(energy >> 3, 15)]
                 prediction = blend + (2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else blend
+                if exact:
+                    prediction = _median(state, c, x)
                 prediction = min(max(prediction, 0), MOST)
                 beside = _octaves(abs(residuals[c - 1, 2, x])) if c else 0
                 earlier = _octaves(abs(residuals[0, 2, x])) if c > 1 else 0
@@ -183,7 +201,9 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped):
                     found, prefix = 1, 1
                     for k in range(length - 2, -1, -1):
                         kind = 32 + prefix if prefix < 8 else 41 + min(k, 22)
-                        bit = _decided((size >> k) & 1, kind, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+                        for i in range(CONTEXTS):
+                            keys[i] = hashed(bases[i], length << 17 | found << 1 | negative) if exact else bases[i]
+                        bit = _decided((size >> k) & 1, kind, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
                         found = found << 1 | bit
                         prefix = min(prefix << 1 | bit, 8)
                     residual = -found if negative else found

@@ -264,6 +264,8 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
         for k in range(PAD):
             now[k] = up[PAD]
         for x in range(PAD, width + PAD):
+            if coder[3] > len(stream) + 3:
+                break
             west, north = now[x - 1], up[x]
             pair = hashed(west, north)
             six = hashed(hashed(pair, hashed(up[x - 1], up[x + 1])), hashed(now[x - 2], above[x]))

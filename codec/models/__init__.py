@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 DEFAULTS = {"rgb": "photo-2", "ycc": "past-1"}  # by layout
 SOURCE_FILE = "source.json"  # what an added model was made from
+CARD_FILE = "card.json"  # what the model card says, for programs: licence; bpsp, by kind
 BLOCK = 1 << 20
 
 
@@ -65,6 +66,21 @@ def read(folder: Path, device: torch.device) -> "AnyModel":
     from codec.network.palette import PaletteImageGPT
 
     return PaletteImageGPT.load(folder, device)
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What a list of models says of one, as plain values; licence and bpsp are those of its card, where it has one. Raises ModelError."""
+    model = read(folder, torch.device("cpu"))
+    card = _values(folder / CARD_FILE)
+    return {
+        "name": model.name,
+        "digest": model.digest.hex(),
+        "layout": model.config.layout,
+        "bytes": sum(tensor.nbytes for tensor in model.tensors.values()),
+        "licence": card.get("licence"),
+        "bpsp": card.get("bpsp", {}),
+        "folder": str(folder),
+    }
 
 
 def load(folder: Path | None, layout: str, device: torch.device) -> IntegerImageGPT:
@@ -170,7 +186,7 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
         raise ModelError(msg)
     made_from = fingerprint(folder)
     for path in added():
-        if made_from == _source(path).get("fingerprint"):
+        if made_from == _values(path / SOURCE_FILE).get("fingerprint"):
             return path
     name = name_of(Path(source))[:40]
     model = converted(folder, name, torch.device("cpu"))
@@ -209,9 +225,10 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _source(folder: Path) -> dict[str, str]:
+def _values(path: Path) -> dict[str, Any]:
+    """Of a JSON object; none where there is none."""
     try:
-        values = json.loads((folder / SOURCE_FILE).read_text())
+        values = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -1,0 +1,113 @@
+"""Help, the manual page, completion, and the list of models."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import cli
+from codec import manual, models
+from tests.conftest import TINY
+
+IGPT = Path(sys.executable).parent / "igpt"
+NAMES = [" ".join(names[1:]) for names, _ in manual.commands(get_command(cli.app), ("igpt",))]
+
+
+def output(*arguments, **environment):
+    run = subprocess.run(arguments, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_help_is_quick():
+    """It imports nothing that takes long."""
+    code = "import sys, cli\ntry: cli.app(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    imported = output(sys.executable, "-c", code).splitlines()[-1].split()
+    assert "cli" in imported
+    assert not {"torch", "numba", "numpy", "PIL"} & {*imported}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_examples_and_groups(name):
+    result = CliRunner().invoke(cli.app, [*name.split(), "--help"])
+    assert result.exit_code == 0
+    text = result.stdout
+    assert f"\n  igpt {name} " in text or f"igpt {name} " in text.split("Examples:")[1] or name == "models"
+    assert "\nExamples:\n" in text
+    if "--device" in text:
+        assert text.index("Processor and limits:") < text.index("--device") < text.index("Messages:") < text.index("--quiet")
+    assert "..." not in CliRunner().invoke(cli.app, ["--help"]).stdout.split("Commands:")[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_in_examples_exist(name):
+    text = CliRunner().invoke(cli.app, [*name.split(), "--help"]).stdout
+    for line, _ in manual.DESCRIPTIONS[name.split()[-1]].examples:
+        command = next(part for part in line.split("|") if part.strip().startswith(f"igpt {name}"))
+        for option in re.findall(r" (--?[a-z][a-z-]*)", command.split("&&")[0]):
+            assert re.search(rf"(^|[\s,]){option}\b", text), f"{option} in {line}"
+
+
+def test_the_manual_page_is_current():
+    """`python -m codec.manual` writes it."""
+    assert manual.PAGE.read_text() == manual.page(cli.app)
+    for name in NAMES:
+        assert f".SS igpt {name}\n" in manual.page(cli.app)
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="no groff")
+def test_the_manual_page_is_roff():
+    run = subprocess.run(["groff", "-man", "-ww", "-z", manual.PAGE], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+
+
+def test_codec_is_the_command():
+    assert output(sys.executable, "-m", "codec", "--version") == output(IGPT, "--version")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell, tmp_path):
+    alone = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": str(tmp_path)}
+    assert "igpt" in output(IGPT, "--show-completion", shell, **alone)
+    output(IGPT, "--install-completion", shell, **alone)
+    assert any("igpt" in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_completion_completes():
+    def completed(line):
+        return output(IGPT, _IGPT_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(line.count(" "))).split()
+
+    assert completed("igpt dec") == ["decompress"]
+    assert "--skip-existing" in completed("igpt compress --s")
+
+
+def test_models_are_listed():
+    found = json.loads(CliRunner().invoke(cli.app, ["models", "--json"]).stdout)
+    text = CliRunner().invoke(cli.app, ["models"]).stdout
+    ours = {m["name"]: m for m in found if Path(m["folder"]).parent == models.FOLDER}
+    assert set(ours) == {folder.name for folder in models.shipped()}
+    assert len({line.find("Apache-2.0") for line in text.splitlines() if "Apache-2.0" in line}) == 1
+    for name, model in ours.items():
+        assert model["licence"] == "Apache-2.0"
+        card = (models.FOLDER / name / "MODEL_CARD.md").read_text()
+        assert f"`{model['digest']}`" in card
+        assert model["bpsp"]
+        assert all(f"{rate:.4f}" in card for rate in model["bpsp"].values())
+        assert name in text
+        assert model["digest"] in text
+
+
+def test_a_model_without_a_card_is_listed(monkeypatch):
+    monkeypatch.setattr(models, "shipped", lambda: [TINY])
+    monkeypatch.setattr(models, "added", list)
+    result = CliRunner().invoke(cli.app, ["models"])
+    assert "?" in result.stdout
+    assert TINY.name in result.stdout
+    assert json.loads(CliRunner().invoke(cli.app, ["models", "--json"]).stdout)[0]["licence"] is None
