@@ -77,7 +77,7 @@ def make_tiny_palette(folder: Path) -> None:
 def by_palette(pixels: np.ndarray) -> bytes:
     """With the tiny models."""
     network, refinement = PaletteImageGPT.load(TINY_PALETTE, CPU), IntegerImageGPT.load(TINY, CPU)
-    return packed(pixels, codec.pixel_digest(pixels), network, refinement, False, lambda _: None)
+    return packed(pixels, codec.pixel_digest(pixels), network, refinement, False, lambda _: None)[0]
 
 
 def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:

@@ -189,7 +189,7 @@ def test_a_header_that_promises_too_many_chunks_is_refused_at_once():
 
 def test_every_error_is_an_igpt_error():
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert len(kinds) == 8
+    assert len(kinds) == 9
     assert all(issubclass(kind, errors.IgptError) for kind in kinds)
     for kind in kinds:
         assert kind.__name__ in (errors.__doc__ or "")
