@@ -261,7 +261,7 @@ def on_files(
             if as_json and jobs[0].target == PIPE:
                 msg = "--json and the output would both go to standard output"
                 raise RequestError(msg)
-    if several and shows_bar(quiet):
+    if several:
         jobs = [job._replace(pixels=task.pixels_of(job.source)) for job in jobs]
     results: list[Result] = []
     what = f"{len(jobs)} files" if several else inputs[0].name

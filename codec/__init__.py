@@ -5,6 +5,7 @@
 >>> codec.info(data)["width"]
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from codec.checking import Part
     from codec.image import Picture
     from codec.layers import Coded
-    from codec.network.integer import IntegerImageGPT
-    from codec.planes import Kind, Pixels
+    from codec.planes import Pixels
 
 __version__ = "0.1.0"
 
@@ -354,114 +354,38 @@ def decompress_picture(
     data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Picture":
     """As `decompress`, as what a picture file is made of."""
-    import numpy as np
-
-    from bitstream.envelope import headers_of, is_envelope, read_envelope
-    from codec.image import Picture
-    from codec.png import GREY, RGB, Form
-
-    def unpacked(part: bytes, enclosed: bool) -> "Pixels":
-        return decompress_pixels(part, model=model, device=device, max_pixels=max_pixels, progress=progress, enclosed=enclosed)
-
-    if not is_envelope(data):
-        plain = unpacked(data, False)
-        return Picture(plain, Form(GREY if plain.shape[2] == 1 else RGB, 8))
-    envelope = read_envelope(data)
-    form = Form(envelope.colour, envelope.depth)
-    headers_of(envelope)
-    pixels: npt.NDArray[Any] = np.concatenate([unpacked(part, True) for part in envelope.parts], 2)
-    largest = len(envelope.levels) - 1 if envelope.levels else (1 << form.depth) - 1
-    if int(pixels.max()) > largest:
-        msg = f"the file is damaged: it has samples above {largest}"
-        raise DamagedError(msg)
-    if envelope.levels:
-        pixels = np.array(envelope.levels, np.uint16)[pixels]
-    return Picture(pixels, form, envelope.chunks)
+    (found,) = decompress_pictures([data], model=model, device=device, max_pixels=max_pixels, progress=progress)
+    if isinstance(found, IgptError):
+        raise found
+    return found
 
 
-def decompress_pixels(
-    data: bytes,
+def decompress_pictures(
+    files: Sequence[bytes],
     *,
     model: str | Path | None = None,
     device: str = "auto",
     max_pixels: int | None = None,
     progress: Progress | None = None,
-    enclosed: bool = False,
+) -> "list[Picture | IgptError]":
+    """As `decompress_picture`, for several files at once: the network goes through the tiles of all of them together. An error takes the
+    place of a file's picture."""
+    from codec.unpacking import pictures
+
+    pixels, samples = 1, 1
+    for data in files:
+        with contextlib.suppress(IgptError):  # which is told in its place
+            header = first_header(data)
+            pixels += header.width * header.height
+            samples += sum(width * height for width, height in header.layers)
+    return pictures(files, model, device, max_pixels, _share(progress or _ignore, pixels, samples))
+
+
+def decompress_pixels(
+    data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Pixels":
-    """The inverse of `compress_pixels`: an array (height, width, channels), uint8. enclosed: whether the file lay in an envelope."""
-    from bitstream.container import read_file
-    from codec.devices import check_device
-    from codec.image import MAX_PIXELS, check_size
-
-    check_device(device)
-    header, payloads = read_file(data, enclosed)
-    check_size(header.width, header.height, MAX_PIXELS if max_pixels is None else max_pixels)
-
-    progress = progress or _ignore
-    pixels = _drawing(header, payloads, progress) if header.rows else _from_network(header, payloads, model, device, progress)
-    if pixel_digest(pixels) != header.pixel_digest:
-        msg = "the file is damaged: the pixels do not match their digest"
-        raise DamagedError(msg)
-    return pixels
-
-
-def _drawing(header: "Header", payloads: list[bytes], progress: Progress) -> "Pixels":
-    from codec import mixing
-    from codec.planes import planes_to_pixels
-
-    size = header.width, header.height
-    planes = mixing.decode(payloads, size, header.channels, header.rows, progress, header.numerics_version, header.bit_depth)
-    return planes_to_pixels(planes)
-
-
-def _from_network(header: "Header", payloads: list[bytes], model: str | Path | None, device: str, progress: Progress) -> "Pixels":
-    from bitstream.exceptions import unpack
-    from bitstream.header import PALETTE_KIND
-    from codec import models
-    from codec.devices import device_named
-    from codec.layers import NOTHING, PAST_KINDS, Known, decode_layer
-    from codec.network.integer import IntegerImageGPT
-    from codec.network.palette import PaletteImageGPT
-    from codec.palette.packing import unpacked
-    from codec.pasts import Past, sampling_named
-    from codec.pasts.colour import FORMULAS
-    from codec.planes import kind_of, planes_to_pixels
-
-    network = models.find(header.model_digest, header.model_name, models.chosen(model), device_named(device))
-    if header.kind == PALETTE_KIND or not isinstance(network, IntegerImageGPT):
-        refinement = None
-        if header.refinement_digest:
-            refinement = models.find(header.refinement_digest, header.refinement_name, None, device_named(device))
-        if header.kind != PALETTE_KIND or not isinstance(network, PaletteImageGPT) or isinstance(refinement, PaletteImageGPT):
-            msg = f"the header is damaged: the model {network.name} does not code its kind"
-            raise DamagedError(msg)
-        return unpacked(header, payloads, network, refinement, progress)
-    pixels_in_all, size = header.width * header.height, (header.width, header.height)
-    shown = _share(progress, pixels_in_all, sum(width * height for width, height in header.layers))
-    group = header.tiles_per_group
-    if header.past is None:
-        kind = kind_of(header.channels)
-        check_kinds(network, (kind,))
-        return planes_to_pixels(decode_layer(network, kind, size, NOTHING, group, payloads, shown))
-    fields = header.past
-    formula = FORMULAS[fields.formula]
-    sampling = sampling_named(fields.filter, fields.top, fields.left, fields.ring)
-    chroma_kind, luma_kind = PAST_KINDS[formula.name]
-    check_kinds(network, (chroma_kind, luma_kind))
-    positions, corrections = unpack(payloads[0], pixels_in_all, header.most_exceptions)
-    chroma_size, _ = header.layers
-    luma_from = 1 + header.groups_of(chroma_size)
-    chroma = decode_layer(network, chroma_kind, chroma_size, NOTHING, group, payloads[1:luma_from], shown)
-    full = sampling.upsampled(chroma, header.height, header.width)
-    luma = decode_layer(network, luma_kind, size, Known(full), group, payloads[luma_from:], shown)
-    return Past(formula, sampling, luma[0], chroma, positions, corrections).pixels()
-
-
-def check_kinds(network: "IntegerImageGPT", kinds: "Sequence[Kind]") -> None:
-    """Raises DamagedError where a file names a model that does not code what the file holds."""
-    if not all(kind in network.config.kinds for kind in kinds):
-        msg = f"the header is damaged: the model {network.name} does not code {kinds[0].name}"
-        raise DamagedError(msg)
+    """The inverse of `compress_pixels`: an array (height, width, channels), uint8."""
+    return decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress).pixels
 
 
 def info(data: bytes) -> dict[str, Any]:

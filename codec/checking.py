@@ -141,12 +141,12 @@ def _check_layer(
     network: "IntegerImageGPT", layer: "Layer", tiles_per_group: int, payloads: list[bytes], progress: "codec.Progress"
 ) -> None:
     from codec.coding import present
-    from codec.layers import decoded_tiles
+    from codec.layers import Wanted, decoded_tiles
     from codec.tiles import tiles_from_planes
 
     grid, positions = layer.grid, slice(CHECKED_POSITIONS)
-    beginnings = decoded_tiles(network, layer.kind, grid, layer.known, tiles_per_group, payloads, lambda _: progress(0), CHECKED_POSITIONS)
-    for first, found in beginnings:
+    wanted = Wanted(network, layer.kind, (grid.width, grid.height), layer.known, tiles_per_group, payloads)
+    for _, first, found in decoded_tiles([wanted], lambda _: progress(0), CHECKED_POSITIONS):
         last = first + len(found)
         expected = tiles_from_planes(layer.planes, grid, first, last)
         exist = np.stack([present(grid.extents(first, last), position) for position in range(CHECKED_POSITIONS)], 1)  # (tiles, positions)

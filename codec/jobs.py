@@ -17,14 +17,18 @@ from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import codec
 from bitstream.errors import IgptError
 from codec.files import FIRST_BYTES, PIPE, RequestError, destination, is_up_to_date, read, sentence, unfinished, write
 
+if TYPE_CHECKING:
+    from codec.image import Picture
+
 Report = Callable[[int, int], None]  # told how many more pixels are done, and how many more there are to do than was said before
 
+CHUNK_PIXELS, CHUNK_FILES = 1 << 18, 256  # at once, at most
 REPORT_SECONDS = 0.1
 LEAVE_SECONDS = 5  # for a worker to clean up
 
@@ -115,6 +119,11 @@ class Task:
                 raise IgptError(msg)
             source.unlink()
         return Result(job._replace(target=begun.target), output._replace(data=b""))
+
+    def together(self, chunk: Chunk, report: Report) -> Iterator[Result]:
+        """The jobs of a chunk."""
+        for job in chunk:
+            yield self.done(job, report)
 
     def failed(self, job: Job, error: Exception) -> Result:
         if self.verbose:
@@ -221,8 +230,6 @@ class Decompression(Task):
         return super().begun(job)
 
     def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
-        from codec.image import written_as
-
         start = time.perf_counter()
         header = codec.info(data)
         use_threads(self.threads)
@@ -230,10 +237,50 @@ class Decompression(Task):
         picture = codec.decompress_picture(
             data, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=lambda pixels: report(pixels, 0)
         )
+        return self._output(picture, suffix, time.perf_counter() - start)
+
+    def _output(self, picture: "Picture", suffix: str, seconds: float) -> Output:
+        from codec.image import written_as
+
         written = written_as(picture, suffix)
-        seconds = time.perf_counter() - start
         figures = {"bytes": len(written), "seconds": round(seconds, 3)}
         return Output(written, picture.described, f"{seconds:.2f} s", "", figures)
+
+    def together(self, chunk: Chunk, report: Report) -> Iterator[Result]:
+        """Small pictures are decoded together."""
+        if len(chunk) == 1:
+            yield self.done(chunk[0], report)
+            return
+        start, finished = time.perf_counter(), 0
+
+        def counted(pixels: int) -> None:
+            nonlocal finished
+            finished += pixels
+            report(pixels, 0)
+
+        ready: list[tuple[Job, Begun]] = []
+        for job in chunk:
+            try:
+                begun = self.begun(job)
+            except Exception as error:
+                yield self.failed(job, error)
+            else:
+                if begun:
+                    ready.append((job, begun))
+                else:
+                    yield Result(job)
+        use_threads(self.threads)
+        files = [begun.data for _, begun in ready]
+        found = codec.decompress_pictures(files, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=counted)
+        seconds = (time.perf_counter() - start) / max(1, len(files))
+        report(0, finished - sum(job.pixels for job in chunk))
+        for (job, begun), picture in zip(ready, found, strict=True):
+            try:
+                if isinstance(picture, IgptError):
+                    raise picture
+                yield self.ended(job, begun, self._output(picture, begun.target.suffix, seconds))
+            except Exception as error:
+                yield self.failed(job, error)
 
 
 def cores() -> int:
@@ -296,15 +343,22 @@ def planned(
 
 
 def in_chunks(jobs: Sequence[Job]) -> list[Chunk]:
-    """What an executor hands out at once."""
-    return [[job] for job in jobs]
+    """What an executor hands out at once: small pictures in numbers, others alone."""
+    chunks: list[Chunk] = []
+    pixels = 0
+    for job in jobs:
+        if not chunks or not job.pixels or pixels + job.pixels > CHUNK_PIXELS or len(chunks[-1]) == CHUNK_FILES:
+            chunks.append([])
+            pixels = 0 if job.pixels else CHUNK_PIXELS
+        chunks[-1].append(job)
+        pixels += job.pixels
+    return chunks
 
 
 def in_turn(task: Task, chunks: Sequence[Chunk], report: Report) -> Iterator[Result]:
     """In this process."""
     for chunk in chunks:
-        for job in chunk:
-            yield task.done(job, report)
+        yield from task.together(chunk, report)
 
 
 @dataclass
@@ -342,7 +396,7 @@ def in_processes(task: Task, chunks: Sequence[Chunk], count: int, report: Report
                     yield Result(job, error=f"{job.source}: {_end(worker)}", code=1)
                     continue
                 if isinstance(message, Result):
-                    worker.left.popleft()
+                    worker.left.remove(next(job for job in worker.left if job.source == message.job.source))
                     yield message
                 else:
                     report(*message)
@@ -414,8 +468,7 @@ def _serve(line: "Connection[Any, Any]", task: Task) -> None:
 
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there any more
         while True:
-            for job in line.recv():
-                result = task.done(job, report)
+            for result in task.together(line.recv(), report):
                 line.send((pixels, more))
                 pixels = more = 0
                 line.send(result)

@@ -99,42 +99,57 @@ def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, p
     return [encode_group(network, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
 
 
-def decode_layer(
-    network: IntegerImageGPT,
-    kind: Kind,
-    size: tuple[int, int],
-    known: Known,
-    tiles_per_group: int,
-    payloads: Sequence[bytes],
-    progress: Progress,
-) -> Planes:
-    """The (channels, height, width) planes of a layer of size (width, height). Raises DamagedError."""
-    grid = Grid(*size)
-    planes = np.empty((kind.channels, grid.height, grid.width), np.uint8)
-    for first, samples in decoded_tiles(network, kind, grid, known, tiles_per_group, payloads, progress):
-        tiles_into_planes(samples, planes, grid, first)
+class Wanted(NamedTuple):
+    """A layer of size (width, height) to be decoded."""
+
+    network: IntegerImageGPT
+    kind: Kind
+    size: tuple[int, int]
+    known: Known
+    tiles_per_group: int
+    payloads: Sequence[bytes]
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(*self.size)
+
+
+def decode_layer(wanted: Wanted, progress: Progress) -> Planes:
+    """Its (channels, height, width) planes. Raises DamagedError."""
+    return decode_layers([wanted], progress)[0]
+
+
+def decode_layers(wanted: Sequence[Wanted], progress: Progress) -> list[Planes]:
+    """The planes of layers of one network and one kind, of several pictures too, decoded together. Raises DamagedError."""
+    planes = [np.empty((layer.kind.channels, layer.size[1], layer.size[0]), np.uint8) for layer in wanted]
+    for which, first, samples in decoded_tiles(wanted, progress):
+        tiles_into_planes(samples, planes[which], wanted[which].grid, first)
     return planes
 
 
-def decoded_tiles(
-    network: IntegerImageGPT,
-    kind: Kind,
-    grid: Grid,
-    known: Known,
-    tiles_per_group: int,
-    payloads: Sequence[bytes],
-    progress: Progress,
-    positions: int = POSITIONS,
-) -> Iterator[tuple[int, Samples]]:
-    """The tiles of a layer, group by group: the first one's number, and the samples; of each tile `positions` at most are decoded."""
-    network = network.prepared(grid.tiles)
-    firsts = range(0, grid.tiles, tiles_per_group)
-    groups_at_once = max(1, DECODED_TILES[network.device.type] // tiles_per_group)
-    for k in range(0, len(firsts), groups_at_once):
-        some = firsts[k : k + groups_at_once]
-        groups = [known.group(kind, grid, first, min(first + tiles_per_group, grid.tiles)) for first in some]
-        decoded = decode_groups(network, groups, payloads[k : k + groups_at_once], progress, positions)
-        yield from zip(some, decoded, strict=True)
+def decoded_tiles(wanted: Sequence[Wanted], progress: Progress, positions: int = POSITIONS) -> Iterator[tuple[int, int, Samples]]:
+    """The tiles of such layers, group by group: which layer, the first tile's number, and the samples; of each tile `positions` at most
+    are decoded."""
+    network, kind, *_ = wanted[0]
+    network, most = network.prepared(sum(layer.grid.tiles for layer in wanted)), DECODED_TILES[network.device.type]
+    some: list[tuple[int, int, Group, bytes]] = []
+    tiles = 0
+
+    def decoded() -> Iterator[tuple[int, int, Samples]]:
+        samples = decode_groups(network, [group for *_, group, _ in some], [payload for *_, payload in some], progress, positions)
+        for (which, first, *_), of_group in zip(some, samples, strict=True):
+            yield which, first, of_group
+
+    for which, layer in enumerate(wanted):
+        count = layer.grid.tiles
+        for first, payload in zip(range(0, count, layer.tiles_per_group), layer.payloads, strict=True):
+            last = min(first + layer.tiles_per_group, count)
+            if some and tiles + last - first > most:
+                yield from decoded()
+                some, tiles = [], 0
+            some.append((which, first, layer.known.group(kind, layer.grid, first, last), payload))
+            tiles += last - first
+    yield from decoded()
 
 
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:

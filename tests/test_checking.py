@@ -151,10 +151,9 @@ def test_a_limited_decode_is_the_beginning(positions, tiny):
     pixels = picture(40, 50, 3)
     (layer,) = layers.layers_of(pixels, None)
     payloads = layers.encode_layer(tiny, layer, 3, lambda _: None)
-    whole, begun = (
-        list(layers.decoded_tiles(tiny, RGB, layer.grid, layers.NOTHING, 3, payloads, lambda _: None, most)) for most in (1024, positions)
-    )
-    for (first, all_samples), (same, samples) in zip(whole, begun, strict=True):
+    wanted = [layers.Wanted(tiny, RGB, (layer.grid.width, layer.grid.height), layers.NOTHING, 3, payloads)]
+    whole, begun = (list(layers.decoded_tiles(wanted, lambda _: None, most)) for most in (1024, positions))
+    for (_, first, all_samples), (_, same, samples) in zip(whole, begun, strict=True):
         assert first == same
         assert (samples[..., :positions] == all_samples[..., :positions]).all()
 

@@ -4,6 +4,7 @@ The encoder runs parallel attention over whole tiles, the decoder cached attenti
 the same `IntegerImageGPT.layer_outputs`.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,11 +156,17 @@ class IntegerImageGPT:
         if self.device.type != "cpu":
             return self
         try:
-            from codec.network.compiled import compiled, worth_it
+            from codec.network.compiled import worth_it
 
-            return (compiled(self) if worth_it(tiles) else None) or self
+            return self._compiled if worth_it(tiles) else self
         except Exception:  # without a working numba
             return self
+
+    @functools.cached_property
+    def _compiled(self) -> "IntegerImageGPT":
+        from codec.network.compiled import compiled
+
+        return compiled(self) or self
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "IntegerImageGPT":

@@ -6,7 +6,7 @@ from bitstream.container import write_file
 from bitstream.errors import DamagedError, UnsupportedImageError
 from bitstream.header import PALETTE_KIND, Header
 from codec.context import SIDE
-from codec.layers import Coded, Known, Layer, decode_layer, encode_layer
+from codec.layers import Coded, Known, Layer, Wanted, decode_layer, encode_layer
 from codec.network.integer import IntegerImageGPT
 from codec.network.palette import PaletteImageGPT
 from codec.palette import Palette, Tokens
@@ -67,7 +67,7 @@ def unpacked(
         msg = f"the header is damaged: the model {refinement.name} does not code {kind.name}"
         raise DamagedError(msg)
     known = Known(tokens=tokens, palette=network.palette)
-    return planes_to_pixels(decode_layer(refinement, kind, size, known, group, payloads[of_tokens:], _ignore))
+    return planes_to_pixels(decode_layer(Wanted(refinement, kind, size, known, group, payloads[of_tokens:]), progress))
 
 
 def painted(palette: Palette, tokens: Tokens, channels: int) -> Pixels:
