@@ -70,6 +70,9 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
                 try:
                     outputs = ray.get(reference)
                 except ray.exceptions.RayError as error:
+                    if len(chunk.jobs) > 1:  # which of them is it?
+                        waiting.extend([job] for job in chunk.jobs)
+                        continue
                     outputs = [IgptError(f"Ray gave it up: {str(error).strip().splitlines()[-1]}")] * len(chunk.jobs)
                 for job, begun_job, output in zip(*chunk, outputs, strict=True):
                     yield _ended(task, job, begun_job, output)

@@ -363,7 +363,7 @@ def in_turn(task: Task, chunks: Sequence[Chunk], report: Report) -> Iterator[Res
 
 @dataclass
 class Worker:
-    """A process with its end of the line. left: of its chunk; the first is in work."""
+    """A process with its end of the line. left: of its chunk."""
 
     process: Any
     line: "Connection[Any, Any]"
@@ -376,7 +376,7 @@ class Worker:
 
 
 def in_processes(task: Task, chunks: Sequence[Chunk], count: int, report: Report) -> Iterator[Result]:
-    """In so many processes. What a killed one had in work fails, the rest goes on in a new one."""
+    """In so many processes. The file on which one is killed fails, the rest goes on in a new one."""
     waiting, workers = deque(chunks), list[Worker]()
     finished = False
     try:
@@ -390,10 +390,10 @@ def in_processes(task: Task, chunks: Sequence[Chunk], count: int, report: Report
                     message = worker.line.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
-                    job = worker.left.popleft()
-                    if worker.left:
-                        waiting.appendleft(list(worker.left))
-                    yield Result(job, error=f"{job.source}: {_end(worker)}", code=1)
+                    end = _end(worker)
+                    if len(worker.left) == 1:
+                        yield Result(worker.left[0], error=f"{worker.left[0].source}: {end}", code=1)
+                    waiting.extendleft([job] for job in worker.left if len(worker.left) > 1)  # which of them is it?
                     continue
                 if isinstance(message, Result):
                     worker.left.remove(next(job for job in worker.left if job.source == message.job.source))

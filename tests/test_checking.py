@@ -82,8 +82,8 @@ def test_what_goes_wrong_late_is_found_by_a_whole_check_only(monkeypatch):
 def test_a_drawing_that_is_another_is_found(name, verify, only_tiny_models, monkeypatch):
     right = mixing.encode
 
-    def wrong(planes, rows, progress):
-        return right(planes ^ (np.arange(planes.shape[1])[:, None] == 1), rows, progress)
+    def wrong(planes, *more):
+        return right(planes ^ (np.arange(planes.shape[1])[:, None] == 1), *more)
 
     monkeypatch.setattr(mixing, "encode", wrong)
     monkeypatch.setattr(mixing, "promising", lambda _: True)
