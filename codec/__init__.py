@@ -370,14 +370,15 @@ def decompress_pictures(
 ) -> "list[Picture | IgptError]":
     """As `decompress_picture`, for several files at once: the network goes through the tiles of all of them together. An error takes the
     place of a file's picture."""
+    from bitstream.envelope import headers_of, is_envelope, read_envelope
     from codec.unpacking import pictures
 
-    pixels, samples = 1, 1
+    pixels, samples = 0, 0
     for data in files:
         with contextlib.suppress(IgptError):  # which is told in its place
-            header = first_header(data)
-            pixels += header.width * header.height
-            samples += sum(width * height for width, height in header.layers)
+            headers = headers_of(read_envelope(data)) if is_envelope(data) else [first_header(data)]
+            pixels += headers[0].width * headers[0].height
+            samples += sum(width * height for header in headers for width, height in header.layers)
     return pictures(files, model, device, max_pixels, _share(progress or _ignore, pixels, samples))
 
 
@@ -475,7 +476,7 @@ def _share(progress: Progress, pixels: int, samples: int) -> Progress:
     def update(count: int) -> None:
         nonlocal done, shown
         done += count
-        now = done * pixels // samples
+        now = done * pixels // max(samples, 1)
         progress(now - shown)
         shown = now
 
