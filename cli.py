@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -573,7 +574,23 @@ def main() -> None:
     """The entry point. A terminated or interrupted run cleans up after itself as any other error does."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    app()
+    try:
+        app()
+    except SystemExit as error:
+        leave(error.code)
+
+
+def leave(code: str | int | None) -> NoReturn:
+    """Ends the process at once: nothing is left to be done, but the interpreter would take a while for it."""
+    if not isinstance(code, int | None):
+        sys.exit(code)
+    code = code or 0
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 1
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@
 
 import contextlib
 import hashlib
+import importlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -315,11 +317,14 @@ def what_is_coded(
     drawing = drawn(pixels, lambda _: progress(0)) if model is None else b""
     if drawing and 8 * len(drawing) <= EASY * pixels.size:
         return drawing, None
-    from codec import models
-    from codec.layers import Coded, layers_of
     from codec.pasts import recognised
 
-    past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
+    with ThreadPoolExecutor(1) as meanwhile:
+        meanwhile.submit(importlib.import_module, "torch")
+        past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
+    from codec import models
+    from codec.layers import Coded, layers_of
+
     possible = [Coded(models.load(model, "ycc", device_named(device)), past, layers_of(pixels, past))] if past else []
     if not (past and past.certain):
         possible.append(Coded(models.load(model, "rgb", device_named(device)), None, layers_of(pixels, None)))

@@ -11,8 +11,8 @@ from typing import Any
 
 def threads() -> int:
     """As many as torch uses, or would use if it were there."""
-    if torch := sys.modules.get("torch"):
-        return int(torch.get_num_threads())
+    if of_torch := getattr(sys.modules.get("torch"), "get_num_threads", None):
+        return int(of_torch())
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(wanted) if wanted.isdecimal() and int(wanted) else os.cpu_count() or 1
 

@@ -4,7 +4,6 @@ What is found is proved by running the decoder's filter forward. Where pixels ar
 continue their surroundings are taken.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -12,6 +11,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from codec.compiled import threads
 from codec.pasts import kernel
 from codec.pasts.chroma import STRIP, Bytes, Sampling
 from codec.pasts.colour import Formula, Integers, Mask
@@ -113,7 +113,7 @@ def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
         seen[*inside] = True
         out[:, own_rows, own_columns] = _recovered(pixels[y, x], seen, formula, sampling)[:, in_rows, in_columns]
 
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, threads())) as pool:
         list(pool.map(recover, product(rows, columns)))
     return out
 
