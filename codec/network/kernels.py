@@ -179,14 +179,20 @@ def _attend(query, kept, keys_at, values_at, chosen, layer, layers, all_scores, 
     odd, last, total = first % 2, i32(len(table) - 1), i32(0)
     for k in range(count):
         scores[k] = min(i32(i32(best - scores[k]) * multiplier) >> shift, last)
-    weights[0] = 0
-    for k in range(count):
-        weights[odd + k] = table[scores[k]]
-    for k in range(count):
-        total = i32(total + weights[odd + k])
-    weights[odd + count : odd + count + 4] = 0
+    used, whole = (odd + count + 3) // 4 * 2, (odd + count) // 2  # pairs; written whole, as they are read whole
+    if odd:
+        total = i32(table[scores[0]])
+        weights[0] = total << 16
+    for pair in range(odd, whole):
+        low, high = i32(table[scores[2 * pair - odd]]), i32(table[scores[2 * pair - odd + 1]])
+        weights[pair] = high << 16 | low
+        total = i32(total + low + high)
+    weights[whole:used] = 0
+    if (odd + count) % 2:
+        weights[whole] = i32(table[scores[count - 1]])
+        total = i32(total + weights[whole])
     for k in range(0, dim, LANES):
-        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, 2 * dim, weights, 0, 2 * ((odd + count + 3) // 4), sums, k)
+        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, 2 * dim, weights, 0, used, sums, k)
     share = 1 / (2.0 * total)  # half a unit keeps the product away from whole numbers, from which its rounding errors are far
     for k in range(len(out)):
         out[k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
@@ -216,7 +222,7 @@ def _hidden(features, where, layers, cache, out):
     wide_sums = np.empty((padded, layers.widened.shape[1] * COLUMNS), np.int32)
     own = width // heads  # of the dim, which is padded
     qkv, query = np.empty((rows, 3 * width), np.int16), np.zeros(dim, np.int16)
-    scores, weights, of_head = np.empty(slots + 2 * LANES, np.int32), np.zeros(slots + 8, np.int16), np.empty(dim, np.int32)
+    scores, weights, of_head = np.empty(slots + 2 * LANES, np.int32), np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
     kept = cache.reshape(-1)
     in_head = dim * slots
     _product(seen, layers.embedding, layers.embedding_scale, sums)

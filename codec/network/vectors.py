@@ -127,7 +127,7 @@ def block_product(typing_context, x, x_at, depth, weights, weights_at, start, st
 @intrinsic
 def sum_of_rows(typing_context, rows, at, step, pairs, pairs_at, count, out, out_at):
     """LANES sums, into `out`, int32: of the products of sixteen pairs of int8, at `at`, at + step and so on, with the pairs of int16 from
-    pairs_at on; an even count of them. Places are counted in elements.
+    pairs_at on; an even count of them. Places are counted in elements, of which a pair may be one of 32 bits.
     """
     signature = types.void(rows, types.intp, types.intp, pairs, types.intp, types.intp, out, types.intp)
 
@@ -140,7 +140,7 @@ def sum_of_rows(typing_context, rows, at, step, pairs, pairs_at, count, out, out
             for half, total in enumerate(totals):
                 k = builder.add(builder.shl(loop.index, ir.Constant(number, 1)), ir.Constant(number, half))
                 row = _pairs(context, builder, rows_type, rows, builder.add(at, builder.mul(k, step)))
-                place = builder.add(pairs_at, builder.shl(k, ir.Constant(number, 1)))
+                place = builder.add(pairs_at, builder.mul(k, ir.Constant(number, 32 // pairs_type.dtype.bitwidth)))
                 _grow(builder, total, row, _pair(context, builder, pairs_type, pairs, place))
         total = builder.add(*map(builder.load, totals))
         builder.store(total, _address(context, builder, out_type, out, out_at, _SUMS), align=4)
