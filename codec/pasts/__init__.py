@@ -4,12 +4,14 @@ Photographs that were a JPEG or a PhotoCD consist of luma bytes and of chroma, m
 of them. The past's planes hold fewer bits than the pixels. Pixels that the formula does not give are exceptions, kept beside the planes.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from codec.compiled import threads
 from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
@@ -107,8 +109,14 @@ def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
         return True
     inside = Sampling(sampling.filter, sampling.top, sampling.left, ring=1 if sampling.filter is not FULL else 0)
     places = np.random.default_rng(0).random((SPOTS, 2)) * [max(height - SPOT, 1), max(width - SPOT, 1)] // 2 * 2
-    found = [with_sampling(pixels[y : y + SPOT, x : x + SPOT], formula, inside) for y, x in places.astype(int)]
-    return len([past for past in found if past]) >= SPOTS // 2
+
+    def spot(place: tuple[int, int]) -> Past | None:
+        y, x = place
+        return with_sampling(pixels[y : y + SPOT, x : x + SPOT], formula, inside)
+
+    with ThreadPoolExecutor(threads()) as pool:
+        found = pool.map(spot, places.astype(int).tolist())
+    return sum(past is not None for past in found) >= SPOTS // 2
 
 
 def formula_of(pixels: Bytes) -> Formula | None:

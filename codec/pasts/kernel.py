@@ -1,23 +1,35 @@
 """The search for small chroma planes, candidate by candidate."""
 
+import math
+
 import numpy as np
 
 from codec.compiled import compiled
 from codec.pasts.colour import FRACTION
 
+NEAR = 1e-7  # more than rounding errors, less than how far a quotient is from whole numbers if it is none
+
 
 @compiled()
 def given(pixel, c1, c2, scale, first, second):
     """Whether any luma gives the pixel with this chroma; see `Formula.luma_range`."""
-    low, high = np.int64(0), np.int64(255)
+    low, high, share = 0.0, 255.0, 1.0 / scale
     for k in range(3):
         value = np.int64(pixel[k])
         rest = (value << FRACTION) - first[k, c1] - second[k, c2]
         if value > 0:
-            low = max(low, -(-rest // scale))
+            low = max(low, math.ceil(rest * share - NEAR))
         if value < 255:
-            high = min(high, (rest + ((1 << FRACTION) - 1)) // scale)
+            high = min(high, math.floor((rest + ((1 << FRACTION) - 1)) * share + NEAR))
     return low <= high
+
+
+@compiled()
+def which_given(pixels, chroma, scale, first, second, out):
+    """`given` for (height, width, 3) pixels and (2, height, width) chroma."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = given(pixels[y, x], chroma[0, y, x], chroma[1, y, x], scale, first, second)
 
 
 @compiled()

@@ -21,7 +21,7 @@ Indices = npt.NDArray[np.int64]
 
 MOST_THREADS = 4  # each has a block in memory
 OVERLAP = 32  # rows and columns that a block shares with the next
-ITERATIONS = 10  # of the estimate
+ITERATIONS = 5  # of the estimate
 STEP = 1.6  # over-relaxation, of at most 2
 REACH = 2  # how far a sample may move in one pass over its row
 WRONG = 64  # cost of a wrong sample, against 1 for a move by 1
@@ -84,8 +84,7 @@ def estimate(chroma: Integers, known: Mask, sampling: Sampling) -> Reals:
 def feasible(chroma: Reals, known: Mask, pixels: Bytes, formula: Formula) -> tuple[Integers, Mask]:
     """(2, height, width) chroma, rounded, and moved to the nearest that gives the pixel where it is not known; and where it gives it."""
     near = np.rint(chroma).clip(0, 255).astype(np.int32)
-    low, high = formula.luma_range(pixels, near[0], near[1])
-    good = low <= high
+    good = given(pixels, near, formula)
     y, x = np.nonzero(~good & ~known)
     start = np.concatenate([pixels[y, x].T, near[:, y, x]]).astype(np.int64)  # R, G, B, C1, C2
     _, first, which = np.unique(start.T @ 256 ** np.arange(5), return_index=True, return_inverse=True)  # drawings have few
@@ -96,6 +95,13 @@ def feasible(chroma: Reals, known: Mask, pixels: Bytes, formula: Formula) -> tup
     near[:, y, x] = found[:, which]
     good[y, x] = hits[which]
     return near, good
+
+
+def given(pixels: Bytes, chroma: Integers, formula: Formula) -> Mask:
+    """Which of (height, width, 3) pixels any luma gives with the (2, height, width) chroma."""
+    out = np.empty(pixels.shape[:2], np.bool_)
+    kernel.which_given(pixels, chroma, formula.scale, formula.first, formula.second, out)
+    return out
 
 
 def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
@@ -251,8 +257,7 @@ def _repaired(small: Integers, pixels: Bytes, seen: Mask, formula: Formula, samp
     flat = pixels.reshape(-1, 3)
     for radius in RADII:
         chroma = sampling.rounded(sums.reshape(2, height, width))
-        low, high = formula.luma_range(pixels, chroma[0], chroma[1])
-        wrong = (low > high) & seen
+        wrong = ~given(pixels, chroma.clip(0, 255), formula) & seen
         if not wrong.any():
             break
         touched = _touched(wrong, sampling)
