@@ -1,7 +1,8 @@
 """Where the time goes: `python -m benchmarks.profile [FOLDER] [--megapixels 0.4 4 24] [--threads 2] [--thumbnails 1000]`.
 
 Photographs of the folder, side by side and cropped to each size, and so many thumbnails of 32x32, inside a running process: seconds for
-compress and decompress, and the share of each kind of work. Then what commands take, and how much of it is start-up.
+compress and decompress, and the share of each kind of work. Then what commands take, and how much of it is start-up. Then what a row
+costs in the parts of the layers' kernel, each by itself on one thread, beside what the machine could do.
 """
 
 import argparse
@@ -15,19 +16,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numba import njit
 from PIL import Image
 
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in
 from benchmarks.speed import sized
 from bitstream.words import TokenDecoder, TokenEncoder
-from codec import coding, pasts
-from codec.network import attention, integer, operations
-from codec.stepping import CompiledSteps, Steps
+from codec import coding, models, pasts
+from codec.network import compiled, kernels
+from codec.network.vectors import INPUT, LANES
+from codec.stepping import CompiledSteps
 
-BETWEEN = ("to_integers", "to_bytes", "looked_up", "added", "normalized")
-ATTENTION = ("ParallelAttention", "CachedAttention", "CompiledParallelAttention", "CompiledCachedAttention")
+TOGETHER = 256  # files that are decompressed at once
 
 
 class Stopwatch:
@@ -53,16 +56,16 @@ class Stopwatch:
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
         places: list[tuple[Any, str, str]] = [
-            (integer.IntegerImageGPT, "product_and_scale", "matrix products"),
+            (compiled.CompiledImageGPT, "hidden_of_tiles", "layers"),
+            (compiled.CompiledCache, "hidden", "layers"),
+            (compiled.CompiledImageGPT, "logits", "heads"),
+            (compiled.CompiledImageGPT, "frequencies", "frequencies"),
             (coding, "TileContext", "context"),
             (pasts, "recognised", "search for a past"),
             (TokenEncoder, "encode", "range coder"),
             (TokenDecoder, "decode", "range coder"),
-            *((steps, name, "context") for steps in (Steps, CompiledSteps) for name in ("features", "head", "accept")),
-            *((getattr(attention, name), "__call__", "attention") for name in ATTENTION),
+            *((CompiledSteps, name, "context") for name in ("features", "head", "accept")),
         ]
-        for kind in (operations.Operations, operations.CompiledOperations):
-            places += [(kind, name, "between products") for name in BETWEEN] + [(kind, "frequencies", "frequencies")]
         kept = [(place, name, place.__dict__.get(name)) for place, name, _ in places]
         for place, name, kind in places:
             if name in place.__dict__:
@@ -89,6 +92,76 @@ def row(name: str, spent: dict[str, float]) -> str:
     total = spent["seconds"]
     shares = ", ".join(f"{kind} {share / total:.0%}" for kind, share in sorted(spent.items(), key=lambda x: -x[1]) if kind != "seconds")
     return f"| {name} | {total:.2f} | {shares} |"
+
+
+@njit
+def products(times, x, weight, scale, out):
+    for _ in range(times):
+        kernels._product(x, weight, scale, out)
+
+
+@njit
+def attentions(times, query, kept, layers, scores, weights, sums, out):
+    for _ in range(times):
+        kernels._attend(query, kept, 0, len(kept) // 2, (0, layers.sizes[1]), 0, layers, scores, weights, sums, out)
+
+
+@njit
+def lookups(times, sums, scale, table, out):
+    for _ in range(times):
+        kernels._looked_up(sums, scale, table, out)
+
+
+@njit
+def norms(times, x, gain, shift, out):
+    for _ in range(times):
+        kernels._normalized(x, gain, shift, np.int32(0), out)
+
+
+def least(times: int, work: Callable[..., Any], *arguments: Any) -> float:
+    """Seconds of a call, the least of several."""
+    work(1, *arguments)
+    found = []
+    for _ in range(7):
+        start = time.perf_counter()
+        work(times, *arguments)
+        found.append(time.perf_counter() - start)
+    return min(found) / times
+
+
+def inside() -> list[str]:
+    """A layer's parts on one thread, nanoseconds per row, and the rates of the machine's whole."""
+    network = compiled.CompiledImageGPT(models.load(None, "rgb", compiled.CPU))
+    config, layers, random = network.config, network.layers, np.random.default_rng(0)
+    rows, nanoseconds = kernels.BLOCK, 0.0
+    work = 0
+    for weight, scale in ((layers.attention, layers.attention_scale), (layers.attended, layers.attended_scale),
+                          (layers.widened, layers.widened_scale), (layers.narrowed, layers.narrowed_scale)):  # fmt: skip
+        depth, width = weight[0].size // scale.shape[2], scale.shape[2]
+        x, out = random.integers(0, 127, (rows, depth)).astype(INPUT), np.zeros((rows, width), np.int32)
+        nanoseconds += 1e9 * least(300, products, x, weight[0], scale[0], out) / rows
+        work += depth * width
+    lines = [f"| matrix products | {nanoseconds:.0f} | {work / nanoseconds:.0f} G multiply-adds/s |"]
+    dim, window = config.head_dim, config.attention_window
+    kept = random.integers(-127, 128, 2 * dim * window).astype(np.int8)
+    query = random.integers(-30, 30, dim).astype(np.int16)
+    scratch = np.empty(window + 2 * LANES, np.int32), np.empty(window, np.int32), np.empty(dim, np.int32), np.empty(dim, INPUT)
+    of_heads = 1e9 * config.n_head * least(20_000, attentions, query, kept, layers, *scratch)
+    lines.append(f"| attention | {of_heads:.0f} | {2 * config.n_embd * window / of_heads:.0f} G multiply-adds/s |")
+    sums = random.integers(-5000, 5000, (rows, config.n_inner)).astype(np.int32)
+    table = 1e9 * least(300, lookups, sums, layers.widened_scale[0], layers.tables[0], np.empty(sums.shape, INPUT)) / rows
+    lines.append(f"| activation by table | {table:.0f} | |")
+    x = random.integers(-5000, 5000, (rows, config.n_embd)).astype(np.int32)
+    both = 2e9 * least(1000, norms, x, layers.gains[0], layers.norm_shifts[0], np.empty(x.shape, np.int8)) / rows
+    lines.append(f"| norms | {both:.0f} | |")
+    a, b = (torch.randint(-64, 64, (2048, 2048), dtype=torch.int8) for _ in range(2))
+    copied = np.zeros(1 << 28, np.uint8)
+    torch.set_num_threads(1)
+    best = least(1, lambda _: torch._int_mm(a, b))
+    moved = least(1, lambda _: copied.copy())
+    lines.append(f"| the machine, one thread: torch's 8-bit products | | {2048**3 / best / 1e9:.0f} G multiply-adds/s |")
+    lines.append(f"| the machine, one thread: memory copied | | {2 * copied.size / moved / 1e9:.0f} GB/s |")
+    return lines
 
 
 def commands(source: Path) -> list[str]:
@@ -128,7 +201,8 @@ def main() -> None:
     def both(name: str, some: list[Pixels]) -> None:
         spent, files = profiled(lambda: [codec.compress_pixels(pixels) for pixels in some])
         lines.append(row(f"compress {name}", spent))
-        lines.append(row(f"decompress {name}", profiled(lambda: [codec.decompress_pixels(data) for data in files])[0]))
+        parts = [files[k : k + TOGETHER] for k in range(0, len(files), TOGETHER)]
+        lines.append(row(f"decompress {name}", profiled(lambda: [codec.decompress_pictures(part) for part in parts])[0]))
 
     for megapixels in arguments.megapixels:
         both(f"{megapixels:g} MP", [sized(pictures, megapixels)])
@@ -142,6 +216,7 @@ def main() -> None:
         lines += commands(source)
     command = " ".join(["python -m benchmarks.profile", *(Path(argument).name for argument in sys.argv[1:])])
     text = f"# Where the time goes\n\n{circumstances(command)}\n| | seconds | |\n|---|---:|---|\n" + "\n".join(lines) + "\n"
+    text += "\n| in the layers' kernel | ns per row of a layer | |\n|---|---:|---|\n" + "\n".join(inside()) + "\n"
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "profile.md").write_text(text)
     print(text)
