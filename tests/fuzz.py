@@ -274,6 +274,7 @@ TARGETS = {
 def outcome(target: str, seed: int, k: int) -> Outcome:
     """Of one case, in this process."""
     data = case(target, seed, k)
+    before, held = most_memory(), resident(os.getpid())
     start = time.process_time()
     accepted, defect = False, ""
     try:
@@ -284,7 +285,7 @@ def outcome(target: str, seed: int, k: int) -> Outcome:
         where = traceback.extract_tb(error.__traceback__)[-1]
         defect = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
     seconds = time.process_time() - start  # the machine may be busy with other things
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    memory = most_memory() - held if most_memory() > before else 0  # less than the process has had before cannot be seen
     if not defect and memory > BYTES:
         defect = f"{memory >> 20} MB"
     if not defect and seconds > SECONDS:
@@ -361,6 +362,11 @@ def watched(target: str, seed: int, cases: int) -> Outcome:
         process.join()
         first = done + 1
     return whole
+
+
+def most_memory() -> int:
+    """Bytes that this process has had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def resident(pid: int | None) -> int:

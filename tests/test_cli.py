@@ -245,7 +245,7 @@ def test_the_installed_command(photo):
 
 def test_help_and_info_are_quick_and_import_no_torch(photo):
     packed = compressed(photo)
-    code = "import sys, cli; sys.argv = ['igpt', *sys.argv[1:]]\ntry: cli.main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    code = "import sys, cli; sys.argv = ['igpt', *sys.argv[1:]]\ntry: cli.app()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
     for arguments in (["--help"], ["info", packed], ["compress", packed]):
         result = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False)
         assert result.stderr.endswith("False\n")

@@ -53,7 +53,7 @@ def test_a_defect_is_found(monkeypatch):
     found = fuzz.here("header", 0, range(3))
     assert len(found.defects) == 3
     assert "KeyError" in found.defects[0]
-    monkeypatch.setattr(fuzz, "BYTES", 1000)
+    monkeypatch.setattr(fuzz, "BYTES", -1)
     assert "MB" in fuzz.here("container", 0, range(1)).defects[0]
     monkeypatch.setattr(fuzz, "BYTES", 1 << 40)
     monkeypatch.setattr(fuzz, "SECONDS", 0)

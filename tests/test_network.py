@@ -204,12 +204,13 @@ def test_compiled_kernels_prove_themselves():
 
 
 @pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
-def test_where_numba_does_not_work_plain_torch_does_it(tiny, monkeypatch, error):
+def test_where_numba_does_not_work_plain_torch_does_it(monkeypatch, error):
     def broken(network):
         raise error
 
+    network = tiny_model()
     monkeypatch.setattr(compiled, "CompiledImageGPT", broken)
-    assert tiny.prepared(TILES) is tiny
+    assert network.prepared(TILES) is network
 
 
 def test_two_threads_at_once():

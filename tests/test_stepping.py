@@ -64,7 +64,7 @@ def test_numba_leaves_torch_its_number_of_threads():
     """In another process, with the kernels' code in numba's cache and without."""
     code = (
         "import sys, numba, torch; torch.set_num_threads(1); from codec import mixing; from codec.network import kernels;"
-        "import numpy as np; kernels.run('requantize', *[np.ones(k, np.int32) for k in ((2, 2), 2, 2, 2)], np.int32(127));"
+        "import numpy as np; kernels.run('frequencies', 2, np.ones((2, 256), np.int32), np.ones(9, np.int32), 1 << 20, 18, 128);"
         "numba.njit(lambda x: x)(1); sys.exit(torch.get_num_threads() - 1)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_NUM_THREADS"}
