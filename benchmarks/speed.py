@@ -2,7 +2,7 @@
 
 Photographs of the folder, side by side and cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and
 process. Medians, spread, peak memory; from 2 megapixels on a single run, with the last of the threads and of the batches only. Writes
-speed.csv, speed.md and a plot of bits per subpixel against seconds.
+speed.csv, speed.md and plots: bits per subpixel against seconds, and seconds against megapixels.
 """
 
 import argparse
@@ -138,6 +138,7 @@ def main() -> None:
     text = f"# Speed\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
     (arguments.out / "speed.md").write_text(text)
     plot(rows, arguments.out / "speed.png")
+    plot_scaling(rows, arguments.out / "speed-scaling.png")
     print(text)
 
 
@@ -165,6 +166,34 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.margins(x=0.12, y=0.12)
     axes.set(xscale="log", xlabel="seconds (circle: compress, square: decompress)", ylabel="bits per subpixel")
     axes.set_title(f"{size:g} megapixels; lower and further left is better")
+    figure.savefig(path, dpi=110)
+
+
+def plot_scaling(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds against megapixels, of the last of the threads and of the batches."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    last = {(r["codec"].split(",")[0], r["megapixels"]): r for r in rows}
+    for name in dict.fromkeys(name for name, _ in last):
+        own = sorted((r for (codec_name, _), r in last.items() if codec_name == name), key=lambda r: r["megapixels"])
+        sizes = [r["megapixels"] for r in own]
+        line = axes.plot(sizes, [r["compress s"] for r in own], "o-", linewidth=1, markersize=4, label=name)
+        if name == "igpt":
+            axes.plot(
+                sizes,
+                [r["decompress s"] for r in own],
+                "s--",
+                linewidth=1,
+                markersize=4,
+                color=line[0].get_color(),
+                label="igpt, decompress",
+            )
+    axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds to compress")
+    axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 
