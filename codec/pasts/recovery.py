@@ -21,7 +21,7 @@ Indices = npt.NDArray[np.int64]
 
 MOST_THREADS = 4  # each has a block in memory
 OVERLAP = 32  # rows and columns that a block shares with the next
-ITERATIONS = 5  # of the estimate
+ITERATIONS = 10  # of the estimate
 STEP = 1.6  # over-relaxation, of at most 2
 REACH = 2  # how far a sample may move in one pass over its row
 WRONG = 64  # cost of a wrong sample, against 1 for a move by 1
