@@ -283,7 +283,7 @@ def on_files(
 
 def executed(task: Task, jobs: list[Job], count: int, ray: str | None, report: Report) -> Iterator[Result]:
     """The results, as they come."""
-    chunks = in_chunks(jobs)
+    chunks = in_chunks(jobs, task.most_together(len(jobs), count))
     if ray is not None:
         from codec.cluster import on_ray
 
@@ -585,11 +585,12 @@ def leave(code: str | int | None) -> NoReturn:
     if not isinstance(code, int | None):
         sys.exit(code)
     code = code or 0
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except (OSError, ValueError):
+            code = code or 1
     os._exit(code)
 
 

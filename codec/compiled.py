@@ -3,9 +3,12 @@
 numba launches a pool of threads once, as large as it was told before its import, and tells OpenMP, which torch shares.
 """
 
+import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -27,6 +30,37 @@ except ImportError:
     numba = None
 
 
+def _sources() -> str:
+    """A digest of everything that compiled code is made of: numba itself looks at a function's own file only."""
+    folder = Path(__file__).parent
+    files = [Path(__file__), *(path for part in ("mixing", "network", "pasts") for path in sorted((folder / part).glob("*.py")))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+SOURCES = _sources() if numba else ""
+
+
+def _keeping(dispatcher: Any) -> Any:
+    """What it compiled before counts only where all sources are the same, and where it can be read; else it is compiled again."""
+    with contextlib.suppress(AttributeError):  # another numba
+        cache = dispatcher._cache
+        cache._cache_file._source_stamp = (cache._cache_file._source_stamp, SOURCES)
+        load, save = cache.load_overload, cache.save_overload
+
+        def loaded(*arguments: Any) -> Any:
+            try:
+                return load(*arguments)
+            except Exception:  # damaged
+                return None
+
+        def saved(*arguments: Any) -> None:
+            with contextlib.suppress(Exception):  # a full disk
+                save(*arguments)
+
+        cache.load_overload, cache.save_overload = loaded, saved
+    return dispatcher
+
+
 kept = True  # whether what was compiled is there the next time
 
 
@@ -40,7 +74,7 @@ def compiled(**options: bool) -> Callable[[Any], Any]:
         if numba is None:
             return function
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            return _keeping(numba.njit(nogil=True, cache=True, **options)(function))
         except RuntimeError:  # no place
             global kept
             kept = False

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Report = Callable[[int, int], None]  # told how many more pixels are done, and how many more there are to do than was said before
 
 CHUNK_PIXELS, CHUNK_FILES = 1 << 18, 256  # at once, at most
+CHUNK_METADATA = 1 << 20  # bytes of one of them
 REPORT_SECONDS = 0.1
 LEAVE_SECONDS = 5  # for a worker to clean up
 
@@ -119,6 +120,10 @@ class Task:
                 raise IgptError(msg)
             source.unlink()
         return Result(job._replace(target=begun.target), output._replace(data=b""))
+
+    def most_together(self, jobs: int, count: int) -> int:
+        """Of so many jobs, in a chunk, where so many processes share them."""
+        return 1
 
     def together(self, chunk: Chunk, report: Report) -> Iterator[Result]:
         """The jobs of a chunk."""
@@ -246,8 +251,11 @@ class Decompression(Task):
         figures = {"bytes": len(written), "seconds": round(seconds, 3)}
         return Output(written, picture.described, f"{seconds:.2f} s", "", figures)
 
+    def most_together(self, jobs: int, count: int) -> int:
+        return min(CHUNK_FILES, -(-jobs // max(1, count)))
+
     def together(self, chunk: Chunk, report: Report) -> Iterator[Result]:
-        """Small pictures are decoded together."""
+        """Small pictures are decoded together, but for those with much metadata, and where anything unexpected happens."""
         if len(chunk) == 1:
             yield self.done(chunk[0], report)
             return
@@ -259,21 +267,29 @@ class Decompression(Task):
             report(pixels, 0)
 
         ready: list[tuple[Job, Begun]] = []
+        alone: list[Job] = []
         for job in chunk:
             try:
                 begun = self.begun(job)
             except Exception as error:
                 yield self.failed(job, error)
             else:
-                if begun:
-                    ready.append((job, begun))
-                else:
+                if not begun:
                     yield Result(job)
+                elif _metadata_bytes(begun.data) > CHUNK_METADATA:
+                    alone.append(job)
+                else:
+                    ready.append((job, begun))
         use_threads(self.threads)
         files = [begun.data for _, begun in ready]
-        found = codec.decompress_pictures(files, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=counted)
+        try:
+            found = codec.decompress_pictures(files, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=counted)
+        except Exception:  # each by itself, so that it stops no other
+            report(0, finished)
+            finished = 0
+            alone, ready, found = [*alone, *(job for job, _ in ready)], [], []
         seconds = (time.perf_counter() - start) / max(1, len(files))
-        report(0, finished - sum(job.pixels for job in chunk))
+        report(0, finished - sum(job.pixels for job in chunk if job not in alone))
         for (job, begun), picture in zip(ready, found, strict=True):
             try:
                 if isinstance(picture, IgptError):
@@ -281,6 +297,18 @@ class Decompression(Task):
                 yield self.ended(job, begun, self._output(picture, begun.target.suffix, seconds))
             except Exception as error:
                 yield self.failed(job, error)
+        for job in alone:
+            yield self.done(job, report)
+
+
+def _metadata_bytes(data: bytes) -> int:
+    """Of a file, unpacked; 0 where it has none that can be read."""
+    from bitstream.envelope import is_envelope, read_envelope
+
+    try:
+        return sum(len(body) for _, body in read_envelope(data).chunks) if is_envelope(data) else 0
+    except IgptError:
+        return 0
 
 
 def cores() -> int:
@@ -342,12 +370,12 @@ def planned(
             yield Job(source, target)
 
 
-def in_chunks(jobs: Sequence[Job]) -> list[Chunk]:
-    """What an executor hands out at once: small pictures in numbers, others alone."""
+def in_chunks(jobs: Sequence[Job], most: int = CHUNK_FILES) -> list[Chunk]:
+    """What an executor hands out at once: small pictures in numbers, at most so many, others alone."""
     chunks: list[Chunk] = []
     pixels = 0
     for job in jobs:
-        if not chunks or not job.pixels or pixels + job.pixels > CHUNK_PIXELS or len(chunks[-1]) == CHUNK_FILES:
+        if not chunks or not job.pixels or pixels + job.pixels > CHUNK_PIXELS or len(chunks[-1]) == most:
             chunks.append([])
             pixels = 0 if job.pixels else CHUNK_PIXELS
         chunks[-1].append(job)

@@ -65,7 +65,8 @@ def _decoded(wanted: "list[Wanted]", progress: Progress) -> "list[Planes | IgptE
     try:
         return [*decode_layers(wanted, progress)]
     except DamagedError as error:
-        return [error] if len(wanted) == 1 else [_decoded([one], progress)[0] for one in wanted]
+        half = len(wanted) // 2
+        return [error] if len(wanted) == 1 else [*_decoded(wanted[:half], progress), *_decoded(wanted[half:], progress)]
 
 
 def _picture(

@@ -70,3 +70,21 @@ def test_numba_leaves_torch_its_number_of_threads():
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_NUM_THREADS"}
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_compiled_code_of_other_sources_is_not_used(tmp_path):
+    """numba itself would not notice: it looks at a function's own file only."""
+    code = (
+        "import sys; from codec import compiled; compiled.SOURCES += sys.argv[1]; from codec.pasts import kernel; import numpy as np;"
+        "kernel.cheapest(np.zeros((1, 2, 3), np.int32), np.zeros((1, 2, 3, 3), np.int32), np.zeros((1, 2), np.int32));"
+        "print(sum(kernel.cheapest.stats.cache_hits.values()))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    hits = [
+        subprocess.run([sys.executable, "-c", code, version], check=True, env=environment, capture_output=True, text=True).stdout.strip()
+        for version in ("", "", "other")
+    ]
+    assert hits == ["0", "1", "0"]
+    for path in tmp_path.rglob("*.nbi"):
+        path.write_bytes(b"damaged")
+    subprocess.run([sys.executable, "-c", code, ""], check=True, env=environment)

@@ -62,3 +62,25 @@ def test_a_chunk_is_done_as_its_files_alone(tmp_path):
         assert (np.asarray(Image.open(tmp_path / f"{k}.png")) == some[k]).all()
     assert sum(pixels for pixels, _ in reports) == 2 * 1024
     assert sum(pixels for pixels, _ in reports) == 4 * 1024 + sum(more for _, more in reports)
+
+
+def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
+    right, some = codec.decompress_pictures, [picture(32, 32, 3, seed) for seed in range(3)]
+    packed = [codec.compress_pixels(pixels, model=TINY, device="cpu") for pixels in some]
+    for k, data in enumerate(packed):
+        (tmp_path / f"{k}.igpt").write_bytes(data)
+
+    def short_of_memory(files, **options):
+        if packed[1] in files:
+            raise MemoryError
+        return right(files, **options)
+
+    monkeypatch.setattr(codec, "decompress_pictures", short_of_memory)
+    chunk = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
+    results = list(Decompression(model=str(TINY), device="cpu").together(chunk, lambda _, __: None))
+    assert [(result.job.source.stem, bool(result.error)) for result in results] == [("0", False), ("1", True), ("2", False)]
+
+
+def test_chunks_leave_work_for_every_process():
+    assert Decompression().most_together(100, 4) == 25
+    assert jobs.Compression().most_together(100, 4) == 1

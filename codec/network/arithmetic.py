@@ -97,6 +97,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, multiplier: int, shift: in
     below = (scores.amax(-1, keepdim=True) - scores).to(torch.int32)
     table = exp2_table(EXPONENT_STEPS, top, scores.device)
     steps = below.mul_(multiplier).bitwise_right_shift_(shift).clamp_(max=len(table) - 1)
+    if forbidden is not None:
+        steps.masked_fill_(forbidden, len(table) - 1)
     weights = torch.nn.functional.embedding(steps, table.float()[:, None]).squeeze(-1)
     total = weights.sum(-1, keepdim=True).double()
     return floor_divide(2 * (weights @ value.float()).double() + total, 2 * total).to(torch.int8)

@@ -18,7 +18,7 @@ VECTORS = 2  # of outputs in a block
 
 
 def _has_bytes() -> bool:
-    chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES
+    chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES or not numba.config.ENABLE_AVX
     features = {} if chosen else llvmlite.binding.get_host_cpu_features()
     return all(features.get(name, False) for name in ("avx512f", "avx512vnni"))
 
