@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Begun(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(ABC):
     """What is done with each file: `begun` reads it, `transformed` needs neither its name nor a disk, `ended` writes the output."""
 
     suffix: ClassVar[str]
@@ -88,17 +89,17 @@ class Task:
     verbose: bool = False
     delete_input: bool = False
 
+    @abstractmethod
     def pixels_of(self, source: Path) -> int:
         """As its header says; 0 where that cannot be told."""
-        raise NotImplementedError
 
+    @abstractmethod
     def largest(self, start: bytes) -> int:
         """As `read` asks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
         """Input file -> output file, of the format that the suffix says."""
-        raise NotImplementedError
 
     def begun(self, job: Job) -> Begun | None:
         """None where there is nothing to do."""
