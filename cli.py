@@ -23,15 +23,14 @@ from codec.jobs import (
     Report,
     Result,
     Task,
-    cores,
     in_chunks,
     in_processes,
     in_turn,
     leave_if_stopped,
     planned,
     stop,
-    use_threads,
 )
+from codec.threads import cores, use_threads
 
 if TYPE_CHECKING:
     from codec.image import Picture
@@ -464,8 +463,9 @@ def train(
 
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
         chosen = replace(chosen, layout=layout or chosen.layout)
-        run(folders, validation, out, steps, chosen, device_named(device), tiles, rate, start_from, quantize_from, quiet)
-        finish(out, folders, validation, sources.read_text() if sources else "", device_named(device))
+        where = device_named(device)
+        run(folders, validation, out, steps, chosen, where, tiles, rate, start_from, quantize_from, quiet)
+        finish(out, folders, validation, sources.read_text() if sources else "", where)
 
 
 @app.command()
@@ -487,11 +487,10 @@ def quantize(
             raise RequestError(msg)
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models
-        from codec.devices import device_named
         from codec.image import image_of
         from codec.palette.packing import quantized
 
-        palette = models.with_palette(model, revision, device_named("cpu")).palette
+        palette = models.with_palette(model, revision, "cpu").palette
         image = image_of(quantized(palette, pixels))
         write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
         if not quiet:
@@ -545,11 +544,10 @@ def add_model(
     """
     with reported(Path(source), verbose):
         from codec import models
-        from codec.devices import device_named
 
         folder = models.add(source, revision)
         if not quiet:
-            say(f"{source}: {models.read(folder, device_named('cpu')).digest.hex()}, in {folder}")
+            say(f"{source}: {models.read(folder, 'cpu').digest.hex()}, in {folder}")
 
 
 def version(show: bool) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -31,7 +30,7 @@ TOKENS = "tokens of 512 colours"
 
 def variants(pixels: Pixels) -> Iterator[tuple[str, str, Pixels]]:
     """Size, colours, pixels."""
-    palette = models.with_palette(str(CHECKPOINT), None, torch.device("cpu")).palette
+    palette = models.with_palette(str(CHECKPOINT), None, "cpu").palette
     for size, side in SIZES.items():
         image = image_of(pixels).convert("RGB")
         if side:

@@ -153,7 +153,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.train:
         train(arguments.train, arguments.checkpoint, arguments.steps)
-    network = models.with_palette(str(arguments.checkpoint), None, torch.device("cpu"))
+    network = models.with_palette(str(arguments.checkpoint), None, "cpu")
     pictures = {}
     for path in pictures_in(arguments.folder):
         image = Image.open(path)

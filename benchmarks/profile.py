@@ -25,10 +25,9 @@ import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in
 from benchmarks.speed import sized
 from bitstream.words import TokenDecoder, TokenEncoder
-from codec import coding, models, pasts
+from codec import models, pasts
 from codec.network import compiled, kernels
 from codec.network.vectors import INPUT, LANES
-from codec.stepping import CompiledSteps
 
 TOGETHER = 256  # files that are decompressed at once
 
@@ -56,15 +55,15 @@ class Stopwatch:
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
         places: list[tuple[Any, str, str]] = [
-            (compiled.CompiledImageGPT, "hidden_of_tiles", "layers"),
-            (compiled.CompiledCache, "hidden", "layers"),
-            (compiled.CompiledImageGPT, "logits", "heads"),
-            (compiled.CompiledImageGPT, "frequencies", "frequencies"),
-            (coding, "TileContext", "context"),
+            (compiled.CompiledEngine, "hidden_of_tiles", "layers"),
+            (compiled.CompiledSteps, "go_to", "layers"),
+            (compiled.CompiledEngine, "frequencies_into", "heads and frequencies"),
+            (compiled.CompiledEngine, "see", "context"),
+            (kernels, "step_features", "context"),
             (pasts, "recognised", "search for a past"),
             (TokenEncoder, "encode", "range coder"),
             (TokenDecoder, "decode", "range coder"),
-            *((CompiledSteps, name, "context") for name in ("features", "head", "accept")),
+            *((compiled.CompiledSteps, name, "context") for name in ("begin", "accept")),
         ]
         kept = [(place, name, place.__dict__.get(name)) for place, name, _ in places]
         for place, name, kind in places:
@@ -131,7 +130,7 @@ def least(times: int, work: Callable[..., Any], *arguments: Any) -> float:
 
 def inside() -> list[str]:
     """A layer's parts on one thread, nanoseconds per row, and the rates of the machine's whole."""
-    network = compiled.CompiledImageGPT(models.load(None, "rgb", compiled.CPU))
+    network = compiled.CompiledEngine(models.load(None, "rgb", "cpu"))
     config, layers, random = network.config, network.layers, np.random.default_rng(0)
     rows, nanoseconds = kernels.BLOCK, 0.0
     work = 0

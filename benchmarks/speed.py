@@ -111,7 +111,7 @@ def main() -> None:
     encoders |= {name: encode for name, encode in lossless_encoders().items() if name not in SKIPPED}
     rows = []
     device = device_named(arguments.device)
-    batches = arguments.batch or [coding.DECODED_TILES[device.type]]
+    batches = arguments.batch or [coding.DECODED_TILES[device]]
     compress = functools.partial(codec.compress_pixels, device=arguments.device)
     decompress = functools.partial(codec.decompress_pixels, device=arguments.device)
     compress(sized(pictures, min(arguments.megapixels)))  # what is compiled at the first use
@@ -121,8 +121,8 @@ def main() -> None:
         ways = list(itertools.product(arguments.threads, batches))
         for threads, batch in ways if megapixels < LARGE else ways[-1:]:
             torch.set_num_threads(threads)
-            coding.DECODED_TILES[device.type] = batch
-            name = f"igpt, {device.type}, {threads} thread{'s' * (threads > 1)}, batch {batch}"
+            coding.DECODED_TILES[device] = batch
+            name = f"igpt, {device}, {threads} thread{'s' * (threads > 1)}, batch {batch}"
             rows.append(row(name, pixels, functools.partial(compress, pixels), decompress, runs))
         image = image_of(pixels)
         rows += [row(name, pixels, functools.partial(encode, image), opened, runs) for name, encode in encoders.items()]

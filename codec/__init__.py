@@ -7,7 +7,6 @@
 
 import contextlib
 import hashlib
-import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -320,14 +319,15 @@ def what_is_coded(
     from codec.pasts import recognised
 
     with ThreadPoolExecutor(1) as meanwhile:
-        meanwhile.submit(importlib.import_module, "torch")
+        found = meanwhile.submit(device_named, device)  # which may take a second
         past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
+    where = found.result()
     from codec import models
     from codec.layers import Coded, layers_of
 
-    possible = [Coded(models.load(model, "ycc", device_named(device)), past, layers_of(pixels, past))] if past else []
+    possible = [Coded(models.load(model, "ycc", where), past, layers_of(pixels, past))] if past else []
     if not (past and past.certain):
-        possible.append(Coded(models.load(model, "rgb", device_named(device)), None, layers_of(pixels, None)))
+        possible.append(Coded(models.load(model, "rgb", where), None, layers_of(pixels, None)))
     if not drawing and len(possible) == 1:
         return b"", possible[0]
     sizes = [coded.estimated_bytes() + (PAST_BYTES if coded.past else 0) for coded in possible]

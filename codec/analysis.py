@@ -12,7 +12,7 @@ from codec import mixing
 from codec.coding import positions_needed, present, tokens_and_frequencies
 from codec.context import POSITIONS
 from codec.layers import Coded, Layer
-from codec.network.integer import IntegerImageGPT
+from codec.network.integer import Engine
 from codec.planes import Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiles import balanced_group, tiles_into_planes
 
@@ -33,8 +33,8 @@ class Costs:
         return float(self.bits.sum(dtype=np.float64))
 
 
-def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
-    """What each sample of a layer costs with this model."""
+def layer_costs(engine: Engine, layer: Layer) -> Costs:
+    """What each sample of a layer costs with this engine's network."""
     grid, shape = layer.grid, layer.planes.shape
     bits, ranks = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
     at_once = balanced_group(grid.tiles)
@@ -42,7 +42,7 @@ def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
         group, samples = layer.part(first, min(first + at_once, grid.tiles))
         needed = positions_needed(group.extents)
         parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
-        for tokens, tables in tokens_and_frequencies(network, group, samples, lambda _: None):
+        for tokens, tables in tokens_and_frequencies(engine, group, samples, lambda _: None):
             own = tables[np.arange(len(tokens)), tokens]
             parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
         exist = np.stack([present(group.extents, p) for p in range(needed)])[:, None].repeat(shape[0], 1)  # (positions, channels, tiles)
@@ -54,7 +54,7 @@ def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
 
 
 def costs_of(coded: Coded) -> list[Costs]:
-    return [layer_costs(coded.network.prepared(layer.grid.tiles), layer) for layer in coded.layers]
+    return [layer_costs(coded.network.engine(layer.grid.tiles), layer) for layer in coded.layers]
 
 
 def bits_of_drawing(pixels: Pixels) -> dict[str, npt.NDArray[np.float32]]:

@@ -11,14 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
-def threads() -> int:
-    """As many as torch uses, or would use if it were there."""
-    if of_torch := getattr(sys.modules.get("torch"), "get_num_threads", None):
-        return int(of_torch())
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(wanted) if wanted.isdecimal() and int(wanted) else os.cpu_count() or 1
-
+from codec.threads import threads
 
 if "numba" not in sys.modules:
     os.environ.setdefault("NUMBA_NUM_THREADS", str(threads()))
@@ -33,7 +26,8 @@ except ImportError:
 def _sources() -> str:
     """A digest of everything that compiled code is made of: numba itself looks at a function's own file only."""
     folder = Path(__file__).parent
-    files = [Path(__file__), *(path for part in ("mixing", "network", "pasts") for path in sorted((folder / part).glob("*.py")))]
+    kernels = (path for part in ("mixing", "network", "pasts") for path in sorted((folder / part).glob("*.py")))
+    files = [Path(__file__), folder / "context.py", *kernels]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

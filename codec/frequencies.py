@@ -5,9 +5,8 @@ from torch import Tensor
 
 from bitstream.constants import FREQUENCY_TOTAL
 from codec.context import CENTRE
-from codec.network.arithmetic import LOGIT_STEPS, exp2_table, floor_divide
-
-WEIGHT_BITS = 18
+from codec.network.arithmetic import exp2_table, floor_divide
+from codec.network.limits import LOGIT_STEPS, WEIGHT_BITS
 
 
 def frequencies(logits: Tensor, rest: int = CENTRE) -> Tensor:

@@ -8,7 +8,6 @@ import contextlib
 import io
 import os
 import signal
-import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import codec
 from bitstream.errors import IgptError
 from codec.files import FIRST_BYTES, PIPE, RequestError, destination, is_up_to_date, read, sentence, unfinished, write
+from codec.threads import use_threads
 
 if TYPE_CHECKING:
     from codec.image import Picture
@@ -310,19 +310,6 @@ def _metadata_bytes(data: bytes) -> int:
         return sum(len(body) for _, body in read_envelope(data).chunks) if is_envelope(data) else 0
     except IgptError:
         return 0
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def use_threads(threads: int) -> None:
-    """0: as many as there are cores, or as OMP_NUM_THREADS says."""
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(threads)
 
 
 def _state(source: Path) -> tuple[int, ...]:

@@ -95,8 +95,8 @@ def fields_of(past: Past) -> PastFields:
 def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles."""
     firsts = range(0, layer.grid.tiles, tiles_per_group)
-    network = network.prepared(layer.grid.tiles)
-    return [encode_group(network, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
+    engine = network.engine(layer.grid.tiles)
+    return [encode_group(engine, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
 
 
 class Wanted(NamedTuple):
@@ -131,12 +131,12 @@ def decoded_tiles(wanted: Sequence[Wanted], progress: Progress, positions: int =
     """The tiles of such layers, group by group: which layer, the first tile's number, and the samples; of each tile `positions` at most
     are decoded."""
     network, kind, *_ = wanted[0]
-    network, most = network.prepared(sum(layer.grid.tiles for layer in wanted)), DECODED_TILES[network.device.type]
+    engine, most = network.engine(sum(layer.grid.tiles for layer in wanted)), DECODED_TILES[network.device]
     some: list[tuple[int, int, Group, bytes]] = []
     tiles = 0
 
     def decoded() -> Iterator[tuple[int, int, Samples]]:
-        samples = decode_groups(network, [group for *_, group, _ in some], [payload for *_, payload in some], progress, positions)
+        samples = decode_groups(engine, [group for *_, group, _ in some], [payload for *_, payload in some], progress, positions)
         for (which, first, *_), of_group in zip(some, samples, strict=True):
             yield which, first, of_group
 
@@ -155,14 +155,14 @@ def decoded_tiles(wanted: Sequence[Wanted], progress: Progress, positions: int =
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     """What a layer takes, from real code of evenly spread tiles; exact where there are no more than SAMPLED_TILES."""
     grid = layer.grid
-    network = network.prepared(min(grid.tiles, SAMPLED_TILES))
+    engine = network.engine(min(grid.tiles, SAMPLED_TILES))
     if grid.tiles <= SAMPLED_TILES:
-        return float(len(encode_group(network, *layer.part(0, grid.tiles), _ignore)))
+        return float(len(encode_group(engine, *layer.part(0, grid.tiles), _ignore)))
     groups = [layer.part(tile, tile + 1) for tile in np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()]
     windows = [group.windows for group, _ in groups if group.windows is not None]
     extents = np.concatenate([group.extents for group, _ in groups])
     group = Group(layer.kind, extents, np.concatenate(windows) if windows else None)
-    code = len(encode_group(network, group, np.concatenate([samples for _, samples in groups]), _ignore))
+    code = len(encode_group(engine, group, np.concatenate([samples for _, samples in groups]), _ignore))
     return code * grid.width * grid.height / int(extents.prod(1).sum())
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
 
 from codec.coding import Group, Progress, step_through
-from codec.context import POSITIONS, SIDE, tokens_of
-from codec.network.arithmetic import LOGIT_STEPS
-from codec.network.integer import IntegerImageGPT
+from codec.context import CENTRE, POSITIONS, SIDE
+from codec.network.integer import Impossible, IntegerImageGPT, Steps
+from codec.network.limits import LOGIT_STEPS
 from codec.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiles import Samples
 
@@ -32,21 +31,21 @@ def draw(
     temperature: divides the logits. top_k: only so many of the likeliest tokens, 0 for all. given: (SIDE, SIDE, 3), of which the upper
     half is taken as it is. The same steps as the decoder's, with a random generator in the place of the file.
     """
-    generator = torch.Generator(network.device).manual_seed(seed)
-    known: Tensor | None = None
-    if given is not None:
-        known = torch.from_numpy(pixels_to_planes(given).reshape(RGB.channels, POSITIONS)).to(network.device, torch.int32)
+    generator = torch.Generator().manual_seed(seed)
+    known = None if given is None else pixels_to_planes(given).reshape(RGB.channels, POSITIONS).astype(np.int32)
 
-    def tokens_at(position: int, channel: int, predictions: Tensor, logits: Tensor) -> Tensor:
+    def tokens_at(position: int, channel: int, steps: Steps, _: Impossible | None) -> npt.NDArray[np.int32]:
         if known is not None and position < POSITIONS // 2:
-            return tokens_of(known[channel, position], predictions)
-        scores = logits.double() * math.log(2) / LOGIT_STEPS / temperature
+            taken: npt.NDArray[np.int32] = (known[channel, position] - steps.predictions + CENTRE) & 255
+            return taken
+        scores = torch.from_numpy(steps.logits).double() * math.log(2) / LOGIT_STEPS / temperature
         if top_k:
             scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -math.inf)
-        return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0].to(torch.int32)
+        drawn: npt.NDArray[np.int32] = torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0].to(torch.int32).numpy()
+        return drawn
 
     group = Group(RGB, np.full((count, 2), SIDE))
-    samples: Samples = step_through(network, group, tokens_at, progress)
+    samples: Samples = step_through(network.engine(count), group, tokens_at, progress)
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 

@@ -20,6 +20,7 @@ from codec.png import GREY, RGB, Form
 
 if TYPE_CHECKING:
     from codec.layers import Wanted
+    from codec.models import AnyModel
     from codec.network.integer import IntegerImageGPT
 
     Way = Generator[Wanted, Planes, Pixels]  # asks for layers, is sent their planes, and ends with (height, width, channels) pixels
@@ -118,21 +119,13 @@ def _from_network(header: Header, payloads: list[bytes], model: str | Path | Non
     from codec.devices import device_named
     from codec.layers import NOTHING, PAST_KINDS, Known, Wanted
     from codec.network.integer import IntegerImageGPT
-    from codec.network.palette import PaletteImageGPT
-    from codec.palette.packing import unpacked
     from codec.pasts import Past, sampling_named
     from codec.pasts.colour import FORMULAS
     from codec.planes import kind_of
 
     network = models.find(header.model_digest, header.model_name, models.chosen(model), device_named(device))
     if header.kind == PALETTE_KIND or not isinstance(network, IntegerImageGPT):
-        refinement = None
-        if header.refinement_digest:
-            refinement = models.find(header.refinement_digest, header.refinement_name, None, device_named(device))
-        if header.kind != PALETTE_KIND or not isinstance(network, PaletteImageGPT) or isinstance(refinement, PaletteImageGPT):
-            msg = f"the header is damaged: the model {network.name} does not code its kind"
-            raise DamagedError(msg)
-        return unpacked(header, payloads, network, refinement, progress)
+        return _with_palette(header, payloads, network, device, progress)
     size, group = (header.width, header.height), header.tiles_per_group
     if header.past is None:
         kind = kind_of(header.channels)
@@ -150,6 +143,21 @@ def _from_network(header: Header, payloads: list[bytes], model: str | Path | Non
     full = sampling.upsampled(chroma, header.height, header.width)
     luma = yield Wanted(network, luma_kind, size, Known(full), group, payloads[luma_from:])
     return Past(formula, sampling, luma[0], chroma, positions, corrections).pixels()
+
+
+def _with_palette(header: Header, payloads: list[bytes], network: "AnyModel", device: str, progress: Progress) -> Pixels:
+    from codec import models
+    from codec.devices import device_named
+    from codec.network.palette import PaletteImageGPT
+    from codec.palette.packing import unpacked
+
+    refinement = None
+    if header.refinement_digest:
+        refinement = models.find(header.refinement_digest, header.refinement_name, None, device_named(device))
+    if header.kind != PALETTE_KIND or not isinstance(network, PaletteImageGPT) or isinstance(refinement, PaletteImageGPT):
+        msg = f"the header is damaged: the model {network.name} does not code its kind"
+        raise DamagedError(msg)
+    return unpacked(header, payloads, network, refinement, progress)
 
 
 def _check_kinds(network: "IntegerImageGPT", kinds: Sequence[Kind]) -> None:

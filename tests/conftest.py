@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import codec
@@ -23,7 +22,7 @@ TINY = GOLDEN / "tiny"
 TINY_YCC = GOLDEN / "tiny-ycc"  # the same for luma and chroma
 DATA = Path(os.environ.get("IGPT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY_PALETTE = GOLDEN / "tiny-palette"  # a published checkpoint's integer form
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 @pytest.fixture(scope="session")

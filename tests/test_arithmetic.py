@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from codec.network import arithmetic as A
+from codec.network import limits as L
 from tests.conftest import CPU
 
 
-@pytest.mark.parametrize(("steps", "top"), [(A.EXPONENT_STEPS, 1024), (A.EXPONENT_STEPS, 128), (A.LOGIT_STEPS, 1 << 18)])
+@pytest.mark.parametrize(("steps", "top"), [(L.EXPONENT_STEPS, 1024), (L.EXPONENT_STEPS, 128), (L.LOGIT_STEPS, 1 << 18)])
 def test_exp2_table_is_rounded_half_up(steps, top):
-    table = A.exp2_table(steps, top, CPU).tolist()
+    table = L.powers_of_two(steps, top).tolist()
     for i, n in enumerate(table):  # n - 1/2 <= top * 2^(-i / steps) < n + 1/2, raised to the power `steps`
         power = (2 * top) ** steps
         assert (2 * n - 1) ** steps << i <= power or n == 0
@@ -37,26 +38,26 @@ def test_integer_sqrt_at_squares_and_beside_them():
 
 
 def test_requantize_at_its_bounds():
-    limit = A.ACCUMULATOR_LIMIT
+    limit = L.ACCUMULATOR_LIMIT
     accumulators = torch.tensor([limit, -limit, limit - 1, 0, 1, -1], dtype=torch.int32)
-    for multiplier in (0, 1, 128, A.MULTIPLIER_LIMIT):
-        for shift in A.SHIFT_LIMITS:
+    for multiplier in (0, 1, 128, L.MULTIPLIER_LIMIT):
+        for shift in L.SHIFT_LIMITS:
             m, s = (torch.full((6,), v, dtype=torch.int32) for v in (multiplier, shift))
             offset = torch.full((6,), 1 << (shift - 1), dtype=torch.int32)
-            found = A.requantize(accumulators.clone(), m, offset, s, A.RESIDUAL_LIMIT).tolist()
+            found = A.requantize(accumulators.clone(), m, offset, s, L.RESIDUAL_LIMIT).tolist()
             assert found == [
-                max(-A.RESIDUAL_LIMIT, min(A.RESIDUAL_LIMIT, (a * multiplier + (1 << (shift - 1))) >> shift)) for a in accumulators.tolist()
+                max(-L.RESIDUAL_LIMIT, min(L.RESIDUAL_LIMIT, (a * multiplier + (1 << (shift - 1))) >> shift)) for a in accumulators.tolist()
             ]
 
 
 @pytest.mark.parametrize("width", [16, 128, 512])
 def test_normalize_at_its_bounds(width):
     rng = np.random.default_rng(1)
-    rows = [np.full(width, v) for v in (A.RESIDUAL_LIMIT, -A.RESIDUAL_LIMIT, 1, 0)]
-    rows += [np.eye(1, width, dtype=np.int64)[0] * v for v in (A.RESIDUAL_LIMIT, -1, 1)]
-    rows += [rng.integers(-top, top + 1, width) for top in (3, 1000, A.RESIDUAL_LIMIT)]
-    gain = rng.integers(-A.GAIN_LIMIT, A.GAIN_LIMIT + 1, width)
-    gain[:2] = A.GAIN_LIMIT, -A.GAIN_LIMIT
+    rows = [np.full(width, v) for v in (L.RESIDUAL_LIMIT, -L.RESIDUAL_LIMIT, 1, 0)]
+    rows += [np.eye(1, width, dtype=np.int64)[0] * v for v in (L.RESIDUAL_LIMIT, -1, 1)]
+    rows += [rng.integers(-top, top + 1, width) for top in (3, 1000, L.RESIDUAL_LIMIT)]
+    gain = rng.integers(-L.GAIN_LIMIT, L.GAIN_LIMIT + 1, width)
+    gain[:2] = L.GAIN_LIMIT, -L.GAIN_LIMIT
     for shift in (1, 7, 24):
         found = A.normalize(torch.tensor(np.array(rows), dtype=torch.int32), torch.tensor(gain, dtype=torch.int32), shift)
         for row, got in zip(rows, found.tolist(), strict=True):
@@ -71,9 +72,9 @@ def test_normalize_at_its_bounds(width):
 def test_attend_at_its_bounds(window, dim):
     """Equal scores (the largest sums), the largest score differences, and random ones, against Python's integers."""
     rng = np.random.default_rng(2)
-    top = A.attention_top(window)
-    assert top * 127 * window < A.FLOAT32_EXACT <= 2 * top * 127 * window
-    table = A.exp2_table(A.EXPONENT_STEPS, top, CPU).tolist()
+    top = L.attention_top(window)
+    assert top * 127 * window < L.FLOAT32_EXACT <= 2 * top * 127 * window
+    table = L.powers_of_two(L.EXPONENT_STEPS, top).tolist()
     query = rng.integers(-127, 128, (4, dim))
     key, value = rng.integers(-127, 128, (2, window, dim))
     query[0], query[1], query[2] = 127, -127, 0
@@ -92,7 +93,7 @@ def test_attend_at_its_bounds(window, dim):
 def test_attend_where_twice_a_sum_is_beyond_float32():
     """Sums near the bound under an odd total: 2 * sum + total is odd and beyond what float32 holds."""
     rng = np.random.default_rng(4)
-    table = A.exp2_table(A.EXPONENT_STEPS, 1024, CPU).tolist()
+    table = L.powers_of_two(L.EXPONENT_STEPS, 1024).tolist()
     query = np.full((1, 8), 1)
     total = 0
     while total % 2 == 0:
@@ -103,7 +104,7 @@ def test_attend_where_twice_a_sum_is_beyond_float32():
     for value in (rng.integers(126, 128, (96, 64)), rng.integers(-127, -125, (96, 64))):
         found = A.attend(*(torch.tensor(x, dtype=torch.int8) for x in (query, key, value)), 1, 3, 1024)
         sums = [sum(w * int(v) for w, v in zip(weights, column, strict=True)) for column in value.T]
-        assert 2 * max(map(abs, sums)) > A.FLOAT32_EXACT
+        assert 2 * max(map(abs, sums)) > L.FLOAT32_EXACT
         assert found[0].tolist() == [(2 * s + total) // (2 * total) for s in sums]
 
 

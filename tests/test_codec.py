@@ -50,8 +50,8 @@ def test_payload_is_theory(tiny):
     pixels = picture(90, 130, 3)
     grid = Grid(130, 90)
     samples = tiles_from_planes(pixels_to_planes(pixels), grid, 0, grid.tiles)
-    theory = 0.0
-    for tokens, tables in coding.tokens_and_frequencies(tiny, coding.Group(RGB, grid.extents(0, grid.tiles)), samples, lambda _: None):
+    theory, group = 0.0, coding.Group(RGB, grid.extents(0, grid.tiles))
+    for tokens, tables in coding.tokens_and_frequencies(tiny.engine(grid.tiles), group, samples, lambda _: None):
         theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
     (payload,) = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
     assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
@@ -129,9 +129,9 @@ def test_the_wrong_model_is_a_sentence(tmp_path):
 
 def test_an_unusable_model_is_refused(tiny, tmp_path):
     def changed(name, value):
-        tensors = {key: tensor.clone() for key, tensor in tiny.tensors.items()}
-        tensors[name].view(-1)[0] = value
-        return tensors
+        arrays = {key: array.copy() for key, array in tiny.arrays.items()}
+        arrays[name].reshape(-1)[0] = value
+        return arrays
 
     for name, value, reason in [
         ("wce.weight", 64, "7 bits"),
@@ -159,10 +159,10 @@ def test_an_unusable_model_is_refused(tiny, tmp_path):
 
 
 def test_another_weight_is_another_digest(tiny):
-    tensors = {key: tensor.clone() for key, tensor in tiny.tensors.items()}
-    tensors["wpe"][5, 5] += 1
-    assert IntegerImageGPT(tiny.config, tensors, "tiny", CPU).digest != tiny.digest
-    assert IntegerImageGPT(tiny.config, tiny.tensors, "another name", CPU).digest == tiny.digest
+    arrays = {key: array.copy() for key, array in tiny.arrays.items()}
+    arrays["wpe"][5, 5] += 1
+    assert IntegerImageGPT(tiny.config, arrays, "tiny", CPU).digest != tiny.digest
+    assert IntegerImageGPT(tiny.config, tiny.arrays, "another name", CPU).digest == tiny.digest
 
 
 SMALL = codec.compress_pixels(picture(20, 25, 3), model=TINY, device="cpu")

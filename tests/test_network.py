@@ -10,13 +10,15 @@ import torch
 
 import codec
 from codec import models
-from codec.context import HEAD_FEATURES, TileContext
+from codec.context import HEAD_FEATURES
 from codec.frequencies import frequencies
 from codec.network import compiled, vectors
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.attention import CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig
+from codec.network.features import TileContext
 from codec.network.integer import IntegerImageGPT
+from codec.network.plain import PlainEngine
 from codec.planes import GREY, RGB
 from codec.training.data import as_samples
 from tests.conftest import CPU, TINY, picture
@@ -37,49 +39,55 @@ def samples(kind=RGB, tiles=TILES):
     return as_samples([*pictures, *extremes])
 
 
-def parallel(network, samples, kind=RGB, rows=ROWS):
-    """Every layer's output, and the frequencies of every channel: a list of (tiles, positions, ...)."""
-    tiles, steps = len(samples), rows * 32
-    context = TileContext(samples.to(network.device), kind)
-    positions = torch.arange(steps, device=network.device).repeat(tiles)
-    attention = ParallelAttention(network.config, tiles, network.device)
-    outputs = list(network.layer_outputs(context.features[:, :steps].flatten(0, 1), positions, attention))
-    outputs += tables(network, outputs[-1], [f[:, :steps].flatten(0, 1) for f in context.head_features])
+def parallel(engine, samples, kind=RGB, rows=ROWS):
+    """Every layer's output, and the frequencies of every channel, of a plain engine: a list of (tiles, positions, ...)."""
+    tiles, steps, device = len(samples), rows * 32, engine.torch_device
+    context = TileContext(samples.to(device), kind)
+    attention = ParallelAttention(engine.config, tiles, device)
+    outputs = list(
+        engine.layer_outputs(context.features[:, :steps].flatten(0, 1), torch.arange(steps, device=device).repeat(tiles), attention)
+    )
+    outputs += tables(engine, outputs[-1], [f[:, :steps].flatten(0, 1) for f in context.head_features])
     return [x.view(tiles, steps, -1).cpu() for x in outputs]
 
 
-def stepwise(network, samples, kind=RGB, rows=ROWS):
+def stepwise(engine, samples, kind=RGB, rows=ROWS):
     """The same by cached steps."""
-    tiles, steps = len(samples), rows * 32
-    context = TileContext(samples.to(network.device), kind)
-    attention = CachedAttention(network.config, tiles, network.device)
+    tiles, steps, device = len(samples), rows * 32, engine.torch_device
+    context = TileContext(samples.to(device), kind)
+    attention = CachedAttention(engine.config, tiles, device)
     by_step = []
     for p in range(steps):
         attention.position = p
-        outputs = list(network.layer_outputs(context.features[:, p].contiguous(), torch.tensor(p, device=network.device), attention))
-        by_step.append(outputs + tables(network, outputs[-1], [f[:, p] for f in context.head_features]))
+        outputs = list(engine.layer_outputs(context.features[:, p].contiguous(), torch.tensor(p, device=device), attention))
+        by_step.append(outputs + tables(engine, outputs[-1], [f[:, p] for f in context.head_features]))
     return [torch.stack(x, 1).cpu() for x in zip(*by_step, strict=True)]
 
 
-def tables(network, hidden, head_features):
-    return [network.frequencies(network.logits(hidden, features, c)).clone() for c, features in enumerate(head_features)]
+def tables(engine, hidden, head_features):
+    return [frequencies(engine.logits(hidden, features, c)) for c, features in enumerate(head_features)]
 
 
-def compiled_parallel(network, samples, rows=ROWS):
-    """Hidden states and frequencies, as the encoder gets them."""
-    tiles, steps = len(samples), rows * 32
-    context = TileContext(samples, RGB)
-    hidden = network.hidden_of_tiles(context.features[:, :steps])
-    found = [hidden.flatten(0, 1), *tables(network, hidden.flatten(0, 1), [f[:, :steps].flatten(0, 1) for f in context.head_features])]
-    return [x.view(tiles, steps, -1) for x in found]
+def seen(engine, samples, kind=RGB, rows=ROWS):
+    """Hidden states and frequencies, as the encoder gets them from any engine."""
+    found = engine.see(kind, samples.numpy(), None, rows * 32)
+    across = [np.ascontiguousarray(x.swapaxes(0, 1)) for x in (found.hidden, *found.features)]
+    channels = engine.frequencies(kind, across[0], across[1:], None).transpose(1, 2, 0, 3)
+    return [torch.from_numpy(np.ascontiguousarray(x)) for x in (found.hidden, *channels)]
 
 
-def compiled_stepwise(network, samples, rows=ROWS):
-    """The same, as the decoder does."""
-    context, cache, by_step = TileContext(samples, RGB), network.cached(len(samples)), []
+def stepped(engine, samples, kind=RGB, rows=ROWS):
+    """The frequencies, as the decoder gets them from any engine."""
+    tokens = engine.see(kind, samples.numpy(), None, rows * 32).tokens
+    steps, by_step = engine.steps(kind, len(samples), None), []
     for p in range(rows * 32):
-        hidden = cache.hidden(context.features[:, p].contiguous(), p)
-        by_step.append([hidden, *tables(network, hidden, [f[:, p] for f in context.head_features])])
+        steps.go_to(p)
+        of_channels = []
+        for c in range(kind.channels):
+            steps.begin(c)
+            of_channels.append(torch.from_numpy(steps.frequencies(None).copy()))
+            steps.accept(np.ascontiguousarray(tokens[c][:, p]), np.ones(len(samples), np.bool_))
+        by_step.append(of_channels)
     return [torch.stack(x, 1) for x in zip(*by_step, strict=True)]
 
 
@@ -90,8 +98,13 @@ def assert_same(found, expected):
 
 
 @pytest.fixture(scope="module")
-def expected(tiny):
-    return parallel(tiny, samples())
+def plain(tiny):
+    return tiny.plain
+
+
+@pytest.fixture(scope="module")
+def expected(plain):
+    return parallel(plain, samples())
 
 
 def test_outputs_are_not_trivial(expected):
@@ -100,59 +113,63 @@ def test_outputs_are_not_trivial(expected):
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
-def test_stepwise_equals_parallel_in_any_batch(tiny, expected, batch):
-    assert_same(stepwise(tiny, samples()[:batch]), [x[:batch] for x in expected])
+def test_stepwise_equals_parallel_in_any_batch(plain, expected, batch):
+    assert_same(stepwise(plain, samples()[:batch]), [x[:batch] for x in expected])
 
 
 @pytest.mark.parametrize("batch", [1, 7])
-def test_parallel_in_any_batch(tiny, expected, batch):
-    assert_same(parallel(tiny, samples()[:batch]), [x[:batch] for x in expected])
+def test_parallel_in_any_batch(plain, expected, batch):
+    assert_same(parallel(plain, samples()[:batch]), [x[:batch] for x in expected])
 
 
-def test_grey(tiny):
-    assert_same(stepwise(tiny, samples(GREY, 5), GREY), parallel(tiny, samples(GREY, 5), GREY))
+def test_grey(plain):
+    assert_same(stepwise(plain, samples(GREY, 5), GREY), parallel(plain, samples(GREY, 5), GREY))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_any_thread_count(tiny, expected, threads):
+def test_any_thread_count(plain, expected, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert_same(parallel(tiny, samples()), expected)
-        assert_same(stepwise(tiny, samples()[:7]), [x[:7] for x in expected])
+        assert_same(parallel(plain, samples()), expected)
+        assert_same(stepwise(plain, samples()[:7]), [x[:7] for x in expected])
     finally:
         torch.set_num_threads(before)
 
 
-def test_tiles_in_another_order(tiny, expected):
+def test_tiles_in_another_order(plain, expected):
     order = torch.randperm(TILES, generator=torch.Generator().manual_seed(1))
-    assert_same(parallel(tiny, samples()[order]), [x[order] for x in expected])
-    assert_same(stepwise(tiny, samples()[order][:7]), [x[order][:7] for x in expected])
+    assert_same(parallel(plain, samples()[order]), [x[order] for x in expected])
+    assert_same(stepwise(plain, samples()[order][:7]), [x[order][:7] for x in expected])
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_every_product(tiny, expected, name):
     if not is_exact(PRODUCTS[name], CPU):
         pytest.skip(f"the {name} product is not exact on this machine, and so is never chosen")
-    network = IntegerImageGPT(tiny.config, tiny.tensors, "tiny", CPU, PRODUCTS[name])
-    assert_same(parallel(network, samples()), expected)
-    assert_same(stepwise(network, samples()[:7]), [x[:7] for x in expected])
+    engine = PlainEngine(tiny, PRODUCTS[name])
+    assert_same(parallel(engine, samples()), expected)
+    assert_same(stepwise(engine, samples()[:7]), [x[:7] for x in expected])
+
+
+def test_the_plain_engine_gives_what_its_layers_do(plain, expected):
+    assert_same(seen(plain, samples()), expected[-4:])
+    assert_same(stepped(plain, samples()[:7]), [x[:7] for x in expected[-3:]])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_compiled(tiny, expected, threads):
+def test_compiled(tiny, plain, expected, threads):
     pytest.importorskip("numba")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        network = tiny.prepared(TILES)
-        assert isinstance(network, compiled.CompiledImageGPT)
-        last = expected[-4:]
-        assert_same(compiled_parallel(network, samples()), last)
+        engine = tiny.engine(TILES)
+        assert isinstance(engine, compiled.CompiledEngine)
         for batch in (1, 7, 64):
-            assert_same(compiled_parallel(network, samples()[:batch]), [x[:batch] for x in last])
-            assert_same(compiled_stepwise(network, samples()[:batch]), [x[:batch] for x in last])
-        assert_same(compiled_stepwise(network, samples()[-2:], rows=32), parallel(tiny, samples()[-2:], rows=32)[-4:])
+            assert_same(seen(engine, samples()[:batch]), [x[:batch] for x in expected[-4:]])
+            assert_same(stepped(engine, samples()[:batch]), [x[:batch] for x in expected[-3:]])
+        assert_same(stepped(engine, samples()[-2:], rows=32), parallel(plain, samples()[-2:], rows=32)[-3:])
+        assert_same(seen(engine, samples(GREY, 5), GREY), parallel(plain, samples(GREY, 5), GREY)[-2:])
     finally:
         torch.set_num_threads(before)
 
@@ -160,9 +177,9 @@ def test_compiled(tiny, expected, threads):
 def test_the_default_model_compiled():
     """Wider, and with a window that is no power of two."""
     pytest.importorskip("numba")
-    plain = models.load(None, "rgb", CPU)
-    assert_same(compiled_parallel(plain.prepared(TILES), samples(tiles=5), rows=5), parallel(plain, samples(tiles=5), rows=5)[-4:])
-    assert_same(compiled_stepwise(plain.prepared(TILES), samples(tiles=3), rows=4), parallel(plain, samples(tiles=3), rows=4)[-4:])
+    network = models.load(None, "rgb", CPU)
+    assert_same(seen(network.engine(TILES), samples(tiles=5), rows=5), parallel(network.plain, samples(tiles=5), rows=5)[-4:])
+    assert_same(stepped(network.engine(TILES), samples(tiles=3), rows=4), parallel(network.plain, samples(tiles=3), rows=4)[-3:])
 
 
 SIZES = [
@@ -177,30 +194,42 @@ def test_other_sizes_compiled_at_the_bounds(sizes):
     """Numbers from all over the bounds, widths that fill no whole vectors."""
     pytest.importorskip("numba")
     network = compiled.random_network(ModelConfig(**{"n_inner": 64, "head_inner": 48, "n_layer": 2, **sizes}))
-    assert compiled.same(compiled.CompiledImageGPT(network), network)
+    assert compiled.proof(compiled.CompiledEngine(network)) == compiled.proof(network.plain)
 
 
 @pytest.mark.parametrize("environment", [{}, {"NUMBA_CPU_NAME": "generic"}], ids=["this", "generic"])
-def test_compiled_for_any_processor(environment):
+def test_compiled_for_any_processor(plain, environment):
     """By byte products where the processor has them, and for the least of its kind; in a process of its own."""
     pytest.importorskip("numba")
-    code = "from tests.test_network import *; print(vectors.BYTES, compiled.same(compiled.CompiledImageGPT(tiny_model()), tiny_model()))"
+    code = "from tests.test_network import *; print(vectors.BYTES, compiled.proof(compiled.CompiledEngine(tiny_model())))"
     result = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True)
-    by_bytes, same = result.stdout.split()
-    assert same == "True"
+    by_bytes, found = result.stdout.split()
+    assert found == compiled.proof(plain)
     assert by_bytes == str(vectors.BYTES and not environment)
 
 
-def test_compiled_kernels_prove_themselves():
+def test_the_proof_of_the_kernels_is_that_of_plain_torch():
     pytest.importorskip("numba")
+    network = compiled.random_network(compiled.PROVEN)
+    assert compiled.proof(network.plain) == compiled.PROOF
     assert compiled.kernels_are_exact()
-    network = compiled.random_network(ModelConfig(n_embd=32, n_head=2, n_inner=64, head_inner=32, attention_window=40, n_layer=1))
 
-    class Wrong(compiled.CompiledImageGPT):
-        def logits(self, *arguments):
-            return super().logits(*arguments) ^ 1
 
-    assert not compiled.same(Wrong(network), network)
+def test_wrong_kernels_do_not_prove_themselves(monkeypatch):
+    pytest.importorskip("numba")
+    right = compiled.CompiledEngine.frequencies_into
+
+    def wrong(self, out, channel, *others):
+        right(self, out, channel, *others)
+        out[:1, channel, :1] ^= 1
+
+    monkeypatch.setattr(compiled.CompiledEngine, "frequencies_into", wrong)
+    compiled.kernels_are_exact.cache_clear()
+    try:
+        assert not compiled.kernels_are_exact()
+        assert isinstance(tiny_model().engine(TILES), PlainEngine)
+    finally:
+        compiled.kernels_are_exact.cache_clear()
 
 
 @pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
@@ -209,8 +238,19 @@ def test_where_numba_does_not_work_plain_torch_does_it(monkeypatch, error):
         raise error
 
     network = tiny_model()
-    monkeypatch.setattr(compiled, "CompiledImageGPT", broken)
-    assert network.prepared(TILES) is network
+    monkeypatch.setattr(compiled, "CompiledEngine", broken)
+    assert network.engine(TILES) is network.plain
+
+
+def test_the_cpu_needs_no_torch(tmp_path):
+    """Neither to compress a photograph nor to decompress it, where numba is there; in a process of its own, with every import watched."""
+    pytest.importorskip("numba")
+    code = (
+        "import sys, codec; from tests.conftest import smooth; pixels = smooth(70, 90); data = codec.compress_pixels(pixels, device='cpu');"
+        "assert codec.info(data)['kind'] == 'rgb'; assert (codec.decompress_pixels(data, device='cpu') == pixels).all();"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_two_threads_at_once():
@@ -222,18 +262,18 @@ def test_two_threads_at_once():
         assert list(pool.map(lambda p: codec.compress_pixels(p, model=TINY, device="cpu"), pixels)) == expected
 
 
-def test_the_window_is_respected_over_the_whole_tile(tiny):
-    assert_same(stepwise(tiny, samples()[-2:], rows=32), parallel(tiny, samples()[-2:], rows=32))
+def test_the_window_is_respected_over_the_whole_tile(plain):
+    assert_same(stepwise(plain, samples()[-2:], rows=32), parallel(plain, samples()[-2:], rows=32))
 
 
-def test_the_future_and_other_tiles_do_not_matter(tiny, expected):
+def test_the_future_and_other_tiles_do_not_matter(plain, expected):
     changed = samples()
     changed[:, :, 40:] = changed[:, :, 40:].flip(0)
-    for found, layer in zip(parallel(tiny, changed), expected, strict=True):
+    for found, layer in zip(parallel(plain, changed), expected, strict=True):
         assert torch.equal(found[:, :40], layer[:, :40])
 
 
-def test_frequencies_are_those_of_the_format(tiny, expected):
+def test_frequencies_are_those_of_the_format(plain, expected):
     for table in expected[-3:]:
         assert int(table.min()) >= 1
         assert (table.long().sum(-1) == 1 << 24).all()
@@ -278,17 +318,20 @@ def digest(outputs):
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_cuda_equals_cpu(tiny, expected, name):
-    network = IntegerImageGPT(tiny.config, tiny.tensors, "tiny", torch.device("cuda"), PRODUCTS[name])
-    assert is_exact(PRODUCTS[name], network.device)
-    assert_same(parallel(network, samples()), expected)
+    engine = PlainEngine(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda"), PRODUCTS[name])
+    assert is_exact(PRODUCTS[name], engine.torch_device)
+    assert_same(parallel(engine, samples()), expected)
+    assert_same(seen(engine, samples()), expected[-4:])
     for batch in (1, 7, 64):
-        assert_same(stepwise(network, samples()[:batch]), [x[:batch] for x in expected])
+        assert_same(stepwise(engine, samples()[:batch]), [x[:batch] for x in expected])
+        assert_same(stepped(engine, samples()[:batch]), [x[:batch] for x in expected[-3:]])
+    assert compiled.proof(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda").engine(TILES)) == compiled.proof(tiny.plain)
 
 
 def test_head_features_are_as_wide_as_the_heads_expect(tiny):
-    assert tiny.tensors["heads.0.c_fc.weight"].shape[1] == tiny.config.n_embd + HEAD_FEATURES
+    assert tiny.arrays["heads.0.c_fc.weight"].shape[1] == tiny.config.n_embd + HEAD_FEATURES
 
 
 if __name__ == "__main__":
-    model = tiny_model()
+    model = tiny_model().plain
     print(digest(parallel(model, samples())), digest(stepwise(model, samples()[:7])))

@@ -207,7 +207,7 @@ def test_any_number_of_threads(published, threads):
 def test_cuda_gives_the_same_integers(published):
     _, _, network = published
     tiles = token_tiles(network, 5)
-    there = PaletteImageGPT(network.config, network.tensors, "there", torch.device("cuda"))
+    there = PaletteImageGPT(network.config, network.tensors, "there", "cuda")
     assert torch.equal(token_frequencies(there, tiles, 200).cpu(), token_frequencies(network, tiles, 200))
 
 

@@ -1,4 +1,4 @@
-"""The compiled steps are the plain ones, and both see what the encoder sees."""
+"""Steps see what the encoder sees, in every engine; and what is compiled behaves."""
 
 import os
 import subprocess
@@ -6,65 +6,77 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
-from codec.context import TileContext
+from codec.network import compiled
+from codec.network.config import ModelConfig
 from codec.planes import LAYOUTS
-from codec.stepping import CompiledSteps, Steps
-from tests.conftest import CPU
 
 KINDS = [kind for kinds in LAYOUTS.values() for kind in kinds]
 TILES = 5
+SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_window=32, n_layer=1)
+
+
+def engine_of(form):
+    network = compiled.random_network(SMALL)
+    if form == "plain":
+        return network.plain
+    pytest.importorskip("numba")
+    return compiled.CompiledEngine(network)
 
 
 def tiles_of(kind):
     rng = np.random.default_rng(0)
     samples = rng.integers(0, 256, (TILES, kind.channels, 1024)).astype(np.uint8)
     samples[0], samples[1, :, ::3] = 255, 0
-    windows = torch.from_numpy(rng.integers(0, 256, (TILES, 2, 40, 40)).astype(np.uint8)) if kind.surrounded else None
-    return torch.from_numpy(samples), windows
+    windows = rng.integers(0, 256, (TILES, 2, 40, 40)).astype(np.uint8) if kind.surrounded else None
+    return samples, windows
 
 
-@pytest.mark.parametrize("form", [Steps, CompiledSteps])
+@pytest.mark.parametrize("form", ["plain", "compiled"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
 def test_steps_see_what_the_encoder_sees(kind, form):
-    if form is CompiledSteps:
-        pytest.importorskip("numba")
+    engine = engine_of(form)
     samples, windows = tiles_of(kind)
-    whole = TileContext(samples, kind, windows)
-    steps = form(kind, TILES, windows, CPU)
+    seen = engine.see(kind, samples, windows, 128)
+    steps = engine.steps(kind, TILES, windows)
     for position in range(100):
-        assert torch.equal(steps.features(position), whole.features[:, position])
+        steps.go_to(position)
+        assert np.array_equal(steps.hidden, seen.hidden[:, position])
         for c in range(kind.channels):
-            _, features = steps.head(c)
-            assert torch.equal(features, whole.head_features[c][:, position])
-            steps.accept(c, whole.tokens[c][:, position], np.ones(TILES, np.bool_))
-    assert (steps.tiles()[:, :, :100] == samples.numpy()[:, :, :100]).all()
+            steps.begin(c)
+            assert np.array_equal(steps.head_features, seen.features[c][:, position])
+            assert np.array_equal((samples[:, c, position] - steps.predictions + 128) & 255, seen.tokens[c][:, position])
+            steps.accept(np.ascontiguousarray(seen.tokens[c][:, position]), np.ones(TILES, np.bool_))
+    assert (steps.samples()[:, :, :100] == samples[:, :, :100]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
 def test_compiled_steps_of_partial_tiles(kind):
-    pytest.importorskip("numba")
     _, windows = tiles_of(kind)
-    plain, compiled = (form(kind, TILES, windows, CPU) for form in (Steps, CompiledSteps))
+    plain, by_kernels = (engine_of(form).steps(kind, TILES, windows) for form in ("plain", "compiled"))
     rng = np.random.default_rng(1)
     for position in range(70):
-        assert torch.equal(plain.features(position), compiled.features(position))
         exist = np.arange(TILES) * 8 + 3 > position % 32
+        impossible = rng.random((TILES, 256)) < 0.3 if position % 2 else None
+        tokens = rng.integers(0, 256, (kind.channels, TILES)).astype(np.int32)
+        for steps in (plain, by_kernels):
+            steps.go_to(position)
         for c in range(kind.channels):
-            for found, expected in zip(plain.head(c), compiled.head(c), strict=True):
-                assert torch.equal(found, expected)
-            tokens = torch.from_numpy(rng.integers(0, 256, TILES).astype(np.int32))
-            plain.accept(c, tokens, exist)
-            compiled.accept(c, tokens, exist)
-    assert (plain.tiles() == compiled.tiles()).all()
+            for steps in (plain, by_kernels):
+                steps.begin(c)
+            assert np.array_equal(plain.predictions, by_kernels.predictions)
+            assert np.array_equal(plain.logits, by_kernels.logits)
+            assert np.array_equal(plain.frequencies(impossible), by_kernels.frequencies(impossible))
+            for steps in (plain, by_kernels):
+                steps.accept(tokens[c], exist)
+    assert (plain.samples() == by_kernels.samples()).all()
 
 
 def test_numba_leaves_torch_its_number_of_threads():
     """In another process, with the kernels' code in numba's cache and without."""
     code = (
         "import sys, numba, torch; torch.set_num_threads(1); from codec import mixing; from codec.network import kernels;"
-        "import numpy as np; kernels.run('frequencies', 2, np.ones((2, 256), np.int32), np.ones(9, np.int32), 1 << 20, 18, 128);"
+        "import numpy as np; kernels.run('palette_activated', 2, np.ones((2, 256), np.int64), np.ones(9, np.int32));"
         "numba.njit(lambda x: x)(1); sys.exit(torch.get_num_threads() - 1)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_NUM_THREADS"}

@@ -90,5 +90,5 @@ def test_training_from_a_checkpoint(folder, tmp_path, monkeypatch):
 
 @pytest.mark.gpu
 def test_training_on_cuda(folder, tmp_path):
-    loop.train([folder], folder, tmp_path / "out", steps=20, config=CONFIG, device=torch.device("cuda"), tiles=2, quiet=True)
+    loop.train([folder], folder, tmp_path / "out", steps=20, config=CONFIG, device="cuda", tiles=2, quiet=True)
     assert ImageGPT.load(tmp_path / "out").has_steps

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS, MAX_BAND_PIXELS
 from bitstream.errors import DamagedError
-from codec.compiled import threads
 from codec.mixing import deep
 from codec.mixing.kernel import (
     ACTIVITIES,
@@ -41,6 +40,7 @@ from codec.mixing.kernel import (
     code,
 )
 from codec.planes import Pixels, Planes
+from codec.threads import threads
 
 Result = TypeVar("Result")
 

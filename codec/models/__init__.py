@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from bitstream.errors import ModelError
 from codec.network.config import name_of
 from codec.network.integer import WEIGHTS_FILE, IntegerImageGPT
@@ -59,7 +57,7 @@ def layout_of(folder: Path) -> str:
     return str(layout)
 
 
-def read(folder: Path, device: torch.device) -> "AnyModel":
+def read(folder: Path, device: str) -> "AnyModel":
     """The integer model in a folder, of whichever layout. Raises ModelError."""
     if layout_of(folder) != "palette":
         return IntegerImageGPT.load(folder, device)
@@ -70,20 +68,20 @@ def read(folder: Path, device: torch.device) -> "AnyModel":
 
 def described(folder: Path) -> dict[str, Any]:
     """What a list of models says of one, as plain values; licence and bpsp are those of its card, where it has one. Raises ModelError."""
-    model = read(folder, torch.device("cpu"))
+    model = read(folder, "cpu")
     card = _values(folder / CARD_FILE)
     return {
         "name": model.name,
         "digest": model.digest.hex(),
         "layout": model.config.layout,
-        "bytes": sum(tensor.nbytes for tensor in model.tensors.values()),
+        "bytes": model.nbytes,
         "licence": card.get("licence"),
         "bpsp": card.get("bpsp", {}),
         "folder": str(folder),
     }
 
 
-def load(folder: Path | None, layout: str, device: torch.device) -> IntegerImageGPT:
+def load(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     """The model in `folder` if it has this layout, else the default one of the layout. Raises ModelError."""
     model = IntegerImageGPT.load(folder, device) if folder else None
     if model and model.config.layout == layout:
@@ -93,7 +91,7 @@ def load(folder: Path | None, layout: str, device: torch.device) -> IntegerImage
     return default
 
 
-def of_layout(folder: Path | None, layout: str, device: torch.device) -> IntegerImageGPT:
+def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     """The model in `folder`, or the default one of the layout. Raises ModelError where the folder's has another layout."""
     model = load(folder, layout, device)
     if folder and IntegerImageGPT.load(folder, device).digest != model.digest:
@@ -103,12 +101,12 @@ def of_layout(folder: Path | None, layout: str, device: torch.device) -> Integer
 
 
 @cache
-def _shipped_model(folder: Path, device: torch.device) -> "AnyModel":
+def _shipped_model(folder: Path, device: str) -> "AnyModel":
     """Loaded and checked once in a process; what ships with the package does not change under it."""
     return read(folder, device)
 
 
-def find(digest: bytes, name: str, folder: Path | None, device: torch.device) -> "AnyModel":
+def find(digest: bytes, name: str, folder: Path | None, device: str) -> "AnyModel":
     """The model with this digest: the one in `folder`, if given, a shipped or an added one. Raises ModelError naming the digests."""
     candidates = [read(folder, device)] if folder else []
     if candidates and candidates[0].digest == digest:
@@ -165,7 +163,7 @@ def chosen(source: str | Path | None, revision: str | None = None) -> Path | Non
     return add(str(source), revision, download=False)
 
 
-def with_palette(source: str, revision: str | None, device: torch.device) -> "PaletteImageGPT":
+def with_palette(source: str, revision: str | None, device: str) -> "PaletteImageGPT":
     """The published ImageGPT that a user means, in integers. Raises ModelError."""
     from codec.network.palette import PaletteImageGPT
 
@@ -189,7 +187,7 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
         if made_from == _values(path / SOURCE_FILE).get("fingerprint"):
             return path
     name = name_of(Path(source))[:40]
-    model = converted(folder, name, torch.device("cpu"))
+    model = converted(folder, name, "cpu")
     target = stores()[0] / f"{name}-{model.digest.hex()}"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".igpt-", dir=target.parent))
@@ -199,7 +197,7 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
         temporary.chmod(0o755)
         with contextlib.suppress(OSError):  # made before, from a file that differs in what does not count, or at the same time
             temporary.replace(target)
-        if read(target, torch.device("cpu")).digest != model.digest:
+        if read(target, "cpu").digest != model.digest:
             msg = f"{target} holds another model: remove it"
             raise ModelError(msg)
     finally:

@@ -6,41 +6,20 @@ machine pleases. `FORMAT.md` defines the same operations in prose.
 """
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import cache
 
 import torch
 from torch import Tensor
 
-ACCUMULATOR_LIMIT = (1 << 23) - 1  # of |products + bias| in front of `requantize`
-MULTIPLIER_LIMIT = 255
-SHIFT_LIMITS = (1, 24)
-FLOAT32_EXACT = 1 << 24
-
-RESIDUAL_BITS = 10  # fraction bits of the residual stream
-RESIDUAL_LIMIT = (1 << 19) - 1
-
-NORM_BITS = 15  # x / sqrt(sum of squares) has this many fraction bits
-GAIN_LIMIT = (1 << 14) - 1
-
-EXPONENT_STEPS = 32  # attention scores are multiples of 1/32 of an octave
-LOGIT_STEPS = 128  # logits are multiples of 1/128 of an octave
-LOGIT_LIMIT = (1 << 15) - 1
+from codec.network.limits import EXPONENT_STEPS, NORM_BITS, powers_of_two
 
 Product = Callable[[Tensor, Tensor], Tensor]
 
 
 @cache
 def exp2_table(steps: int, top: int, device: torch.device) -> Tensor:
-    """round(top * 2^(-i / steps)), half up, for i = 0, 1, ... up to the first zero; int32."""
-    values: list[int] = []
-    with localcontext() as context:
-        context.prec = 50
-        octave = [top * Decimal(2) ** (Decimal(-i) / steps) for i in range(steps)]
-        while not values or values[-1]:
-            halvings, i = divmod(len(values), steps)
-            values.append(int((octave[i] / (1 << halvings)).to_integral_value(ROUND_HALF_UP)))
-    return torch.tensor(values, dtype=torch.int32, device=device)
+    """`limits.powers_of_two` on a device."""
+    return torch.from_numpy(powers_of_two(steps, top)).to(device)
 
 
 def floor_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -77,11 +56,6 @@ def normalize(x: Tensor, gain: Tensor, shift: int) -> Tensor:
     inverse = floor_divide(torch.full_like(root, 1 << (30 + root_bits)), root.clamp(min=1 << root_bits)).to(torch.int32)
     unit = (x * inverse).bitwise_right_shift_(30 - NORM_BITS)
     return unit.mul_(gain).add_(1 << shift >> 1).bitwise_right_shift_(shift).clamp_(-127, 127).to(torch.int8)
-
-
-def attention_top(window: int) -> int:
-    """The largest attention weight: the largest power of two whose weighted sums of `window` values stay exact in float32."""
-    return 1 << ((FLOAT32_EXACT - 1) // (127 * window)).bit_length() - 1
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, multiplier: int, shift: int, top: int, forbidden: Tensor | None = None) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from codec.context import SIDE
-from codec.network.arithmetic import attend, attention_top
+from codec.network.arithmetic import attend
 from codec.network.config import ModelConfig
+from codec.network.limits import attention_top
 
 
 class Attention(Protocol):

@@ -1,45 +1,57 @@
-"""The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster."""
+"""The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster, and without torch."""
 
 import functools
+import hashlib
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
 from codec import compiled as keeping
-from codec.context import CENTRE, FEATURES, HEAD_FEATURES, HEADS
-from codec.frequencies import WEIGHT_BITS
+from codec.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SIDE, SLOTS, WINDOW, neighbour_slots
 from codec.network import kernels
-from codec.network.arithmetic import EXPONENT_STEPS, GAIN_LIMIT, LOGIT_LIMIT, LOGIT_STEPS, attention_top, exp2_table
 from codec.network.config import ModelConfig
-from codec.network.integer import IntegerImageGPT, Tensors, expected_tensors
+from codec.network.integer import Arrays, Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, expected_arrays
+from codec.network.limits import (
+    EXPONENT_STEPS,
+    GAIN_LIMIT,
+    LOGIT_LIMIT,
+    LOGIT_STEPS,
+    WEIGHT_BITS,
+    Array,
+    attention_top,
+    powers_of_two,
+)
 from codec.network.vectors import LANES, ROWS
-from codec.planes import Kind
-from codec.stepping import CompiledSteps, Steps
+from codec.planes import LAYOUTS, Kind
+from codec.threads import threads
+from codec.tiles import Samples, Windows
 
-CPU = torch.device("cpu")
 COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
+SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
+PROOF = "ceea0657e1ab304d92895da8aeb9c33bd8229ef83ffaba4bbc353ff74c6ed446"  # see `proof`
 
 
-class CompiledImageGPT(IntegerImageGPT):
-    """An integer model, made of a plain one."""
+class CompiledEngine:
+    """See `integer.Engine`."""
 
-    def __init__(self, plain: IntegerImageGPT) -> None:
-        vars(self).update(vars(plain))
-        self.exponentials = exp2_table(LOGIT_STEPS, 1 << WEIGHT_BITS, CPU).numpy()
-        table = exp2_table(EXPONENT_STEPS, attention_top(self.config.attention_window), CPU)
+    device = "cpu"
+
+    def __init__(self, network: IntegerImageGPT) -> None:
+        self.config, self.arrays = network.config, network.arrays
+        self.exponentials = powers_of_two(LOGIT_STEPS, 1 << WEIGHT_BITS)
+        table = powers_of_two(EXPONENT_STEPS, attention_top(self.config.attention_window))
         names = [f"h.{k}" for k in range(self.config.n_layer)]
         norms = [f"{name}.ln_{n}" for name in names for n in (1, 2)]
         self.layers = kernels.Layers._make(
             (
                 *(part[0] for part in self._projections(["wce"])),
-                self.tensors["wpe"].numpy(),
+                self._stacked(["wpe"])[0],
                 self._stacked([f"{name}.gain" for name in (*norms, "ln_f")]),
                 self._stacked([f"{name}.shift" for name in (*norms, "ln_f")]),
                 *self._projections([f"{name}.attn.c_attn" for name in names]),
                 np.stack([self._stacked([f"{name}.attn.{part}" for name in names]) for part in ("multiplier", "shift")], 1),
-                table.to(torch.int16).numpy(),
+                table.astype(np.int16),
                 *self._projections([f"{name}.attn.c_proj" for name in names]),
                 *self._projections([f"{name}.mlp.c_fc" for name in names]),
                 self._stacked([f"{name}.mlp.table" for name in names]),
@@ -54,26 +66,38 @@ class CompiledImageGPT(IntegerImageGPT):
             *self._projections([f"{name}.c_proj" for name in names]),
         )
 
-    def _stacked(self, names: list[str]) -> kernels.Array:
-        return np.stack([self.tensors[name].numpy() for name in names])
+    def _stacked(self, names: list[str]) -> Array:
+        return np.stack([self.arrays[name] for name in names])
 
-    def _projections(self, names: list[str]) -> tuple[kernels.Array, kernels.Array]:
+    def _projections(self, names: list[str]) -> tuple[Array, Array]:
         """Weights and scales, stacked."""
         weights, starts = kernels.packed(self._stacked([f"{name}.weight" for name in names]))
-        scales = [kernels.scales([part.numpy() for part in self.scales[name]], start) for name, start in zip(names, starts, strict=True)]
-        return weights, np.stack(scales)
+        return weights, np.stack([self._scale(name, start) for name, start in zip(names, starts, strict=True)])
 
-    def hidden_of_tiles(self, features: Tensor) -> Tensor:
+    def _scale(self, name: str, start: Array) -> Array:
+        bias, multiplier, shift = (self.arrays[f"{name}.{part}"] for part in ("bias", "multiplier", "shift"))
+        return kernels.scales([multiplier, bias * multiplier + (np.int32(1) << shift - 1), shift], start)
+
+    def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
+        tiles, channels, _ = samples.shape
+        features, tokens = np.empty((tiles, count, FEATURES), np.int8), np.empty((channels, tiles, count), np.int32)
+        of_heads = np.empty((channels, tiles, count, HEAD_FEATURES), np.int8)
+        around = _windows(tiles, windows)
+        kernels.run("whole_tiles", tiles, samples, neighbour_slots(), around, kind.code, kind.related, features, of_heads, tokens)
+        return Seen(self.hidden_of_tiles(features), list(of_heads), list(tokens))
+
+    def hidden_of_tiles(self, features: Rows) -> Rows:
+        """(tiles, positions, FEATURES) -> (tiles, positions, n_embd); whole rows of tiles."""
         tiles, positions, _ = features.shape
-        out = torch.empty(tiles, positions, self.config.n_embd, dtype=torch.int8)
+        out = np.empty((tiles, positions, self.config.n_embd), np.int8)
         cache = np.empty((tiles, *self.cache_shape(positions + LANES)), np.int8)
         position, tile = np.arange(positions), np.arange(tiles)
         first = np.maximum(position + 1 - self.config.attention_window, 0)
         where = np.empty((tiles, positions, 5), np.int64)
         for column, values in enumerate((position, tile[:, None], position, first, position + 1 - first)):
             where[..., column] = values
-        rows = features.flatten(0, 1).contiguous().numpy(), where.reshape(-1, 5)
-        kernels.run("hidden", tiles, *rows, self.layers, cache, positions, kernels.BLOCK, out.flatten(0, 1).numpy())
+        rows = features.reshape(tiles * positions, -1), where.reshape(-1, 5)
+        kernels.run("hidden", tiles, *rows, self.layers, cache, positions, kernels.BLOCK, out.reshape(tiles * positions, -1))
         return out
 
     def cache_shape(self, positions: int) -> tuple[int, ...]:
@@ -81,47 +105,83 @@ class CompiledImageGPT(IntegerImageGPT):
         config = self.config
         return config.n_layer, 2, config.n_head, -(-config.head_dim // LANES) * LANES, -(-positions // LANES) * LANES
 
-    def cached(self, tiles: int) -> "CompiledCache":
-        return CompiledCache(self, tiles)
-
-    def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
-        out = torch.empty(len(hidden), ALPHABET, dtype=torch.int32)
-        arrays = hidden.contiguous().numpy(), head_features.contiguous().numpy()
-        kernels.run("logits", _blocks(len(out)), *arrays, head, self.heads, np.int32(LOGIT_LIMIT), out.numpy())
+    def frequencies(self, kind: Kind, hidden: Rows, features: list[Rows], impossible: list[Impossible] | None) -> Tables:
+        count, tiles, _ = hidden.shape
+        out = np.empty((count, kind.channels, tiles, ALPHABET), np.int32)
+        for channel, head in enumerate(kind.heads):
+            masked = impossible[channel] if impossible else None
+            self.frequencies_into(out, channel, hidden, features[channel], head, masked)
         return out
 
-    def frequencies(self, logits: Tensor) -> Tensor:
-        shared = FREQUENCY_TOTAL - ALPHABET
-        kernels.run("frequencies", _blocks(len(logits)), logits.numpy(), self.exponentials, shared, WEIGHT_BITS, CENTRE)
-        return logits
+    def frequencies_into(self, out: Tables, channel: int, hidden: Rows, features: Rows, head: int, impossible: Impossible | None) -> None:
+        """A channel's part of (n, channels, tiles, 256)."""
+        rows = np.ascontiguousarray(hidden), np.ascontiguousarray(features)
+        masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
+        how = self.exponentials, SHARED, WEIGHT_BITS
+        parts = -(-out.shape[0] * out.shape[2] // kernels.BLOCK)
+        kernels.run("frequencies", parts, *rows, head, self.heads, np.int32(LOGIT_LIMIT), masked, *how, channel, out)
 
-    def steps(self, kind: Kind, tiles: int, windows: Tensor | None) -> Steps:
-        return CompiledSteps(kind, tiles, windows, self.device)
+    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "CompiledSteps":
+        return CompiledSteps(self, kind, tiles, windows)
 
 
-def _blocks(rows: int) -> int:
-    return -(-rows // kernels.BLOCK)
+class CompiledSteps:
+    """See `integer.Steps`."""
 
-
-class CompiledCache:
-    """As `integer.CachedSteps`."""
-
-    def __init__(self, network: CompiledImageGPT, tiles: int) -> None:
-        self.network, self.window = network, network.config.attention_window
-        self.cache = np.zeros((tiles, *network.cache_shape(self.window)), np.int8)
+    def __init__(self, engine: CompiledEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
+        self.engine, self.kind, self.window = engine, kind, engine.config.attention_window
+        self.windows, self.slots = _windows(tiles, windows), neighbour_slots()
+        self.known = np.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, np.int32)
+        self.residuals = np.zeros_like(self.known)
+        self.bases = np.empty((tiles, kind.channels), np.int32)
+        self.features, self.head_features = np.empty((tiles, FEATURES), np.int8), np.empty((tiles, HEAD_FEATURES), np.int8)
+        self.predictions = np.empty(tiles, np.int32)
+        self.hidden = np.empty((tiles, engine.config.n_embd), np.int8)
+        self.cache = np.zeros((tiles, *engine.cache_shape(self.window)), np.int8)
         self.where = np.zeros((tiles, 5), np.int64)
         self.where[:, kernels.CACHE] = np.arange(tiles)
-        share = -(-tiles // max(1, torch.get_num_threads()))
+        share = -(-tiles // max(1, threads()))
         self.block = min(kernels.BLOCK, -(-share // ROWS) * ROWS)
 
-    def hidden(self, features: Tensor, position: int) -> Tensor:
-        out = torch.empty(len(features), self.network.config.n_embd, dtype=torch.int8)
-        where = self.where
+    def go_to(self, position: int) -> None:
+        self.position, where = position, self.where
+        tiles = self.known, self.residuals, self.slots[position], self.windows
+        kernels.step_features(*tiles, position, self.kind.code, self.features, self.bases)
         where[:, kernels.POSITION], where[:, kernels.SLOT] = position, position % self.window
         where[:, kernels.COUNT] = min(position + 1, self.window)
-        arrays = features.numpy(), where, self.network.layers, self.cache
-        kernels.run("hidden", -(-len(out) // self.block), *arrays, self.block, self.block, out.numpy())
+        parts, arrays = -(-len(where) // self.block), (self.features, where, self.engine.layers, self.cache)
+        kernels.run("hidden", parts, *arrays, self.block, self.block, self.hidden)
+
+    def begin(self, channel: int) -> None:
+        self.channel = channel
+        tiles = self.known, self.residuals, self.slots[self.position]
+        found = self.predictions, self.head_features
+        kernels.step_head(*tiles, self.position, channel, self.kind.related, self.bases, *found)
+
+    @property
+    def logits(self) -> Tables:
+        out = np.empty((len(self.hidden), ALPHABET), np.int32)
+        head = self.kind.heads[self.channel], self.engine.heads, np.int32(LOGIT_LIMIT)
+        kernels.run("logits", len(out), self.hidden, self.head_features, *head, out)
         return out
+
+    def frequencies(self, impossible: Impossible | None) -> Tables:
+        out = np.empty((1, 1, len(self.hidden), ALPHABET), np.int32)
+        masked = None if impossible is None else impossible[None]
+        self.engine.frequencies_into(out, 0, self.hidden[None], self.head_features[None], self.kind.heads[self.channel], masked)
+        tables: Tables = out[0, 0]
+        return tables
+
+    def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
+        tiles = self.known, self.residuals, self.slots[self.position]
+        kernels.step_accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
+
+    def samples(self) -> Samples:
+        return self.known[:, :, :POSITIONS].astype(np.uint8)
+
+
+def _windows(tiles: int, windows: Windows | None) -> Windows:
+    return np.empty((tiles, 0, WINDOW, WINDOW), np.uint8) if windows is None else windows
 
 
 def worth_it(tiles: int) -> bool:
@@ -129,61 +189,71 @@ def worth_it(tiles: int) -> bool:
     return keeping.kept or tiles >= COMPILED_TILES or kernels_are_exact.cache_info().currsize > 0
 
 
-def compiled(network: IntegerImageGPT) -> IntegerImageGPT | None:
+def compiled(network: IntegerImageGPT) -> Engine | None:
     """The network by kernels, if this process can have them, they prove to be exact here, and attention weights fit into int16."""
     fits = attention_top(network.config.attention_window) < 1 << 15
-    return CompiledImageGPT(network) if fits and kernels_are_exact() else None
+    return CompiledEngine(network) if fits and kernels_are_exact() else None
 
 
 @functools.cache
 def kernels_are_exact() -> bool:
-    """Whether a random network, with values at the extremes, gives the same integers with and without them."""
-    network = random_network(ModelConfig(n_embd=32, n_head=2, n_inner=64, head_inner=32, attention_window=40, n_layer=2))
-    return same(CompiledImageGPT(network), network)
+    """Whether the kernels give the integers of plain torch for a random network with values at the extremes: these are known by their
+    digest, so that torch need not be there."""
+    return proof(CompiledEngine(random_network(PROVEN))) == PROOF
+
+
+PROVEN = ModelConfig(n_embd=32, n_head=2, n_inner=64, head_inner=32, attention_window=40, n_layer=2)
+
+
+def random_numbers(name: str, low: int, high: int, *shape: int) -> npt.NDArray[np.int32]:
+    """From low to high, the same for ever."""
+    count = int(np.prod(shape))
+    numbers = np.frombuffer(hashlib.shake_128(name.encode()).digest(4 * count), "<u4")
+    return (low + numbers.astype(np.int64) % (high - low + 1)).astype(np.int32).reshape(shape)
 
 
 def random_network(config: ModelConfig) -> IntegerImageGPT:
     """Of numbers that reach all bounds now and then."""
-    random = torch.Generator().manual_seed(0)
-
-    def between(low: int, high: int, *shape: int) -> Tensor:
-        return torch.randint(low, high + 1, shape, generator=random, dtype=torch.int32)
-
-    tensors: Tensors = {}
-    for name, (dtype, shape) in expected_tensors(config).items():
+    arrays: Arrays = {}
+    for name, (dtype, shape) in expected_arrays(config).items():
+        between = functools.partial(random_numbers, name)
         match name.rsplit(".", 1)[-1]:
             case "weight":
-                tensor = between(-64, 63, *shape)
-                tensor[::5] = torch.tensor([-64, 63])[between(0, 1, *tensor[::5].shape).long()].int()
+                array = between(-64, 63, *shape)
+                array[::5] = np.where(array[::5] < 0, -64, 63)
             case "table":
-                tensor = between(-127, 127, *shape)
+                array = between(-127, 127, *shape)
             case "multiplier":
-                tensor = between(1, 255, *shape)
+                array = between(1, 255, *shape)
             case "shift":
-                tensor = between(14, 19, *shape) if ".ln_" in name or "ln_f" in name or "attn.shift" in name else between(12, 16, *shape)
+                array = between(14, 19, *shape) if ".ln_" in name or "ln_f" in name or "attn.shift" in name else between(12, 16, *shape)
             case "gain":
-                tensor = between(-GAIN_LIMIT, GAIN_LIMIT, *shape)
+                array = between(-GAIN_LIMIT, GAIN_LIMIT, *shape)
             case _:
-                tensor = between(-(1 << 15), 1 << 15, *shape)
-        tensors[name] = tensor.to(dtype)
-    return IntegerImageGPT(config, tensors, "random", CPU)
+                array = between(-(1 << 15), 1 << 15, *shape)
+        arrays[name] = array.astype(dtype)
+    return IntegerImageGPT(config, arrays, "random", "cpu")
 
 
-def same(network: IntegerImageGPT, plain: IntegerImageGPT) -> bool:
-    """Whether two networks give the same integers on tiles of two rows, whole and stepwise."""
-    random = torch.Generator().manual_seed(1)
-    features = torch.randint(-127, 128, (9, 64, FEATURES), generator=random).to(torch.int8)
-    expected = plain.hidden_of_tiles(features)
-    cache = network.cached(len(features))
-    by_step = torch.stack([cache.hidden(features[:, p].contiguous(), p) for p in range(features.shape[1])], 1)
-    if not torch.equal(network.hidden_of_tiles(features), expected) or not torch.equal(by_step, expected):
-        return False
-    rows = expected.flatten(0, 1)
-    around = torch.randint(-127, 128, (len(rows), HEAD_FEATURES), generator=random).to(torch.int8)
-    for head in range(HEADS):
-        logits = plain.logits(rows, around, head)
-        if not torch.equal(network.logits(rows, around, head), logits):
-            return False
-        if not torch.equal(network.frequencies(logits.clone()), plain.frequencies(logits)):
-            return False
-    return True
+def proof(engine: Engine) -> str:
+    """A digest of all that an engine gives, of whole tiles and stepwise, for every kind of planes, on nine tiles of two rows."""
+    digest, tiles, count = hashlib.sha256(), 9, 2 * SIDE
+    for kind in (kind for kinds in LAYOUTS.values() for kind in kinds):
+        samples = random_numbers(kind.name, 0, 255, tiles, kind.channels, POSITIONS).astype(np.uint8)
+        windows = random_numbers(f"{kind.name} windows", 0, 255, tiles, 2, WINDOW, WINDOW).astype(np.uint8) if kind.surrounded else None
+        seen = engine.see(kind, samples, windows, count)
+        across = [np.ascontiguousarray(array.swapaxes(0, 1)) for array in (seen.hidden, *seen.features)]
+        tables = engine.frequencies(kind, across[0], across[1:], None)
+        for array in (*across, *seen.tokens, tables):
+            digest.update(array.tobytes())
+        steps, exist = engine.steps(kind, tiles, windows), np.ones(tiles, np.bool_)
+        for position in range(count):
+            steps.go_to(position)
+            for channel in range(kind.channels):
+                steps.begin(channel)
+                impossible = tables[position, channel] % 8 == position % 8 if position >= SIDE else None
+                digest.update(steps.frequencies(impossible).tobytes())
+                exist[:] = np.arange(tiles) <= tiles + SIDE - position
+                steps.accept(np.ascontiguousarray(seen.tokens[channel][:, position]), exist)
+        digest.update(steps.samples()[:, :, :count].tobytes())
+    return digest.hexdigest()

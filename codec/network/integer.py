@@ -1,88 +1,117 @@
-"""The integer ImageGPT: one definition of the layers, and two ways to drive them.
+"""The integer ImageGPT: its weights, and the engines that run it.
 
-The encoder runs parallel attention over whole tiles, the decoder cached attention one position of many tiles at a time. Both are handed to
-the same `IntegerImageGPT.layer_outputs`.
+An engine is a network in a form that runs: plain torch on any device, which defines what is right, or compiled kernels on the CPU, which
+give the same integers faster and need no torch. The encoder has an engine look at whole tiles, the decoder take one position of many tiles
+at a time.
 """
 
 import functools
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
-from torch.nn import functional as F
+from safetensors.numpy import load_file, save
 
 from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
 from bitstream.errors import ModelError
 from codec.context import FEATURES, HEAD_FEATURES, HEADS
-from codec.frequencies import frequencies
-from codec.network.arithmetic import (
-    ACCUMULATOR_LIMIT,
-    GAIN_LIMIT,
-    LOGIT_LIMIT,
-    MULTIPLIER_LIMIT,
-    RESIDUAL_LIMIT,
-    SHIFT_LIMITS,
-    Product,
-    exact_product,
-    normalize,
-    requantize,
-)
-from codec.network.attention import Attention, CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig, name_of
+from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
 from codec.planes import Kind
-from codec.stepping import Steps
+from codec.tiles import Samples, Windows
+
+if TYPE_CHECKING:
+    from codec.network.plain import PlainEngine
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
-TABLE_SIZE = 1024  # entries of an activation table, for indices -512 to 511
 
-Tensors = dict[str, Tensor]
-
-
-class Scale(NamedTuple):
-    """How a product's accumulators are requantised, per output, int32; see `arithmetic.requantize`."""
-
-    multiplier: Tensor
-    offset: Tensor
-    shift: Tensor
+Arrays = dict[str, npt.NDArray[Any]]
+Rows = npt.NDArray[np.int8]
+Tokens = npt.NDArray[np.int32]
+Tables = npt.NDArray[np.int32]  # of frequencies or logits, (..., 256)
+Impossible = npt.NDArray[np.bool_]  # (..., 256): tokens that get no more than the least frequency
 
 
-class Cache(Protocol):
-    """Tiles whose positions are seen one after the other."""
+class Seen(NamedTuple):
+    """What an engine makes of whole tiles: hidden (tiles, positions, n_embd) int8, and of each channel the head features (tiles, positions,
+    HEAD_FEATURES) int8 and the tokens (tiles, positions) int32."""
 
-    def hidden(self, features: Tensor, position: int) -> Tensor:
-        """(tiles, FEATURES) int8 -> (tiles, n_embd) int8; positions from 0 on."""
+    hidden: Rows
+    features: list[Rows]
+    tokens: list[Tokens]
 
 
-def expected_tensors(config: ModelConfig) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    """Name -> type and shape of every tensor of an integer model."""
-    expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+class Steps(Protocol):
+    """Tiles of a kind, all of them at the same position: `go_to` it once, then for each channel `begin` and `accept`."""
+
+    def go_to(self, position: int) -> None:
+        """Positions from 0 on, one after the other."""
+
+    def begin(self, channel: int) -> None: ...
+
+    @property
+    def predictions(self) -> npt.NDArray[np.int32]:
+        """(tiles), of the channel begun."""
+
+    @property
+    def logits(self) -> Tables:
+        """(tiles, 256)."""
+
+    def frequencies(self, impossible: Impossible | None) -> Tables:
+        """(tiles, 256)."""
+
+    def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
+        """Takes the channel's tokens (tiles); where the position does not exist (tiles), the sample to its left."""
+
+    def samples(self) -> Samples:
+        """(tiles, channels, POSITIONS)."""
+
+
+class Engine(Protocol):
+    """An integer network in a form that runs."""
+
+    @property
+    def device(self) -> str: ...
+
+    def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
+        """The parallel pass over (tiles, channels, POSITIONS) samples, of their first `count` positions, whole rows of tiles. windows: for
+        a surrounded kind."""
+
+    def frequencies(self, kind: Kind, hidden: Rows, features: list[Rows], impossible: list[Impossible] | None) -> Tables:
+        """(n, tiles, n_embd) hidden states and each channel's (n, tiles, HEAD_FEATURES), and (n, tiles, 256) -> (n, channels, tiles,
+        256)."""
+
+    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> Steps: ...
+
+
+def expected_arrays(config: ModelConfig) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """Name -> type and shape of every array of an integer model."""
+    expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {}
 
     def projection(name: str, inputs: int, outputs: int) -> None:
-        expected[f"{name}.weight"] = (torch.int8, (outputs, inputs))
-        expected[f"{name}.bias"] = expected[f"{name}.multiplier"] = expected[f"{name}.shift"] = (torch.int32, (outputs,))
+        expected[f"{name}.weight"] = (np.int8, (outputs, inputs))
+        expected[f"{name}.bias"] = expected[f"{name}.multiplier"] = expected[f"{name}.shift"] = (np.int32, (outputs,))
 
     def norm(name: str) -> None:
-        expected[f"{name}.gain"] = (torch.int32, (config.n_embd,))
-        expected[f"{name}.shift"] = (torch.int32, ())
+        expected[f"{name}.gain"] = (np.int32, (config.n_embd,))
+        expected[f"{name}.shift"] = (np.int32, ())
 
     def feed_forward(name: str, inputs: int, inner: int, outputs: int) -> None:
         projection(f"{name}.c_fc", inputs, inner)
-        expected[f"{name}.table"] = (torch.int8, (TABLE_SIZE,))
+        expected[f"{name}.table"] = (np.int8, (TABLE_SIZE,))
         projection(f"{name}.c_proj", inner, outputs)
 
     width = config.n_embd
     projection("wce", FEATURES, width)
-    expected["wpe"] = (torch.int32, (config.n_positions, width))
+    expected["wpe"] = (np.int32, (config.n_positions, width))
     for k in range(config.n_layer):
         norm(f"h.{k}.ln_1")
         projection(f"h.{k}.attn.c_attn", width, 3 * width)
-        expected[f"h.{k}.attn.multiplier"] = expected[f"h.{k}.attn.shift"] = (torch.int32, ())
+        expected[f"h.{k}.attn.multiplier"] = expected[f"h.{k}.attn.shift"] = (np.int32, ())
         projection(f"h.{k}.attn.c_proj", width, width)
         norm(f"h.{k}.ln_2")
         feed_forward(f"h.{k}.mlp", width, config.n_inner, width)
@@ -92,24 +121,24 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[torch.dtype, tuple[
     return expected
 
 
-def validate(config: ModelConfig, tensors: Tensors) -> None:
-    """Raises ModelError unless the tensors are complete and every value is within the bounds that exact arithmetic needs."""
+def validate(config: ModelConfig, arrays: Arrays) -> None:
+    """Raises ModelError unless the arrays are complete and every value is within the bounds that exact arithmetic needs."""
 
     def require(holds: bool, what: str) -> None:
         if not holds:
             msg = f"unusable integer model: {what}"
             raise ModelError(msg)
 
-    expected = expected_tensors(config)
-    require(expected.keys() == tensors.keys(), "its tensors are not those of its configuration")
+    expected = expected_arrays(config)
+    require(expected.keys() == arrays.keys(), "its tensors are not those of its configuration")
     for name, (dtype, shape) in expected.items():
-        tensor = tensors[name]
-        require(tensor.dtype == dtype and tuple(tensor.shape) == shape, f"{name} has the wrong type or shape")
-        low, high = int(tensor.min()), int(tensor.max())
+        array = arrays[name]
+        require(array.dtype == dtype and array.shape == shape, f"{name} has the wrong type or shape")
+        low, high = int(array.min()), int(array.max())
         match name.rsplit(".", 1)[-1]:
             case "weight":
                 require(low >= -64 and high <= 63, f"{name} has more than 7 bits")
-                largest = tensor.long().abs().sum(1) * 127 + tensors[name.replace("weight", "bias")].long().abs()
+                largest = np.abs(array.astype(np.int64)).sum(1) * 127 + np.abs(arrays[name.replace("weight", "bias")].astype(np.int64))
                 require(int(largest.max()) <= ACCUMULATOR_LIMIT, f"{name} can overflow its accumulator")
             case "multiplier":
                 require(0 <= low and high <= MULTIPLIER_LIMIT, f"{name} is out of range")
@@ -123,132 +152,67 @@ def validate(config: ModelConfig, tensors: Tensors) -> None:
                 require(low >= -127, f"{name} is out of range")
 
 
-def model_digest(config: ModelConfig, tensors: Tensors) -> bytes:
-    """SHA-256, cut to 8 bytes, of the numerics version, the sizes in the configuration and every tensor by name, in sorted order."""
+def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:
+    """SHA-256, cut to 8 bytes, of the numerics version, the sizes in the configuration and every array by name, in sorted order."""
     digest = hashlib.sha256(f"igpt numerics {MODEL_NUMERICS}\n".encode())
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())
-    for name in sorted(tensors):
-        array = tensors[name].cpu().numpy()
+    for name in sorted(arrays):
+        array = arrays[name]
         little = array.astype(array.dtype.newbyteorder("<"))
         digest.update(f"{name} {array.dtype.name} {list(array.shape)}\n".encode() + little.tobytes())
     return digest.digest()[:MODEL_DIGEST_BYTES]
 
 
 class IntegerImageGPT:
-    """An integer model on a device. `digest` names its content; `name` is for people."""
+    """An integer model, to run on a device, cpu or cuda. `digest` names its content; `name` is for people."""
 
-    def __init__(self, config: ModelConfig, tensors: Tensors, name: str, device: torch.device, product: Product | None = None) -> None:
-        validate(config, tensors)
-        self.config, self.name, self.device = config, name, device
-        self.digest = model_digest(config, tensors)
-        self.product = product or exact_product(device)
-        self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
-        self.scales = {}
-        for key, bias in self.tensors.items():
-            if key.endswith(".bias"):
-                multiplier, shift = (self.tensors[key.replace("bias", part)] for part in ("multiplier", "shift"))
-                self.scales[key.removesuffix(".bias")] = Scale(multiplier, bias * multiplier + (1 << shift - 1), shift)
-        self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
+    def __init__(self, config: ModelConfig, arrays: Arrays, name: str, device: str) -> None:
+        validate(config, arrays)
+        self.config, self.arrays, self.name, self.device = config, arrays, name, device
+        self.digest = model_digest(config, arrays)
 
-    def prepared(self, tiles: int) -> "IntegerImageGPT":
-        """This network in its fastest form for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
-        if self.device.type != "cpu":
-            return self
+    def engine(self, tiles: int) -> Engine:
+        """The fastest for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
+        if self.device != "cpu":
+            return self.plain
         try:
             from codec.network.compiled import worth_it
 
-            return self._compiled if worth_it(tiles) else self
+            return (self._compiled if worth_it(tiles) else None) or self.plain
         except Exception:  # without a working numba
-            return self
+            return self.plain
 
     @functools.cached_property
-    def _compiled(self) -> "IntegerImageGPT":
+    def plain(self) -> "PlainEngine":
+        from codec.network.plain import PlainEngine
+
+        return PlainEngine(self)
+
+    @functools.cached_property
+    def _compiled(self) -> Engine | None:
         from codec.network.compiled import compiled
 
-        return compiled(self) or self
+        return compiled(self)
+
+    @property
+    def nbytes(self) -> int:
+        """Of its weights."""
+        return sum(array.nbytes for array in self.arrays.values())
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> "IntegerImageGPT":
+    def load(cls, folder: Path, device: str) -> "IntegerImageGPT":
         """Raises ModelError where the folder holds no usable integer model."""
         config = ModelConfig.load(folder)
         try:
-            tensors = load_file(folder / WEIGHTS_FILE)
-        except (OSError, SafetensorError) as error:
+            arrays = load_file(folder / WEIGHTS_FILE)
+        except (OSError, SafetensorError, TypeError, KeyError) as error:  # the latter two: of types that NumPy does not have
             msg = f"{folder}: no usable {WEIGHTS_FILE} ({error})"
             raise ModelError(msg) from error
-        return cls(config, tensors, name_of(folder), device)
+        return cls(config, arrays, name_of(folder), device)
 
     def save(self, folder: Path) -> None:
         """Writes `config.json` and the weights."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save(folder)
-        (folder / WEIGHTS_FILE).write_bytes(save({name: tensor.cpu().contiguous() for name, tensor in self.tensors.items()}))
-
-    def layer_outputs(self, features: Tensor, positions: Tensor, attention: Attention) -> Iterator[Tensor]:
-        """The residual stream after the embedding and after every layer, (rows, n_embd) int32, then the hidden states, int8.
-
-        features: (rows, FEATURES) int8; positions: (rows) or () int64.
-        """
-        x = self.added(self.tensors["wpe"][positions], "wce", features)
-        yield x
-        for k in range(self.config.n_layer):
-            scale = self.scalars[f"h.{k}.attn.multiplier"], self.scalars[f"h.{k}.attn.shift"]
-            qkv = self.projected(f"h.{k}.attn.c_attn", self.norm(f"h.{k}.ln_1", x), 127).to(torch.int8)
-            x = self.added(x, f"h.{k}.attn.c_proj", attention(k, qkv, *scale))
-            x = self.added(x, f"h.{k}.mlp.c_proj", self.inner(f"h.{k}.mlp", self.norm(f"h.{k}.ln_2", x)))
-            yield x
-        yield self.norm("ln_f", x)
-
-    def hidden_of_tiles(self, features: Tensor) -> Tensor:
-        """The parallel pass: (tiles, positions, FEATURES) int8 -> (tiles, positions, n_embd) int8; whole rows of tiles."""
-        tiles, positions, _ = features.shape
-        attention = ParallelAttention(self.config, tiles, self.device)
-        *_, last = self.layer_outputs(features.flatten(0, 1), torch.arange(positions, device=self.device).repeat(tiles), attention)
-        return last.view(tiles, positions, -1)
-
-    def cached(self, tiles: int) -> Cache:
-        """For the cached steps of so many tiles."""
-        return CachedSteps(self, tiles)
-
-    def logits(self, hidden: Tensor, head_features: Tensor, head: int) -> Tensor:
-        """(rows, n_embd) and (rows, HEAD_FEATURES) int8 -> (rows, 256) int32 in 1/128 octaves."""
-        inner = self.inner(f"heads.{head}", torch.cat([hidden, head_features], -1))
-        return self.projected(f"heads.{head}.c_proj", inner, LOGIT_LIMIT)
-
-    def frequencies(self, logits: Tensor) -> Tensor:
-        """(rows, 256) int32 logits, overwritten or not -> frequencies."""
-        return frequencies(logits)
-
-    def steps(self, kind: Kind, tiles: int, windows: Tensor | None) -> Steps:
-        """What the decoder knows of so many tiles."""
-        return Steps(kind, tiles, windows, self.device)
-
-    def projected(self, name: str, x: Tensor, limit: int) -> Tensor:
-        """(rows, inputs) int8 -> (rows, outputs) int32 within +-limit."""
-        return requantize(self.product(x, self.tensors[f"{name}.weight"].t()), *self.scales[name], limit)
-
-    def added(self, x: Tensor, name: str, y: Tensor) -> Tensor:
-        """x plus a projection of y."""
-        return self.projected(name, y, RESIDUAL_LIMIT).add_(x).clamp_(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
-
-    def inner(self, name: str, x: Tensor) -> Tensor:
-        """c_fc and the activation by table: (rows, inputs) int8 -> (rows, inner) int8."""
-        half = TABLE_SIZE // 2
-        places = self.projected(f"{name}.c_fc", x, half - 1) + half
-        return F.embedding(places, self.tensors[f"{name}.table"][:, None]).squeeze(-1)
-
-    def norm(self, name: str, x: Tensor) -> Tensor:
-        return normalize(x, self.tensors[f"{name}.gain"], self.scalars[f"{name}.shift"])
-
-
-class CachedSteps:
-    """A `Cache` in torch."""
-
-    def __init__(self, network: IntegerImageGPT, tiles: int) -> None:
-        self.network, self.attention = network, CachedAttention(network.config, tiles, network.device)
-
-    def hidden(self, features: Tensor, position: int) -> Tensor:
-        self.attention.position = position
-        *_, last = self.network.layer_outputs(features, torch.tensor(position, device=self.network.device), self.attention)
-        return last
+        (folder / WEIGHTS_FILE).write_bytes(save({name: np.array(array, order="C") for name, array in self.arrays.items()}))

@@ -6,16 +6,31 @@ which the bounds in `arithmetic` allow, and of which processors add many at a ti
 """
 
 import math
+import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from codec.compiled import compiled, numba
-from codec.network.arithmetic import RESIDUAL_LIMIT as LIMIT
+from codec.context import (
+    CENTRE,
+    CHANNEL_FEATURES,
+    FIRST_SAMPLE,
+    KIND_FEATURE,
+    MARGIN,
+    MAX_CHANNELS,
+    NEIGHBOURS,
+    POSITIONS,
+    RESIDUAL_NEIGHBOURS,
+    SIDE,
+    SLOTS,
+    SURROUNDINGS,
+)
+from codec.network.limits import IMPOSSIBLE, Array
+from codec.network.limits import RESIDUAL_LIMIT as LIMIT
+from codec.threads import threads
 
 if numba is None:
     msg = "numba is missing"
@@ -26,24 +41,25 @@ from numba import njit, prange
 from codec.network.vectors import GROUP, INPUT, LANES, ROWS, VECTORS, ZERO, block_product, fetch_ahead, sum_of_rows
 
 i32 = np.int32
-Array = npt.NDArray[Any]
 RESIDUAL_LIMIT = i32(LIMIT)
 POSITION, CACHE, SLOT, FIRST, COUNT = range(5)  # columns of `where`
 COLUMNS = VECTORS * LANES  # of a packed matrix, side by side
 BLOCK = 32  # rows side by side: their values stay close to the processor
 
-_threads = torch.get_num_threads()
+AWAY = np.array(SURROUNDINGS)
+
+_threads = threads()
 numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # launches them, which changes torch's number, too
-torch.set_num_threads(_threads)
+if _torch := sys.modules.get("torch"):
+    _torch.set_num_threads(_threads)
 
 _ONE_AT_A_TIME = threading.Lock()  # not every threading layer of numba can be entered by two threads
 
 
 def run(name: str, parts: int, *arguments: object) -> None:
-    """Calls a kernel, on as many threads as torch uses, or as it has parts."""
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, parts)
+    """Calls a kernel, on as many threads as torch uses or would use, or as it has parts."""
     with _ONE_AT_A_TIME:
-        numba.set_num_threads(max(1, threads))
+        numba.set_num_threads(max(1, min(threads(), numba.config.NUMBA_NUM_THREADS, parts)))
         globals()[name](*arguments)
 
 
@@ -304,25 +320,43 @@ def logits(hidden, features, head, heads, limit, out):
         _logits(hidden[first:last], features[first:last], head, heads, limit, out[first:last])
 
 
-@compiled(parallel=True)
-def frequencies(logits, table, shared, bits, centre):
-    """In place: (rows, alphabet) int32 logits -> frequencies; see `codec.frequencies`."""
+@njit
+def _frequencies(logits, table, shared, bits, out):
+    """See `codec.frequencies`."""
     last = i32(len(table) - 1)
-    for row in prange(len(logits)):
-        best = logits[row, 0]
-        for k in range(1, logits.shape[1]):
-            best = max(best, logits[row, k])
-        total = 0
-        for k in range(logits.shape[1]):
-            weight = table[min(i32(best - logits[row, k]), last)]
-            logits[row, k] = weight
-            total += weight
-        share, rest = (shared << bits) // total, shared
-        for k in range(logits.shape[1]):
-            frequency = i32((np.int64(logits[row, k]) * share) >> bits)
-            rest -= frequency
-            logits[row, k] = frequency + i32(1)
-        logits[row, centre] += i32(rest)
+    best = logits[0]
+    for k in range(1, len(logits)):
+        best = max(best, logits[k])
+    total = 0
+    for k in range(len(logits)):
+        weight = table[min(i32(best - logits[k]), last)]
+        out[k] = weight
+        total += weight
+    share, rest = (shared << bits) // total, shared
+    for k in range(len(logits)):
+        frequency = i32((np.int64(out[k]) * share) >> bits)
+        rest -= frequency
+        out[k] = frequency + i32(1)
+    out[CENTRE] += i32(rest)
+
+
+@compiled(parallel=True)
+def frequencies(hidden, features, head, heads, limit, impossible, table, shared, bits, channel, out):
+    """hidden (n, tiles, n_embd), features (n, tiles, m) int8 -> out (n, channels, tiles, 256) int32, the channel's. impossible: (n, tiles,
+    256), or none of it."""
+    rows, tiles = out.shape[0] * out.shape[2], out.shape[2]
+    hidden, features = hidden.reshape(rows, -1), features.reshape(rows, -1)
+    for k in prange(-(-rows // BLOCK)):
+        first, last = k * BLOCK, min((k + 1) * BLOCK, rows)
+        found = np.empty((last - first, out.shape[3]), np.int32)
+        _logits(hidden[first:last], features[first:last], head, heads, limit, found)
+        for row in range(first, last):
+            n, tile = row // tiles, row % tiles
+            if len(impossible):
+                for token in range(out.shape[3]):
+                    if impossible[n, tile, token]:
+                        found[row - first, token] = IMPOSSIBLE
+            _frequencies(found[row - first], table, shared, bits, out[n, channel, tile])
 
 
 @njit(inline="always")
@@ -335,54 +369,86 @@ def _byte(value):
     return np.int8(min(max(value, -127), 127))
 
 
+@njit
+def _features(samples, residuals, slots, window, position, kind, features, bases):
+    """`features.input_features` and `base_predictions` at a position of a tile (channels, SLOTS). window: (2 or 0, WINDOW, WINDOW)."""
+    features[:] = 0
+    for c in range(len(samples)):
+        known, at = samples[c], c * CHANNEL_FEATURES
+        base = _median(known[slots[0]], known[slots[1]], known[slots[2]])
+        bases[c] = base
+        for k in range(len(NEIGHBOURS)):
+            difference = known[slots[k]] - base
+            features[at + k] = _byte(4 * difference)
+            features[at + len(NEIGHBOURS) + k] = _byte(difference >> 1)
+        at += 2 * len(NEIGHBOURS)
+        for k in range(RESIDUAL_NEIGHBOURS):
+            features[at + k] = _byte(4 * residuals[c, slots[k]])
+        features[at + RESIDUAL_NEIGHBOURS] = _byte(base - 128)
+    for plane in range(len(window)):
+        known, at = window[plane], (1 + plane) * CHANNEL_FEATURES
+        y, x = MARGIN + position // SIDE, MARGIN + position % SIDE
+        here = np.int64(known[y, x])
+        for k in range(len(AWAY)):
+            difference = np.int64(known[y + AWAY[k, 0], x + AWAY[k, 1]]) - here
+            features[at + k] = _byte(4 * difference)
+            features[at + len(AWAY) + k] = _byte(difference >> 1)
+        features[at + 2 * len(AWAY)] = _byte(here - 128)
+    features[MAX_CHANNELS * CHANNEL_FEATURES + kind] = KIND_FEATURE
+
+
+@njit
+def _head(samples, residuals, slots, position, channel, related, base, features):
+    """`features.head_features` at a position of a tile; returns `channel_prediction`."""
+    prediction = base
+    if related and channel:
+        first, own = samples[0], samples[channel]
+        west, north = own[slots[0]] - first[slots[0]], own[slots[1]] - first[slots[1]]
+        prediction = min(max(first[position] + _median(west, north, own[slots[2]] - first[slots[2]]), 0), 255)
+    features[:] = 0
+    if channel:
+        for k in range(channel + 1):
+            value = residuals[k, position] if k < channel else prediction - base
+            features[2 * k] = _byte(4 * value)
+            features[2 * k + 1] = _byte(value >> 1)
+    return prediction
+
+
+@compiled(parallel=True)
+def whole_tiles(samples, slots, windows, kind, related, features, of_heads, tokens):
+    """What is seen of tiles (tiles, channels, POSITIONS), and coded: features (tiles, n, FEATURES), of_heads (channels, tiles, n,
+    HEAD_FEATURES), tokens (channels, tiles, n)."""
+    tiles, channels, _ = samples.shape
+    for tile in prange(tiles):
+        known, residuals = np.full((channels, SLOTS), FIRST_SAMPLE, np.int32), np.zeros((channels, SLOTS), np.int32)
+        bases = np.empty(channels, np.int32)
+        known[:, :POSITIONS] = samples[tile]
+        for p in range(tokens.shape[2]):
+            _features(known, residuals, slots[p], windows[tile], p, kind, features[tile, p], bases)
+            for c in range(channels):
+                prediction = _head(known, residuals, slots[p], p, c, related, bases[c], of_heads[c, tile, p])
+                residuals[c, p] = known[c, p] - prediction
+                tokens[c, tile, p] = (residuals[c, p] + CENTRE) & 255
+
+
 @compiled()
-def step_features(samples, residuals, slots, seen, position, code, per_channel, features, bases):
-    """`codec.context.input_features` and `base_predictions` at one position of all tiles."""
-    channels, neighbours = samples.shape[1], len(slots)
+def step_features(samples, residuals, slots, windows, position, kind, features, bases):
+    """At one position of all tiles."""
     for tile in range(len(samples)):
-        row = features[tile]
-        row[:] = 0
-        for c in range(channels):
-            known, at = samples[tile, c], c * per_channel
-            base = _median(known[slots[0]], known[slots[1]], known[slots[2]])
-            bases[tile, c] = base
-            for k in range(neighbours):
-                difference = known[slots[k]] - base
-                row[at + k] = _byte(4 * difference)
-                row[at + neighbours + k] = _byte(difference >> 1)
-            at += 2 * neighbours
-            for k in range(per_channel - 2 * neighbours - 1):
-                row[at + k] = _byte(4 * residuals[tile, c, slots[k]])
-            row[c * per_channel + per_channel - 1] = _byte(base - 128)
-        for k in range(seen.shape[2]):
-            row[per_channel + k] = seen[tile, position, k]
-        row[3 * per_channel + code] = 64
+        _features(samples[tile], residuals[tile], slots, windows[tile], position, kind, features[tile], bases[tile])
 
 
 @compiled()
 def step_head(samples, residuals, slots, position, channel, related, bases, predictions, features):
-    """`codec.context.channel_prediction` and `head_features` at one position of all tiles."""
     for tile in range(len(samples)):
         base = bases[tile, channel]
-        prediction = base
-        if related:
-            first, own = samples[tile, 0], samples[tile, channel]
-            west, north = own[slots[0]] - first[slots[0]], own[slots[1]] - first[slots[1]]
-            prediction = min(max(first[position] + _median(west, north, own[slots[2]] - first[slots[2]]), 0), 255)
-        predictions[tile] = prediction
-        row = features[tile]
-        row[:] = 0
-        if channel:
-            for k in range(channel + 1):
-                value = residuals[tile, k, position] if k < channel else prediction - base
-                row[2 * k] = _byte(4 * value)
-                row[2 * k + 1] = _byte(value >> 1)
+        predictions[tile] = _head(samples[tile], residuals[tile], slots, position, channel, related, base, features[tile])
 
 
 @compiled()
 def step_accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
     for tile in range(len(samples)):
-        sample = (tokens[tile] + predictions[tile] - 128) & 255 if exist[tile] else samples[tile, channel, slots[0]]
+        sample = (tokens[tile] + predictions[tile] - CENTRE) & 255 if exist[tile] else samples[tile, channel, slots[0]]
         samples[tile, channel, position] = sample
         residuals[tile, channel, position] = sample - predictions[tile]
 

@@ -176,11 +176,11 @@ def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
 class PaletteImageGPT:
     """An integer model of the palette layout on a device. `digest` names its content; `name` is for people."""
 
-    def __init__(self, config: PaletteConfig, tensors: Tensors, name: str, device: torch.device, product: Product | None = None) -> None:
+    def __init__(self, config: PaletteConfig, tensors: Tensors, name: str, device: str, product: Product | None = None) -> None:
         validate(config, tensors)
         self.config, self.name, self.device = config, name, device
         self.digest = model_digest(config, tensors)
-        self.product = product or exact_product(device)
+        self.product = product or exact_product(torch.device(device))
         self.operations = fastest_operations(device)
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
@@ -189,8 +189,13 @@ class PaletteImageGPT:
     def palette(self) -> Palette:
         return Palette(*(self.tensors[name].cpu().numpy() for name in ("centres", "green", "red")))
 
+    @property
+    def nbytes(self) -> int:
+        """Of its weights."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> "PaletteImageGPT":
+    def load(cls, folder: Path, device: str) -> "PaletteImageGPT":
         """Raises ModelError where the folder holds no usable integer model."""
         config = PaletteConfig.load(folder)
         try:

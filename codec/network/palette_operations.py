@@ -275,9 +275,9 @@ def score_table() -> Tensor:
     return exp2_table(SCORE_STEPS, WEIGHT_TOP, torch.device("cpu")).long()
 
 
-def fastest_operations(device: torch.device) -> PaletteOperations:
+def fastest_operations(device: str) -> PaletteOperations:
     """Compiled ones on the CPU where numba is there and they prove exact, else those in torch."""
-    return _compiled_operations() if device.type == "cpu" else PaletteOperations()
+    return _compiled_operations() if device == "cpu" else PaletteOperations()
 
 
 @cache

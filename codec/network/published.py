@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bitstream.errors import ModelError
-from codec.network.arithmetic import LOGIT_STEPS
+from codec.network.limits import LOGIT_STEPS
 from codec.network.palette import (
     BIAS_LIMIT,
     GAIN_LIMIT,
@@ -42,7 +42,7 @@ def is_published(folder: Path) -> bool:
     return (folder / CLUSTERS_FILE).exists() and any((folder / name).exists() for name in FILES)
 
 
-def converted(folder: Path, name: str, device: torch.device) -> PaletteImageGPT:
+def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
     """The integer form of the checkpoint in `folder`: config.json, weights, and the image processor's clusters. Raises ModelError."""
     values = _json(folder / "config.json")
     if values.get("model_type") != "imagegpt":
@@ -159,7 +159,7 @@ def _integer_model(
     weights: _Weights,
     centres: np.ndarray[Any, np.dtype[np.int32]],
     name: str,
-    device: torch.device,
+    device: str,
 ) -> PaletteImageGPT:
     width, inner, tokens = config.n_embd, config.n_inner, config.tokens
     palette = Palette.measured(centres)

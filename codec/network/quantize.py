@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bitstream.errors import ModelError
-from codec.network.arithmetic import (
+from codec.network.integer import IntegerImageGPT
+from codec.network.limits import (
     EXPONENT_STEPS,
     GAIN_LIMIT,
     LOGIT_STEPS,
@@ -17,8 +18,8 @@ from codec.network.arithmetic import (
     RESIDUAL_BITS,
     RESIDUAL_LIMIT,
     SHIFT_LIMITS,
+    TABLE_SIZE,
 )
-from codec.network.integer import TABLE_SIZE, IntegerImageGPT, Tensors
 from codec.network.reference import (
     ACTIVATION_LIMIT,
     FEATURE_STEP,
@@ -31,6 +32,8 @@ from codec.network.reference import (
     Projection,
     Quantizer,
 )
+
+Tensors = dict[str, Tensor]
 
 RESIDUAL_STEP = 2.0**-RESIDUAL_BITS
 LOGIT_STEP = math.log(2) / LOGIT_STEPS
@@ -96,7 +99,7 @@ def under(name: str, tensors: Tensors) -> Tensors:
 
 
 @torch.no_grad()
-def integer_model(model: ImageGPT, name: str, device: torch.device) -> IntegerImageGPT:
+def integer_model(model: ImageGPT, name: str, device: str) -> IntegerImageGPT:
     """Raises ModelError where the checkpoint has no quantiser steps or is out of the integer network's range."""
     if not model.has_steps:
         msg = "unusable checkpoint: it has no quantiser steps; finish its training first"
@@ -130,4 +133,4 @@ def integer_model(model: ImageGPT, name: str, device: torch.device) -> IntegerIm
         head_features = torch.full((head.c_fc.weight.shape[0] - width,), HEAD_FEATURE_STEP, dtype=torch.float64)
         in_step = torch.cat([steps(transformer.ln_f.out, width), head_features])
         tensors |= under(f"heads.{c}", integer_feed_forward(head, in_step, LOGIT_STEP))
-    return IntegerImageGPT(config, tensors, name, device)
+    return IntegerImageGPT(config, {key: tensor.cpu().numpy() for key, tensor in tensors.items()}, name, device)

@@ -58,7 +58,7 @@ def token_frequencies(network: PaletteImageGPT, tiles: Tokens, count: int) -> to
 def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, progress: Progress) -> bytes:
     count = positions_needed(extents)
     tables = np.empty((count, len(tiles), network.config.tokens), np.int32)
-    at_once = ENCODED_TILES[network.device.type]
+    at_once = ENCODED_TILES[network.device]
     for first in range(0, len(tiles), at_once):
         part = slice(first, first + at_once)
         tables[:, part] = token_frequencies(network, tiles[part], count).transpose(0, 1).cpu().numpy()
@@ -88,7 +88,7 @@ def decode_tokens(
     grid = Grid(*size)
     tokens = np.empty((1, grid.height, grid.width), np.uint16)
     firsts = range(0, grid.tiles, tiles_per_group)
-    groups_at_once = max(1, CACHE_BYTES[network.device.type] // (network.config.cache_bytes * tiles_per_group))
+    groups_at_once = max(1, CACHE_BYTES[network.device] // (network.config.cache_bytes * tiles_per_group))
     for k in range(0, len(firsts), groups_at_once):
         some = firsts[k : k + groups_at_once]
         bounds = [*some, min(some[-1] + tiles_per_group, grid.tiles)]

@@ -11,10 +11,10 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from codec.compiled import threads
 from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
+from codec.threads import threads
 
 SAMPLED_PIXELS = 1 << 13
 PATCH = 64

@@ -11,10 +11,10 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from codec.compiled import threads
 from codec.pasts import kernel
 from codec.pasts.chroma import STRIP, Bytes, Sampling
 from codec.pasts.colour import Formula, Integers, Mask
+from codec.threads import threads
 
 Reals = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

@@ -16,18 +16,18 @@ from codec.network.reference import ImageGPT
 from codec.training.loop import bits_per_sample, on, validation_tiles
 
 
-def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, device: torch.device) -> None:
+def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, device: str) -> None:
     """Writes the integer form of the checkpoint in `out`, measures both on the same tiles, and writes `MODEL_CARD.md` and card.json."""
-    model = ImageGPT.load(out).to(device)
-    integer = integer_model(model.cpu(), out.resolve().name, device)
+    model = ImageGPT.load(out)
+    integer = integer_model(model, out.resolve().name, device)
     integer.save(out)
     held_out = validation_tiles(validation, model.config)
-    means = bits_per_sample(model.to(device), on(device, held_out))
+    means = bits_per_sample(model.to(device), on(torch.device(device), held_out))
     rows, rates = [], {}
     for kind, (samples, windows) in held_out.items():
         extents = np.full((len(samples), 2), SIDE)
         group = Group(kind, extents, None if windows is None else windows.numpy())
-        real = 8 * len(encode_group(integer, group, samples.numpy(), lambda _: None)) / samples.numel()
+        real = 8 * len(encode_group(integer.engine(len(samples)), group, samples.numpy(), lambda _: None)) / samples.numel()
         rates[kind.name] = round(real, 4)
         rows.append(f"| {kind.name} | {means[kind]:.4f} | {real:.4f} ({100 * (real / means[kind] - 1):+.2f} %) |")
     (out / CARD_FILE).write_text(json.dumps({"bpsp": rates}, indent=2) + "\n")

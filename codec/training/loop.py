@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from codec.context import POSITIONS, TileContext
+from codec.context import POSITIONS
 from codec.network.config import ModelConfig
+from codec.network.features import TileContext
 from codec.network.reference import ImageGPT
 from codec.planes import Kind
 from codec.training.data import Batch, TrainingData
@@ -85,7 +86,7 @@ def train(
     out: Path,
     steps: int,
     config: ModelConfig,
-    device: torch.device,
+    device: str,
     tiles: int = 12,
     rate: float = 6e-3,
     start_from: Path | None = None,
@@ -98,7 +99,7 @@ def train(
     quantize_from: the share of the steps after which the training simulates the integer network.
     """
     data = TrainingData(folders)
-    held_out = on(device, validation_tiles(validation, config))
+    held_out = on(torch.device(device), validation_tiles(validation, config))
     model = (ImageGPT.load(start_from, config.layout) if start_from else ImageGPT(config)).to(device)
     updates = optimizers(model, rate)
     step, log = 0, []
@@ -131,8 +132,8 @@ def train(
         for optimizer in updates:
             for group in optimizer.param_groups:
                 group["lr"] = rate * rate_share(progress)
-        batch = on(device, data.batch(tiles, rng, config.kinds))
-        with torch.autocast(device.type, torch.bfloat16):
+        batch = on(torch.device(device), data.batch(tiles, rng, config.kinds))
+        with torch.autocast(device, torch.bfloat16):
             total = torch.stack(list(bits(model, batch).values())).sum()
         (total / sum(samples.numel() for samples, _ in batch.values())).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
