@@ -12,7 +12,7 @@ import codec
 from codec import models
 from codec.context import HEAD_FEATURES
 from codec.frequencies import frequencies
-from codec.network import compiled, vectors
+from codec.network import compiled, proof, vectors
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.attention import CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig
@@ -58,8 +58,8 @@ def stepwise(engine, samples, kind=RGB, rows=ROWS):
     attention = CachedAttention(engine.config, tiles, device)
     by_step = []
     for p in range(steps):
-        attention.position = p
-        outputs = list(engine.layer_outputs(context.features[:, p].contiguous(), torch.tensor(p, device=device), attention))
+        attention.position.fill_(p)
+        outputs = list(engine.layer_outputs(context.features[:, p].contiguous(), attention.position, attention))
         by_step.append(outputs + tables(engine, outputs[-1], [f[:, p] for f in context.head_features]))
     return [torch.stack(x, 1).cpu() for x in zip(*by_step, strict=True)]
 
@@ -193,25 +193,25 @@ SIZES = [
 def test_other_sizes_compiled_at_the_bounds(sizes):
     """Numbers from all over the bounds, widths that fill no whole vectors."""
     pytest.importorskip("numba")
-    network = compiled.random_network(ModelConfig(**{"n_inner": 64, "head_inner": 48, "n_layer": 2, **sizes}))
-    assert compiled.proof(compiled.CompiledEngine(network)) == compiled.proof(network.plain)
+    network = proof.random_network(ModelConfig(**{"n_inner": 64, "head_inner": 48, "n_layer": 2, **sizes}))
+    assert proof.proof(compiled.CompiledEngine(network)) == proof.proof(network.plain)
 
 
 @pytest.mark.parametrize("environment", [{}, {"NUMBA_CPU_NAME": "generic"}], ids=["this", "generic"])
 def test_compiled_for_any_processor(plain, environment):
     """By byte products where the processor has them, and for the least of its kind; in a process of its own."""
     pytest.importorskip("numba")
-    code = "from tests.test_network import *; print(vectors.BYTES, compiled.proof(compiled.CompiledEngine(tiny_model())))"
+    code = "from tests.test_network import *; print(vectors.BYTES, proof.proof(compiled.CompiledEngine(tiny_model())))"
     result = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     by_bytes, found = result.stdout.split()
-    assert found == compiled.proof(plain)
+    assert found == proof.proof(plain)
     assert by_bytes == str(vectors.BYTES and not environment)
 
 
 def test_the_proof_of_the_kernels_is_that_of_plain_torch():
     pytest.importorskip("numba")
-    network = compiled.random_network(compiled.PROVEN)
-    assert compiled.proof(network.plain) == compiled.PROOF
+    network = proof.random_network(proof.PROVEN)
+    assert proof.proof(network.plain) == proof.PROOF
     assert compiled.kernels_are_exact()
 
 
@@ -325,7 +325,7 @@ def test_cuda_equals_cpu(tiny, expected, name):
     for batch in (1, 7, 64):
         assert_same(stepwise(engine, samples()[:batch]), [x[:batch] for x in expected])
         assert_same(stepped(engine, samples()[:batch]), [x[:batch] for x in expected[-3:]])
-    assert compiled.proof(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda").engine(TILES)) == compiled.proof(tiny.plain)
+    assert proof.proof(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda").engine(TILES)) == proof.proof(tiny.plain)
 
 
 def test_head_features_are_as_wide_as_the_heads_expect(tiny):

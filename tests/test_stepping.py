@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from codec.network import compiled
+from codec.network import compiled, plain, proof
 from codec.network.config import ModelConfig
 from codec.planes import LAYOUTS
 
@@ -17,7 +17,7 @@ SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_wi
 
 
 def engine_of(form):
-    network = compiled.random_network(SMALL)
+    network = proof.random_network(SMALL)
     if form == "plain":
         return network.plain
     pytest.importorskip("numba")
@@ -44,7 +44,8 @@ def test_steps_see_what_the_encoder_sees(kind, form):
         assert np.array_equal(steps.hidden, seen.hidden[:, position])
         for c in range(kind.channels):
             steps.begin(c)
-            assert np.array_equal(steps.head_features, seen.features[c][:, position])
+            head_features = steps.head_features if form == "compiled" else steps.begun[c].head_features
+            assert np.array_equal(head_features, seen.features[c][:, position])
             assert np.array_equal((samples[:, c, position] - steps.predictions + 128) & 255, seen.tokens[c][:, position])
             steps.accept(np.ascontiguousarray(seen.tokens[c][:, position]), np.ones(TILES, np.bool_))
     assert (steps.samples()[:, :, :100] == samples[:, :, :100]).all()
@@ -70,6 +71,55 @@ def test_compiled_steps_of_partial_tiles(kind):
             for steps in (plain, by_kernels):
                 steps.accept(tokens[c], exist)
     assert (plain.samples() == by_kernels.samples()).all()
+
+
+def test_replayed_steps(monkeypatch):
+    """What a GPU does from the third position on, played on the CPU: functions are called again, but whatever they made lies where it lay
+    when they were recorded."""
+
+    def recorded(function):
+        steps = function.__self__
+        before = state(steps)
+        function()
+        made = {place: tensor for place, tensor in state(steps).items() if tensor is not before.get(place)}
+        for place in made:
+            made[place].fill_(99)  # a record runs nothing
+
+        def replay():
+            kept = state(steps)
+            channel, steps.channel = getattr(steps, "channel", 0), recorded_channel
+            function()
+            for place, tensor in made.items():
+                tensor.copy_(state(steps)[place])
+            restore(steps, kept)
+            steps.channel = channel
+
+        recorded_channel = getattr(steps, "channel", 0)
+        return replay
+
+    def state(steps):
+        found = {("values",): steps.values, ("base",): steps.base, ("hidden",): steps.hidden}
+        found |= {("tables", c): table for c, table in steps.tables.items()}
+        return found | {("begun", c, k): x for c, begun in steps.begun.items() for k, x in enumerate(begun)}
+
+    def restore(steps, kept):
+        steps.values, steps.base, steps.hidden = (kept[name,] for name in ("values", "base", "hidden"))
+        steps.tables = {place[1]: x for place, x in kept.items() if place[0] == "tables"}
+        channels = sorted({place[1] for place in kept if place[0] == "begun"})
+        steps.begun = {c: plain.Begun(*(kept["begun", c, k] for k in range(3))) for c in channels}
+
+    engine = proof.random_network(proof.PROVEN).plain
+    expected = proof.proof(engine)
+    made, calls = plain.PlainSteps.__init__, []
+
+    def replaying(self, *arguments):
+        made(self, *arguments)
+        self.replays = True
+
+    monkeypatch.setattr(plain.PlainSteps, "__init__", replaying)
+    monkeypatch.setattr(plain, "recorded", lambda function: calls.append(function) or recorded(function))
+    assert proof.proof(engine) == expected
+    assert len(calls) == sum(1 + 3 * kind.channels for kind in proof.KINDS)
 
 
 def test_numba_leaves_torch_its_number_of_threads():

@@ -42,19 +42,23 @@ class ParallelAttention:
 
 
 class CachedAttention:
-    """One position of every tile at a time; rows are tiles. The cache is a ring over the window, allocated once."""
+    """One position of every tile at a time; rows are tiles. The cache is a ring over the window, allocated once.
+
+    position: (1) int64 on the device, which whoever steps sets: all shapes stay the same at every position.
+    """
 
     def __init__(self, config: ModelConfig, tiles: int, device: torch.device) -> None:
         self.config, self.tiles = config, tiles
         self.top = attention_top(config.attention_window)
         shape = (config.n_layer, 2, tiles, config.n_head, config.attention_window, config.head_dim)
         self.cache = torch.zeros(shape, dtype=torch.int8, device=device)
-        self.position = 0
+        self.places = torch.arange(config.attention_window, device=device)
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)
 
     def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        window = self.config.attention_window
         query, key, value = qkv.view(self.tiles, 3, self.config.n_head, 1, self.config.head_dim).unbind(1)
         keys, values = self.cache[layer]
-        keys[:, :, self.position % window], values[:, :, self.position % window] = key[:, :, 0], value[:, :, 0]
-        known = min(self.position + 1, window)
-        return attend(query, keys[:, :, :known], values[:, :, :known], multiplier, shift, self.top).view(self.tiles, -1)
+        place = self.position % self.config.attention_window
+        keys.index_copy_(2, place, key)
+        values.index_copy_(2, place, value)
+        return attend(query, keys, values, multiplier, shift, self.top, self.places > self.position).view(self.tiles, -1)

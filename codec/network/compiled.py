@@ -1,20 +1,17 @@
 """The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster, and without torch."""
 
 import functools
-import hashlib
 
 import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
 from codec import compiled as keeping
-from codec.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SIDE, SLOTS, WINDOW, neighbour_slots
+from codec.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
 from codec.network import kernels
-from codec.network.config import ModelConfig
-from codec.network.integer import Arrays, Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, expected_arrays
+from codec.network.integer import Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens
 from codec.network.limits import (
     EXPONENT_STEPS,
-    GAIN_LIMIT,
     LOGIT_LIMIT,
     LOGIT_STEPS,
     WEIGHT_BITS,
@@ -22,14 +19,14 @@ from codec.network.limits import (
     attention_top,
     powers_of_two,
 )
+from codec.network.proof import PROOF, PROVEN, proof, random_network
 from codec.network.vectors import LANES, ROWS
-from codec.planes import LAYOUTS, Kind
+from codec.planes import Kind
 from codec.threads import threads
 from codec.tiles import Samples, Windows
 
 COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
-PROOF = "ceea0657e1ab304d92895da8aeb9c33bd8229ef83ffaba4bbc353ff74c6ed446"  # see `proof`
 
 
 class CompiledEngine:
@@ -197,63 +194,5 @@ def compiled(network: IntegerImageGPT) -> Engine | None:
 
 @functools.cache
 def kernels_are_exact() -> bool:
-    """Whether the kernels give the integers of plain torch for a random network with values at the extremes: these are known by their
-    digest, so that torch need not be there."""
+    """Whether the kernels give the integers of plain torch here."""
     return proof(CompiledEngine(random_network(PROVEN))) == PROOF
-
-
-PROVEN = ModelConfig(n_embd=32, n_head=2, n_inner=64, head_inner=32, attention_window=40, n_layer=2)
-
-
-def random_numbers(name: str, low: int, high: int, *shape: int) -> npt.NDArray[np.int32]:
-    """From low to high, the same for ever."""
-    count = int(np.prod(shape))
-    numbers = np.frombuffer(hashlib.shake_128(name.encode()).digest(4 * count), "<u4")
-    return (low + numbers.astype(np.int64) % (high - low + 1)).astype(np.int32).reshape(shape)
-
-
-def random_network(config: ModelConfig) -> IntegerImageGPT:
-    """Of numbers that reach all bounds now and then."""
-    arrays: Arrays = {}
-    for name, (dtype, shape) in expected_arrays(config).items():
-        between = functools.partial(random_numbers, name)
-        match name.rsplit(".", 1)[-1]:
-            case "weight":
-                array = between(-64, 63, *shape)
-                array[::5] = np.where(array[::5] < 0, -64, 63)
-            case "table":
-                array = between(-127, 127, *shape)
-            case "multiplier":
-                array = between(1, 255, *shape)
-            case "shift":
-                array = between(14, 19, *shape) if ".ln_" in name or "ln_f" in name or "attn.shift" in name else between(12, 16, *shape)
-            case "gain":
-                array = between(-GAIN_LIMIT, GAIN_LIMIT, *shape)
-            case _:
-                array = between(-(1 << 15), 1 << 15, *shape)
-        arrays[name] = array.astype(dtype)
-    return IntegerImageGPT(config, arrays, "random", "cpu")
-
-
-def proof(engine: Engine) -> str:
-    """A digest of all that an engine gives, of whole tiles and stepwise, for every kind of planes, on nine tiles of two rows."""
-    digest, tiles, count = hashlib.sha256(), 9, 2 * SIDE
-    for kind in (kind for kinds in LAYOUTS.values() for kind in kinds):
-        samples = random_numbers(kind.name, 0, 255, tiles, kind.channels, POSITIONS).astype(np.uint8)
-        windows = random_numbers(f"{kind.name} windows", 0, 255, tiles, 2, WINDOW, WINDOW).astype(np.uint8) if kind.surrounded else None
-        seen = engine.see(kind, samples, windows, count)
-        across = [np.ascontiguousarray(array.swapaxes(0, 1)) for array in (seen.hidden, *seen.features)]
-        tables = engine.frequencies(kind, across[0], across[1:], None)
-        for array in (*across, *seen.tokens, tables):
-            digest.update(array.tobytes())
-        steps, exist = engine.steps(kind, tiles, windows), np.ones(tiles, np.bool_)
-        for position in range(count):
-            steps.go_to(position)
-            for channel in range(kind.channels):
-                steps.begin(channel)
-                impossible = tables[position, channel] % 8 == position % 8 if position >= SIDE else None
-                digest.update(steps.frequencies(impossible).tobytes())
-                exist[:] = np.arange(tiles) <= tiles + SIDE - position
-                steps.accept(np.ascontiguousarray(seen.tokens[channel][:, position]), exist)
-        digest.update(steps.samples()[:, :, :count].tobytes())
-    return digest.hexdigest()

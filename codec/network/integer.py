@@ -173,8 +173,16 @@ class IntegerImageGPT:
         self.digest = model_digest(config, arrays)
 
     def engine(self, tiles: int) -> Engine:
-        """The fastest for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
+        """The fastest for a picture of so many tiles: compiled on the CPU, where that is possible and worth it.
+
+        Raises ModelError where a GPU does not compute exactly.
+        """
         if self.device != "cpu":
+            from codec.network.plain import is_exact_on
+
+            if not is_exact_on(self.device):
+                msg = "the GPU does not compute exactly with this version of torch: use --device cpu"
+                raise ModelError(msg)
             return self.plain
         try:
             from codec.network.compiled import worth_it

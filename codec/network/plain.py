@@ -1,7 +1,8 @@
 """The integer ImageGPT in torch: one definition of the layers, driven by parallel attention over whole tiles or by cached attention, one
 position of many tiles at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bitstream.constants import ALPHABET
 from codec.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
 from codec.frequencies import frequencies
 from codec.network.arithmetic import Product, exact_product, normalize, requantize
@@ -26,6 +28,7 @@ from codec.network.features import (
 )
 from codec.network.integer import Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens
 from codec.network.limits import IMPOSSIBLE, LOGIT_LIMIT, RESIDUAL_LIMIT, TABLE_SIZE
+from codec.network.proof import PROOF, PROVEN, proof, random_network
 from codec.planes import Kind
 from codec.tiles import Samples, Windows
 
@@ -77,9 +80,9 @@ class PlainEngine:
     def layer_outputs(self, features: Tensor, positions: Tensor, attention: Attention) -> Iterator[Tensor]:
         """The residual stream after the embedding and after every layer, (rows, n_embd) int32, then the hidden states, int8.
 
-        features: (rows, FEATURES) int8; positions: (rows) or () int64.
+        features: (rows, FEATURES) int8; positions: (rows) or (1) int64.
         """
-        x = self.added(self.tensors["wpe"][positions], "wce", features)
+        x = self.added(self.tensors["wpe"].index_select(0, positions), "wce", features)
         yield x
         for k in range(self.config.n_layer):
             scale = self.scalars[f"h.{k}.attn.multiplier"], self.scalars[f"h.{k}.attn.shift"]
@@ -119,58 +122,115 @@ class PlainEngine:
         return normalize(x, self.tensors[f"{name}.gain"], self.scalars[f"{name}.shift"])
 
 
+class Begun(NamedTuple):
+    """A channel at a position: predictions (tiles) int32, head_features (tiles, HEAD_FEATURES) int8, logits (tiles, 256) int32."""
+
+    prediction: Tensor
+    head_features: Tensor
+    logits: Tensor
+
+
 class PlainSteps:
-    """See `integer.Steps`."""
+    """See `integer.Steps`. All shapes stay the same at every position, so that a GPU can replay what it did at the first ones."""
 
     def __init__(self, engine: PlainEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
         self.engine, self.kind, device = engine, kind, engine.torch_device
         self.attention = CachedAttention(engine.config, tiles, device)
+        self.position = self.attention.position
         self.slots = slots_on(device)
         self.surroundings = None if windows is None else surroundings(engine.tensor(windows))
         self.known = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
         self.residuals = torch.zeros_like(self.known)
+        self.tokens = torch.zeros(tiles, dtype=torch.int32, device=device)
+        self.exist = torch.zeros(tiles, dtype=torch.bool, device=device)
+        self.begun: dict[int, Begun] = {}
+        self.tables: dict[int, Tensor] = {}
+        self.replays = device.type == "cuda"
+        self.ways: dict[tuple[str, int], Callable[[], None] | None] = {}
+        self.table = torch.empty(tiles, ALPHABET, dtype=torch.int32, pin_memory=device.type == "cuda")
 
     def go_to(self, position: int) -> None:
-        self.position = self.attention.position = position
-        *_, self.hidden = self.engine.layer_outputs(self.features(), torch.tensor(position, device=self.known.device), self.attention)
+        self.position.fill_(position)
+        self.do("go_to", 0, self._go_to)
 
-    def features(self) -> Tensor:
-        """(tiles, FEATURES) int8."""
-        self.values = self.known[:, :, self.slots[self.position]]  # (tiles, channels, neighbours)
+    def _go_to(self) -> None:
+        slots = self.slots.index_select(0, self.position)[0]
+        self.values = self.known[:, :, slots]  # (tiles, channels, neighbours)
         self.base = base_predictions(self.values)
-        around = self.residuals[:, :, self.slots[self.position, :RESIDUAL_NEIGHBOURS]]
-        seen = None if self.surroundings is None else self.surroundings[:, self.position]
-        return input_features(self.values, around, self.kind, seen)
+        around = self.residuals[:, :, slots[:RESIDUAL_NEIGHBOURS]]
+        seen = None if self.surroundings is None else self.surroundings.index_select(1, self.position)[:, 0]
+        features = input_features(self.values, around, self.kind, seen)
+        *_, self.hidden = self.engine.layer_outputs(features, self.position, self.attention)
 
     def begin(self, channel: int) -> None:
         self.channel = channel
-        self.prediction = channel_prediction(self.values, self.known[:, 0, self.position], channel, self.kind)
-        before = list(self.residuals[:, :channel, self.position].unbind(1))
-        self.head_features = head_features(before, self.prediction, self.base[:, channel])
-        self.found = self.engine.logits(self.hidden, self.head_features, self.kind.heads[channel])
+        self.do("begin", channel, self._begin)
+
+    def _begin(self) -> None:
+        now, before = (x.index_select(2, self.position)[:, :, 0] for x in (self.known, self.residuals))
+        prediction = channel_prediction(self.values, now[:, 0], self.channel, self.kind)
+        features = head_features(list(before[:, : self.channel].unbind(1)), prediction, self.base[:, self.channel])
+        logits = self.engine.logits(self.hidden, features, self.kind.heads[self.channel])
+        self.begun[self.channel] = Begun(prediction, features, logits)
 
     @property
     def predictions(self) -> npt.NDArray[np.int32]:
-        predictions: npt.NDArray[np.int32] = self.prediction.cpu().numpy()
+        predictions: npt.NDArray[np.int32] = self.begun[self.channel].prediction.cpu().numpy()
         return predictions
 
     @property
     def logits(self) -> Tables:
-        logits: Tables = self.found.cpu().numpy()
+        logits: Tables = self.begun[self.channel].logits.cpu().numpy()
         return logits
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
-        logits = self.found if impossible is None else self.found.masked_fill(self.engine.tensor(impossible), IMPOSSIBLE)
-        found: Tables = frequencies(logits).cpu().numpy()
+        if impossible is None:
+            self.do("frequencies", self.channel, self._frequencies)
+            self.table.copy_(self.tables[self.channel], non_blocking=True)
+            if self.table.is_pinned():
+                torch.cuda.current_stream().synchronize()
+        else:
+            logits = self.begun[self.channel].logits.masked_fill(self.engine.tensor(impossible), IMPOSSIBLE)
+            self.table.copy_(frequencies(logits))
+        found: Tables = self.table.numpy()
         return found
 
+    def _frequencies(self) -> None:
+        self.tables[self.channel] = frequencies(self.begun[self.channel].logits)
+
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
-        sample = samples_of(self.engine.tensor(tokens), self.prediction)
-        if not exist.all():
-            sample = torch.where(self.engine.tensor(exist), sample, self.values[:, self.channel, 0])
-        self.known[:, self.channel, self.position] = sample
-        self.residuals[:, self.channel, self.position] = sample - self.prediction
+        self.tokens.copy_(torch.from_numpy(tokens))
+        self.exist.copy_(torch.from_numpy(exist))
+        self.do("accept", self.channel, self._accept)
+
+    def _accept(self) -> None:
+        prediction = self.begun[self.channel].prediction
+        sample = torch.where(self.exist, samples_of(self.tokens, prediction), self.values[:, self.channel, 0])
+        self.known[:, self.channel].index_copy_(1, self.position, sample[:, None])
+        self.residuals[:, self.channel].index_copy_(1, self.position, (sample - prediction)[:, None])
 
     def samples(self) -> Samples:
         samples: Samples = self.known[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
         return samples
+
+    def do(self, name: str, channel: int, function: Callable[[], None]) -> None:
+        """Calls the function: the second time it is recorded, where the device can replay it, and from then on replayed."""
+        way = self.ways.get((name, channel))
+        if self.replays and not way and (name, channel) in self.ways:
+            way = self.ways[name, channel] = recorded(function)
+        self.ways[name, channel] = way
+        (way or function)()
+
+
+def recorded(function: Callable[[], None]) -> Callable[[], None]:
+    """As one CUDA graph, which is not yet run."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+@cache
+def is_exact_on(device: str) -> bool:
+    """Whether plain torch gives there what it gives on a CPU."""
+    return proof(PlainEngine(random_network(PROVEN, device))) == PROOF

@@ -1,0 +1,74 @@
+"""The proof that an engine computes exactly on this machine: a digest of what it makes of a random network with values at the extremes.
+
+What plain torch makes of it is known, so that nothing else is needed to compare with.
+"""
+
+import functools
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.context import POSITIONS, SIDE, WINDOW
+from codec.network.config import ModelConfig
+from codec.network.integer import Arrays, Engine, IntegerImageGPT, expected_arrays
+from codec.network.limits import GAIN_LIMIT
+from codec.planes import JPEG_CHROMA, JPEG_LUMA, RGB
+
+KINDS = (RGB, JPEG_CHROMA, JPEG_LUMA)  # of which the others are variants, for the arithmetic
+PROVEN = ModelConfig(n_embd=32, n_head=2, n_inner=64, head_inner=32, attention_window=40, n_layer=2)
+PROOF = "918dff2d082424c811e36a27d3fcd1bd48268ff836f2ddb884fdf9b80bb17ed1"  # `proof` of its plain engine on a CPU
+
+
+def random_numbers(name: str, low: int, high: int, *shape: int) -> npt.NDArray[np.int32]:
+    """From low to high, the same for ever."""
+    count = int(np.prod(shape))
+    numbers = np.frombuffer(hashlib.shake_128(name.encode()).digest(4 * count), "<u4")
+    return (low + numbers.astype(np.int64) % (high - low + 1)).astype(np.int32).reshape(shape)
+
+
+def random_network(config: ModelConfig, device: str = "cpu") -> IntegerImageGPT:
+    """Of numbers that reach all bounds now and then."""
+    arrays: Arrays = {}
+    for name, (dtype, shape) in expected_arrays(config).items():
+        between = functools.partial(random_numbers, name)
+        match name.rsplit(".", 1)[-1]:
+            case "weight":
+                array = between(-64, 63, *shape)
+                array[::5] = np.where(array[::5] < 0, -64, 63)
+            case "table":
+                array = between(-127, 127, *shape)
+            case "multiplier":
+                array = between(1, 255, *shape)
+            case "shift":
+                array = between(14, 19, *shape) if ".ln_" in name or "ln_f" in name or "attn.shift" in name else between(12, 16, *shape)
+            case "gain":
+                array = between(-GAIN_LIMIT, GAIN_LIMIT, *shape)
+            case _:
+                array = between(-(1 << 15), 1 << 15, *shape)
+        arrays[name] = array.astype(dtype)
+    return IntegerImageGPT(config, arrays, "random", device)
+
+
+def proof(engine: Engine) -> str:
+    """A digest of all that an engine gives, of whole tiles and stepwise, on nine tiles of two rows."""
+    digest, tiles, count = hashlib.sha256(), 9, 2 * SIDE
+    for kind in KINDS:
+        samples = random_numbers(kind.name, 0, 255, tiles, kind.channels, POSITIONS).astype(np.uint8)
+        windows = random_numbers(f"{kind.name} windows", 0, 255, tiles, 2, WINDOW, WINDOW).astype(np.uint8) if kind.surrounded else None
+        seen = engine.see(kind, samples, windows, count)
+        across = [np.ascontiguousarray(array.swapaxes(0, 1)) for array in (seen.hidden, *seen.features)]
+        tables = engine.frequencies(kind, across[0], across[1:], None)
+        for array in (*across, *seen.tokens, tables):
+            digest.update(array.tobytes())
+        steps, exist = engine.steps(kind, tiles, windows), np.ones(tiles, np.bool_)
+        for position in range(count):
+            steps.go_to(position)
+            for channel in range(kind.channels):
+                steps.begin(channel)
+                impossible = tables[position, channel] % 8 == position % 8 if position >= SIDE else None
+                digest.update(steps.frequencies(impossible).tobytes())
+                exist[:] = np.arange(tiles) <= tiles + SIDE - position
+                steps.accept(np.ascontiguousarray(seen.tokens[channel][:, position]), exist)
+        digest.update(steps.samples()[:, :, :count].tobytes())
+    return digest.hexdigest()
