@@ -45,7 +45,7 @@ def layer_costs(engine: Engine, layer: Layer) -> Costs:
         for tokens, tables in tokens_and_frequencies(engine, group, samples, lambda _: None):
             own = tables[np.arange(len(tokens)), tokens]
             parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
-        exist = np.stack([present(group.extents, p) for p in range(needed)])[:, None].repeat(shape[0], 1)  # (positions, channels, tiles)
+        exist = present(group.extents, np.arange(needed))[:, None].repeat(shape[0], 1)  # (positions, channels, tiles)
         for target, values in ((bits, [p[0] for p in parts]), (ranks, [p[1] for p in parts])):
             whole = np.zeros((POSITIONS, *exist.shape[1:]), target.dtype)
             whole[:needed][exist] = np.concatenate(values)

@@ -149,7 +149,7 @@ def _check_layer(
     for _, first, found in decoded_tiles([wanted], lambda _: progress(0), CHECKED_POSITIONS):
         last = first + len(found)
         expected = tiles_from_planes(layer.planes, grid, first, last)
-        exist = np.stack([present(grid.extents(first, last), position) for position in range(CHECKED_POSITIONS)], 1)  # (tiles, positions)
+        exist = present(grid.extents(first, last), np.arange(CHECKED_POSITIONS)).T  # (tiles, positions)
         differ = (found[..., positions] != expected[..., positions]) & exist[:, None]
         _require(not differ.any(), f"the tiles from {first + 1} on differ")
 

@@ -29,10 +29,10 @@ Progress = Callable[[int], None]  # told how many more pixels are done
 TokensAt = Callable[[int, int, Steps, Impossible | None], npt.NDArray[np.int32]]
 
 
-def present(extents: Extents, position: int) -> npt.NDArray[np.bool_]:
-    """Which tiles have the position: (tiles,)."""
-    y, x = divmod(position, SIDE)
-    found: npt.NDArray[np.bool_] = (extents[:, 0] > y) & (extents[:, 1] > x)
+def present(extents: Extents, positions: int | npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Which tiles have a position: (tiles,); or which have which: (positions, tiles)."""
+    y, x = np.divmod(positions, SIDE)
+    found: npt.NDArray[np.bool_] = (extents[:, 0] > y[..., None]) & (extents[:, 1] > x[..., None])
     return found
 
 
@@ -91,7 +91,7 @@ def tokens_and_frequencies(
         span = slice(start, min(start + at_once, needed))
         impossible = _impossible(group.cells, span, samples, tokens) if group.cells else None
         tables = engine.frequencies(kind, hidden[span], [f[span] for f in features], impossible)
-        exist = np.stack([present(extents, p) for p in range(needed)[span]])[:, None].repeat(kind.channels, 1)
+        exist = present(extents, np.arange(span.start, span.stop))[:, None].repeat(kind.channels, 1)
         if exist.all():
             yield tokens[span].reshape(-1), tables.reshape(-1, ALPHABET)
         else:

@@ -4,7 +4,7 @@ A picture without a past has one layer, its pixels. With a past, the chroma come
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -45,11 +45,13 @@ NOTHING = Known()
 
 @dataclass(frozen=True)
 class Layer:
-    """planes: (channels, height, width) of a kind; known: what has been coded of the picture before."""
+    """planes: (channels, height, width) of a kind; known: what has been coded of the picture before; tried: what a network made of all of
+    it, while its size was estimated."""
 
     kind: Kind
     planes: Planes
     known: Known = NOTHING
+    tried: dict[bytes, bytes] = field(default_factory=dict, compare=False)  # by the network's digest
 
     @property
     def grid(self) -> Grid:
@@ -94,6 +96,9 @@ def fields_of(past: Past) -> PastFields:
 
 def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles."""
+    if network.digest in layer.tried and tiles_per_group >= layer.grid.tiles:
+        progress(layer.planes[0].size)
+        return [layer.tried[network.digest]]
     firsts = range(0, layer.grid.tiles, tiles_per_group)
     engine = network.engine(layer.grid.tiles)
     return [encode_group(engine, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
@@ -157,7 +162,8 @@ def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     grid = layer.grid
     engine = network.engine(min(grid.tiles, SAMPLED_TILES))
     if grid.tiles <= SAMPLED_TILES:
-        return float(len(encode_group(engine, *layer.part(0, grid.tiles), _ignore)))
+        layer.tried[network.digest] = encode_group(engine, *layer.part(0, grid.tiles), _ignore)
+        return float(len(layer.tried[network.digest]))
     groups = [layer.part(tile, tile + 1) for tile in np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()]
     windows = [group.windows for group, _ in groups if group.windows is not None]
     extents = np.concatenate([group.extents for group, _ in groups])
