@@ -37,10 +37,10 @@ class CompiledImageGPT(IntegerImageGPT):
                 self.tensors["wpe"].numpy(),
                 self._stacked([f"{name}.gain" for name in (*norms, "ln_f")]),
                 self._stacked([f"{name}.shift" for name in (*norms, "ln_f")]),
-                *self._projections([f"{name}.attn.c_attn" for name in names]),
+                *self._projections([f"{name}.attn.c_attn" for name in names], (3 * self.config.n_head, 1)),
                 np.stack([self._stacked([f"{name}.attn.{part}" for name in names]) for part in ("multiplier", "shift")], 1),
-                table.to(torch.int16).numpy(),
-                *self._projections([f"{name}.attn.c_proj" for name in names]),
+                kernels.exponentials(table.numpy()),
+                *self._projections([f"{name}.attn.c_proj" for name in names], (1, self.config.n_head)),
                 *self._projections([f"{name}.mlp.c_fc" for name in names]),
                 self._stacked([f"{name}.mlp.table" for name in names]),
                 *self._projections([f"{name}.mlp.c_proj" for name in names]),
@@ -57,10 +57,11 @@ class CompiledImageGPT(IntegerImageGPT):
     def _stacked(self, names: list[str]) -> kernels.Array:
         return np.stack([self.tensors[name].numpy() for name in names])
 
-    def _projections(self, names: list[str]) -> tuple[kernels.Array, kernels.Array]:
-        """Weights and scales, stacked."""
-        weights, starts = kernels.packed(self._stacked([f"{name}.weight" for name in names]))
-        scales = [kernels.scales([part.numpy() for part in self.scales[name]], start) for name, start in zip(names, starts, strict=True)]
+    def _projections(self, names: list[str], parts: tuple[int, int] = (1, 1)) -> tuple[kernels.Array, kernels.Array]:
+        """Weights and scales, stacked. parts: of the outputs and of the inputs, each padded to whole vectors."""
+        weights, starts = kernels.packed(self._stacked([f"{name}.weight" for name in names]), parts)
+        rows = ([part.numpy() for part in self.scales[name]] for name in names)
+        scales = [kernels.scales(row, start, parts[0]) for row, start in zip(rows, starts, strict=True)]
         return weights, np.stack(scales)
 
     def hidden_of_tiles(self, features: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ Products of 16-bit pairs every processor can do that numba compiles for; many ta
 Where there is one for groups of four bytes, unsigned times signed, matrices are multiplied by it.
 """
 
+import functools
+
 import llvmlite.binding
 import numba
 import numpy as np
@@ -17,13 +19,15 @@ ROWS = 8  # of a block
 VECTORS = 2  # of outputs in a block
 
 
-def _has_bytes() -> bool:
+def _has(*names: str) -> bool:
+    """Whether the processor that numba compiles for has some features."""
     chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES or not numba.config.ENABLE_AVX
     features = {} if chosen else llvmlite.binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in ("avx512f", "avx512vnni"))
+    return all(features.get(name, False) for name in names)
 
 
-BYTES = _has_bytes()  # whether matrices are multiplied as bytes; else as pairs
+BYTES = _has("avx512f", "avx512vnni")  # whether sums are made of products of bytes; else of pairs
+TABLES = _has("avx512f", "avx512bw", "avx512vbmi")  # whether vectors of bytes are looked up
 GROUP = 4 if BYTES else 2  # inputs in a lane
 INPUT = np.uint8 if BYTES else np.int16
 ZERO = 128 if BYTES else 0  # what stands for an input of zero
@@ -33,7 +37,10 @@ _SUMS = ir.VectorType(_SUM, LANES)
 _PAIRS = ir.VectorType(ir.IntType(16), 2 * LANES)
 _BYTES = ir.VectorType(ir.IntType(8), 2 * LANES)
 _WIDE = ir.VectorType(_SUM, 2 * LANES)
+_LANE_BYTES = ir.VectorType(ir.IntType(8), LANES)
 _NO_SUMS = ir.Constant(_SUMS, None)
+
+LAST_STEP = 30 * 32  # of attention scores, in 1/32 octaves: from half of it on weights are zero
 
 
 def _address(context, builder, array_type, array, at, kind):
@@ -41,15 +48,37 @@ def _address(context, builder, array_type, array, at, kind):
     return builder.bitcast(builder.gep(start, [at]), kind.as_pointer())
 
 
+def _vector(context, builder, array_type, array, at):
+    return builder.load(_address(context, builder, array_type, array, at, _SUMS), align=1)
+
+
+def _call(builder, name, result, *arguments):
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
+
+
+def _in_all(builder, value):
+    """A number in all lanes."""
+    none = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+    return builder.shuffle_vector(builder.insert_element(none, value, ir.Constant(_SUM, 0)), none, _NO_SUMS)
+
+
+def _filled(value):
+    return ir.Constant(_SUMS, [value] * LANES)
+
+
 def _everywhere(context, builder, array_type, array, at):
     """The 32 bits at `at` in all lanes."""
-    group = builder.load(_address(context, builder, array_type, array, at, _SUM), align=1)
-    first = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), group, ir.Constant(_SUM, 0))
-    return builder.shuffle_vector(first, ir.Constant(_SUMS, ir.Undefined), ir.Constant(_SUMS, [0] * LANES))
+    return _in_all(builder, builder.load(_address(context, builder, array_type, array, at, _SUM), align=1))
 
 
 def _pair(context, builder, array_type, array, at):
-    return builder.bitcast(_everywhere(context, builder, array_type, array, at), _PAIRS)
+    """A pair of int8, or of int16, in all lanes."""
+    if array_type.dtype.bitwidth > 8:
+        return builder.bitcast(_everywhere(context, builder, array_type, array, at), _PAIRS)
+    pair = ir.VectorType(ir.IntType(8), 2)
+    wide = builder.sext(builder.load(_address(context, builder, array_type, array, at, pair), align=1), ir.VectorType(ir.IntType(16), 2))
+    return builder.bitcast(_in_all(builder, builder.bitcast(wide, _SUM)), _PAIRS)
 
 
 def _pairs(context, builder, array_type, array, at):
@@ -70,9 +99,7 @@ def _grow(builder, total, one, other):
 
 def _grow_by_bytes(builder, total, column, group):
     """By the products of four unsigned bytes of the group with four signed ones of the column, per lane."""
-    name = "llvm.x86.avx512.vpdpbusd.512"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_SUMS, [_SUMS] * 3), name)
-    builder.store(builder.call(function, [builder.load(total), group, column]), total)
+    builder.store(_call(builder, "llvm.x86.avx512.vpdpbusd.512", _SUMS, builder.load(total), group, column), total)
 
 
 @intrinsic
@@ -102,10 +129,7 @@ def block_product(typing_context, x, x_at, depth, weights, weights_at, start, st
             at = builder.add(weights_at, builder.mul(loop.index, ir.Constant(number, VECTORS * lane)))
             place = builder.mul(loop.index, ir.Constant(number, GROUP))
             if BYTES:
-                columns = [
-                    builder.load(_address(context, builder, weights_type, weights, plus(at, lane * v), _SUMS), align=1)
-                    for v in range(VECTORS)
-                ]
+                columns = [_vector(context, builder, weights_type, weights, plus(at, lane * v)) for v in range(VECTORS)]
             else:
                 columns = [_pairs(context, builder, weights_type, weights, plus(at, lane * v)) for v in range(VECTORS)]
             for row, row_totals in zip(rows, totals, strict=True):
@@ -119,6 +143,89 @@ def block_product(typing_context, x, x_at, depth, weights, weights_at, start, st
             for v, total in enumerate(row_totals):
                 at = plus(builder.add(out_at, builder.mul(width, ir.Constant(number, row))), LANES * v)
                 builder.store(builder.load(total), _address(context, builder, out_type, out, at, _SUMS), align=4)
+        return context.get_dummy_value()
+
+    return signature, generated
+
+
+@intrinsic
+def attend_by_bytes(typing_context, kept, keys_at, values_at, dim, query, query_at, lead, count, scale, octave, scratch, out, out_at):
+    """A query against `count` keys and values, after `lead` slots that count for nothing -> means, on top of ZERO; see `arithmetic.attend`.
+
+    kept, from keys_at on: (vectors, dim / GROUP, LANES, GROUP) unsigned bytes, all ZERO too large, which changes no difference of scores;
+    from values_at on: (vectors, LANES / GROUP, dim, GROUP) signed ones. scale: the scores' multiplier and shift; octave: see
+    `kernels.exponentials`; scratch: (vectors, LANES) int32, for scores, then for the weights' low and high bytes.
+    """
+    intp = types.intp
+    signature = types.void(kept, intp, intp, intp, query, intp, intp, intp, scale, octave, scratch, out, intp)
+
+    def generated(context, builder, signature, arguments):
+        kinds = signature.args
+        kept, keys_at, values_at, dim, query, query_at, lead, count, scale, octave, scratch, out, out_at = arguments
+
+        def const(value):
+            return ir.Constant(dim.type, value)
+
+        def steps(end, step):
+            return cgutils.for_range_slice(builder, const(0), end, const(step))
+
+        def in_all(value):
+            return _in_all(builder, builder.trunc(value, _SUM))
+
+        def plus(value, factor, times):
+            return builder.add(value, builder.mul(factor, times if isinstance(times, ir.Value) else const(times)))
+
+        def counting(slot):
+            """Which of a vector's slots."""
+            place = builder.add(ir.Constant(_SUMS, list(range(LANES))), in_all(builder.sub(slot, lead)))
+            return builder.icmp_unsigned("<", place, in_all(count))
+
+        best, total = (cgutils.alloca_once_value(builder, start) for start in (_filled(-(1 << 31)), _NO_SUMS))
+        end = builder.and_(builder.add(builder.add(lead, count), const(LANES - 1)), const(-LANES))
+        with steps(end, LANES) as (slot, _):
+            score = cgutils.alloca_once_value(builder, _NO_SUMS)
+            with steps(dim, GROUP) as (k, _):
+                keys = _vector(context, builder, kinds[0], kept, plus(plus(keys_at, slot, dim), k, LANES))
+                _grow_by_bytes(builder, score, _everywhere(context, builder, kinds[4], query, builder.add(query_at, k)), keys)
+            score, largest = builder.load(score), builder.load(best)
+            builder.store(score, _address(context, builder, kinds[10], scratch, slot, _SUMS), align=4)
+            better = builder.and_(counting(slot), builder.icmp_signed(">", score, largest))
+            builder.store(builder.select(better, score, largest), best)
+
+        best = _in_all(builder, _call(builder, "llvm.vector.reduce.smax.v16i32", _SUM, builder.load(best)))
+        multiplier, shift = (_everywhere(context, builder, kinds[8], scale, const(k)) for k in range(2))
+        halves = [_vector(context, builder, kinds[9], octave, const(k)) for k in (0, LANES)]
+        with steps(end, LANES) as (slot, _):
+            score = _vector(context, builder, kinds[10], scratch, slot)
+            step = builder.lshr(builder.mul(builder.sub(best, score), multiplier), shift)
+            step = _call(builder, "llvm.umin.v16i32", _SUMS, step, _filled(LAST_STEP))
+            mantissa = _call(builder, "llvm.x86.avx512.vpermi2var.d.512", _SUMS, halves[0], step, halves[1])
+            twice = builder.lshr(mantissa, builder.lshr(step, _filled(5)))
+            weight = builder.lshr(builder.add(twice, _filled(1)), _filled(1))
+            weight = builder.select(counting(slot), weight, _NO_SUMS)
+            builder.store(builder.add(builder.load(total), weight), total)
+            for part, at in ((weight, slot), (builder.lshr(weight, _filled(8)), builder.add(slot, const(LANES // 4)))):
+                builder.store(builder.trunc(part, _LANE_BYTES), _address(context, builder, kinds[10], scratch, at, _LANE_BYTES), align=1)
+
+        total = _call(builder, "llvm.vector.reduce.add.v16i32", _SUM, builder.load(total))
+        doubles = ir.VectorType(ir.DoubleType(), LANES)
+        share = builder.fdiv(ir.Constant(doubles, [0.5] * LANES), builder.sitofp(_in_all(builder, total), doubles))
+        more = _in_all(builder, builder.mul(total, ir.Constant(_SUM, 1 + 2 * ZERO)))
+        with steps(dim, LANES) as (k, _):
+            sums = [cgutils.alloca_once_value(builder, _NO_SUMS) for _ in range(2 * LANES // GROUP)]
+            with steps(end, LANES) as (slot, _):
+                for n in range(LANES // GROUP):
+                    row_at = plus(plus(values_at, builder.add(slot, const(GROUP * n)), dim), k, GROUP)
+                    row = _vector(context, builder, kinds[0], kept, row_at)
+                    for half in range(2):
+                        weight = _everywhere(context, builder, kinds[10], scratch, builder.add(slot, const(n + LANES // 4 * half)))
+                        _grow_by_bytes(builder, sums[2 * n + half], row, weight)
+            low, high = (functools.reduce(builder.add, map(builder.load, sums[half::2])) for half in range(2))
+            twice = builder.add(builder.shl(low, _filled(1)), builder.shl(high, _filled(9)))
+            # half a unit keeps the product away from whole numbers, from which its rounding errors are far
+            mean = builder.fadd(builder.sitofp(builder.add(twice, more), doubles), ir.Constant(doubles, [0.5] * LANES))
+            mean = builder.trunc(builder.fptosi(builder.fmul(mean, share), _SUMS), _LANE_BYTES)
+            builder.store(mean, _address(context, builder, kinds[11], out, builder.add(out_at, k), _LANE_BYTES), align=1)
         return context.get_dummy_value()
 
     return signature, generated
@@ -140,13 +247,119 @@ def sum_of_rows(typing_context, rows, at, step, pairs, pairs_at, count, out, out
             for half, total in enumerate(totals):
                 k = builder.add(builder.shl(loop.index, ir.Constant(number, 1)), ir.Constant(number, half))
                 row = _pairs(context, builder, rows_type, rows, builder.add(at, builder.mul(k, step)))
-                place = builder.add(pairs_at, builder.mul(k, ir.Constant(number, 32 // pairs_type.dtype.bitwidth)))
+                place = builder.add(pairs_at, builder.mul(k, ir.Constant(number, 2 if pairs_type.dtype.bitwidth == 8 else 1)))
                 _grow(builder, total, row, _pair(context, builder, pairs_type, pairs, place))
         total = builder.add(*map(builder.load, totals))
         builder.store(total, _address(context, builder, out_type, out, out_at, _SUMS), align=4)
         return context.get_dummy_value()
 
     return signature, generated
+
+
+@intrinsic
+def keep(typing_context, kept, key_at, value_at, byte, qkv, key_from, value_from, dim):
+    """A slot's key and value, dim int8 each, put where attention looks for them.
+
+    From key_at on, the key's groups of GROUP bytes, on top of ZERO, LANES groups apart; from value_at on, the value's bytes, the one of
+    that number in each of as many groups.
+    """
+    intp = types.intp
+    signature = types.void(kept, intp, intp, intp, qkv, intp, intp, intp)
+
+    def generated(context, builder, signature, arguments):
+        kept_type, qkv_type = signature.args[0], signature.args[4]
+        kept, key_at, value_at, byte, qkv, key_from, value_from, dim = arguments
+        number, word = dim.type, ir.IntType(8 * GROUP)
+        words = ir.VectorType(word, LANES)
+
+        def plus(value, index, times, more=0):
+            return builder.add(builder.add(value, builder.mul(index, ir.Constant(number, times))), ir.Constant(number, more))
+
+        zeros = ir.Constant(word, int.from_bytes([ZERO] * GROUP, "little"))
+        bits = _in_all(builder, builder.trunc(builder.mul(byte, ir.Constant(number, 8)), word))
+        others = builder.not_(builder.shl(ir.Constant(words, [255] * LANES), bits))
+        with cgutils.for_range_slice(builder, ir.Constant(number, 0), dim, ir.Constant(number, LANES)) as (k, _):
+            for n in range(0, LANES, GROUP):
+                group = builder.load(_address(context, builder, qkv_type, qkv, plus(key_from, k, 1, n), word), align=1)
+                address = _address(context, builder, kept_type, kept, plus(key_at, k, LANES, n * LANES), word)
+                builder.store(builder.xor(group, zeros), address, align=1)
+            value = builder.load(_address(context, builder, qkv_type, qkv, plus(value_from, k, 1), _LANE_BYTES), align=1)
+            address = _address(context, builder, kept_type, kept, plus(value_at, k, GROUP), words)
+            before = builder.and_(builder.load(address, align=1), others)
+            builder.store(builder.or_(before, builder.shl(builder.zext(value, words), bits)), address, align=1)
+        return context.get_dummy_value()
+
+    return signature, generated
+
+
+@intrinsic
+def table_entries(typing_context, sums, scale, table, out, columns):
+    """The first columns of sums, a multiple of 64, scaled, as places in a table of 1024 bytes: from its middle on, at most +-511. What
+    stands there goes to `out`, on top of ZERO. scale: see `kernels.scales`.
+    """
+    signature = types.void(sums, scale, table, out, types.intp)
+
+    def generated(context, builder, signature, arguments):
+        sums, scale, table, out, columns = arguments
+        kinds = signature.args
+        eight, sixteen = ir.VectorType(ir.IntType(8), 64), ir.VectorType(ir.IntType(16), 32)
+        rows = context.make_array(kinds[3])(context, builder, out).shape
+        widths = [
+            builder.extract_value(context.make_array(kind)(context, builder, array).shape, 1)
+            for kind, array in zip((kinds[0], kinds[1], kinds[3]), (sums, scale, out), strict=True)
+        ]
+
+        def const(value):
+            return ir.Constant(columns.type, value)
+
+        def steps(end, step):
+            return cgutils.for_range_slice(builder, const(0), end, const(step))
+
+        def filled(kind, value):
+            return ir.Constant(kind, [value] * kind.count)
+
+        def at(row, width, column):
+            return builder.add(builder.mul(row, width), column)
+
+        def entries(k):
+            values = builder.load(_address(context, builder, kinds[2], table, const(64 * k), eight), align=1)
+            return builder.add(values, filled(eight, ZERO))
+
+        def scaled(row, column):
+            value = _vector(context, builder, kinds[0], sums, at(row, widths[0], column))
+            multiplier, offset, shift = (_vector(context, builder, kinds[1], scale, at(const(k), widths[1], column)) for k in range(3))
+            return builder.ashr(builder.add(builder.mul(value, multiplier), offset), shift)
+
+        table = [entries(k) for k in range(16)]
+        # packing takes four from the one vector, four from the other, and so on: where the lower bytes, in order, are then
+        order = [64 * (k // 32) + 16 * (k // 4 % 4) + 8 * (k // 16 % 2) + 2 * (k % 4) for k in range(64)]
+        orders = [ir.Constant(ir.VectorType(_SUM, 64), [k + half for k in order]) for half in range(2)]
+        with steps(builder.extract_value(rows, 0), 1) as (row, _), steps(columns, 64) as (column, _):
+            places = [scaled(row, builder.add(column, const(k))) for k in range(0, 64, LANES)]
+            pairs = []
+            for k in (0, 2):
+                pair = _call(builder, "llvm.x86.avx512.packssdw.512", sixteen, *places[k : k + 2])
+                for name, limit in (("smin", 511), ("smax", -511)):
+                    pair = _call(builder, f"llvm.{name}.v32i16", sixteen, pair, filled(sixteen, limit))
+                pairs.append(builder.bitcast(pair, eight))
+            low, high = (builder.shuffle_vector(*pairs, order) for order in orders)
+            found = [_call(builder, "llvm.x86.avx512.vpermi2var.qi.512", eight, table[k], low, table[k + 1]) for k in range(0, 16, 2)]
+            for upper in (
+                builder.icmp_signed("<", low, filled(eight, 0)),  # its bit of 128
+                builder.icmp_unsigned("!=", builder.and_(high, filled(eight, 1)), filled(eight, 0)),  # of 256
+                builder.icmp_signed(">=", high, filled(eight, 0)),
+            ):
+                found = [builder.select(upper, found[k + 1], found[k]) for k in range(0, len(found), 2)]
+            builder.store(found[0], _address(context, builder, kinds[3], out, at(row, widths[2], column), eight), align=1)
+        return context.get_dummy_value()
+
+    return signature, generated
+
+
+@intrinsic
+def shifted(typing_context, value, by):
+    """value >> by in 32 bits, which numba would widen."""
+    return types.int32(types.int32, types.int32), lambda context, builder, signature, arguments: builder.ashr(*arguments)
 
 
 @intrinsic
