@@ -67,7 +67,7 @@ class CompiledImageGPT(IntegerImageGPT):
     def hidden_of_tiles(self, features: Tensor) -> Tensor:
         tiles, positions, _ = features.shape
         out = torch.empty(tiles, positions, self.config.n_embd, dtype=torch.int8)
-        cache = np.empty((tiles, *self.cache_shape(positions + LANES)), np.int8)
+        cache = kernels.zeros(tiles, *self.cache_shape(positions + LANES))
         position, tile = np.arange(positions), np.arange(tiles)
         first = np.maximum(position + 1 - self.config.attention_window, 0)
         where = np.empty((tiles, positions, 5), np.int64)
@@ -109,7 +109,7 @@ class CompiledCache:
 
     def __init__(self, network: CompiledImageGPT, tiles: int) -> None:
         self.network, self.window = network, network.config.attention_window
-        self.cache = np.zeros((tiles, *network.cache_shape(self.window)), np.int8)
+        self.cache = kernels.zeros(tiles, *network.cache_shape(self.window))
         self.where = np.zeros((tiles, 5), np.int64)
         self.where[:, kernels.CACHE] = np.arange(tiles)
         share = -(-tiles // max(1, torch.get_num_threads()))

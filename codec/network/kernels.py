@@ -32,13 +32,14 @@ from codec.network.vectors import (
     TABLES,
     VECTORS,
     ZERO,
-    attend_by_bytes,
+    best_score,
     block_product,
-    fetch_ahead,
     keep,
     shifted,
     sum_of_rows,
     table_entries,
+    total_weight,
+    weighted_means,
 )
 
 i32 = np.int32
@@ -100,6 +101,13 @@ class Heads(NamedTuple):
     narrowed_scale: Array
 
 
+def zeros(*shape: int) -> Array:
+    """int8, from where on no vector lies across two lines of the processor's cache."""
+    room = np.zeros(math.prod(shape) + 64, np.int8)
+    start = -room.ctypes.data % 64
+    return room[start : start + math.prod(shape)].reshape(shape)
+
+
 def _by_part(array: Array, parts: int, axis: int) -> Array:
     """Each of so many parts of an axis padded to whole vectors."""
     if parts == 1:
@@ -117,7 +125,10 @@ def packed(weight: Array, parts: tuple[int, int]) -> tuple[Array, Array]:
     missing = (*((0, 0) for _ in some), (0, -outputs % COLUMNS), (0, -inputs % GROUP))
     padded = np.pad(weight, missing)
     blocks = padded.reshape(*some, -1, VECTORS, LANES, padded.shape[-1] // GROUP, GROUP)
-    return np.ascontiguousarray(np.moveaxis(blocks, -2, -4)), -ZERO * padded.sum(-1, dtype=np.int32)
+    blocks = np.moveaxis(blocks, -2, -4)
+    out = zeros(*blocks.shape)
+    out[...] = blocks
+    return out, -ZERO * padded.sum(-1, dtype=np.int32)
 
 
 def scales(rows: Sequence[Array], start: Array, parts: int) -> Array:
@@ -210,7 +221,7 @@ def _normalized(x, gain, shift, zero, out):
 
 
 @njit
-def _attend(kept, keys_at, values_at, dim, query, query_at, first, count, scale, table, all_scores, weights, sums, out, out_at):
+def _attend(kept, keys_at, values_at, ahead, dim, query, query_at, first, count, scale, table, all_scores, weights, sums, out, out_at):
     """A head's query against the keys and values of the slots chosen: the first one, and how many.
 
     kept, from keys_at on: (slots / 16, dim / 2, 16, 2), from values_at on: (slots / 2, dim, 2), int8.
@@ -218,7 +229,7 @@ def _attend(kept, keys_at, values_at, dim, query, query_at, first, count, scale,
     multiplier, shift = scale[0], scale[1]
     lead = first % LANES
     for k in range(0, lead + count, LANES):
-        sum_of_rows(kept, keys_at + (first - lead + k) * dim, 2 * LANES, query, query_at, dim // 2, all_scores, k)
+        sum_of_rows(kept, keys_at + (first - lead + k) * dim, ahead, 2 * LANES, query, query_at, dim // 2, all_scores, k)
     scores = all_scores[lead:]
     best = scores[0]
     for k in range(1, count):
@@ -239,7 +250,7 @@ def _attend(kept, keys_at, values_at, dim, query, query_at, first, count, scale,
         weights[whole] = i32(table[scores[count - 1]])
         total = i32(total + weights[whole])
     for k in range(0, dim, LANES):
-        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, 2 * dim, weights, 0, used, sums, k)
+        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, ahead, 2 * dim, weights, 0, used, sums, k)
     share = 1 / (2.0 * total)  # half a unit keeps the product away from whole numbers, from which its rounding errors are far
     for k in range(dim):
         out[out_at + k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
@@ -258,28 +269,41 @@ def _attended(qkv, where, layer, scale, exponentials, cache, means):
             key_at = at + h * in_head + slot // LANES * LANES * dim + slot % LANES * GROUP
             value_at = at + (heads + h) * in_head + slot // GROUP * GROUP * dim
             keep(kept, key_at, value_at, slot % GROUP, qkv, source, source + heads * dim, dim)
-    scratch, weights, sums = np.empty(slots + LANES, np.int32), np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
+    scores, bests, totals = np.empty(heads * (slots + LANES), np.int32), np.empty(heads, np.int32), np.empty(heads, np.int32)
+    weights, sums = np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
     for row in range(rows):
-        first, count = where[row, FIRST], where[row, COUNT]
+        first, count, lead = where[row, FIRST], where[row, COUNT], where[row, FIRST] % LANES
         at = (where[row, CACHE] * layers + layer) * in_layer
-        next_at = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer
-        start = first // LANES * LANES * dim
-        for h in range(heads):
-            keys_at, values_at = at + h * in_head, at + (heads + h) * in_head
-            source, out_at = (row * 3 * heads + h) * dim, (row * heads + h) * dim
-            if next_at != at:
-                ahead = keys_at + in_head if h < heads - 1 else next_at
-                fetch_ahead(kept, ahead, in_head)
-                fetch_ahead(kept, ahead + heads * in_head, in_head)
-            if BYTES:
-                attend_by_bytes(
-                    kept, keys_at + start, values_at + start, dim, qkv, source, first % LANES, count,
-                    scale, exponentials, scratch, means, out_at,
-                )  # fmt: skip
-            else:
+        ahead = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
+        if BYTES:  # all heads step by step, as each step waits for the one before
+            keys_at = at + (first - lead) * dim
+            values_at = keys_at + heads * in_head
+            for h in range(heads):
+                bests[h] = best_score(
+                    kept, keys_at + h * in_head, ahead, dim, qkv, (row * 3 * heads + h) * dim, lead, count, scores, h * (slots + LANES)
+                )
+            for h in range(heads):
+                totals[h] = total_weight(scores, h * (slots + LANES), lead, count, bests[h], scale, exponentials)
+            for h in range(heads):
+                weighted_means(
+                    kept,
+                    values_at + h * in_head,
+                    ahead,
+                    dim,
+                    scores,
+                    h * (slots + LANES),
+                    lead,
+                    count,
+                    totals[h],
+                    means,
+                    (row * heads + h) * dim,
+                )
+        else:
+            for h in range(heads):
+                keys_at = at + h * in_head
                 _attend(
-                    kept, keys_at, values_at, dim, qkv, source, first, count,
-                    scale, exponentials, scratch, weights, sums, means, out_at,
+                    kept, keys_at, keys_at + heads * in_head, ahead, dim, qkv, (row * 3 * heads + h) * dim, first, count,
+                    scale, exponentials, scores, weights, sums, means, (row * heads + h) * dim,
                 )  # fmt: skip
 
 

@@ -148,105 +148,160 @@ def block_product(typing_context, x, x_at, depth, weights, weights_at, start, st
     return signature, generated
 
 
-@intrinsic
-def attend_by_bytes(typing_context, kept, keys_at, values_at, dim, query, query_at, lead, count, scale, octave, scratch, out, out_at):
-    """A query against `count` keys and values, after `lead` slots that count for nothing -> means, on top of ZERO; see `arithmetic.attend`.
+def _plus(builder, value, factor, times=1):
+    """value + factor * times, of numbers some of which may be Python's."""
+    factor, times = (n if isinstance(n, ir.Value) else ir.Constant(value.type, n) for n in (factor, times))
+    return builder.add(value, builder.mul(factor, times))
 
-    kept, from keys_at on: (vectors, dim / GROUP, LANES, GROUP) unsigned bytes, all ZERO too large, which changes no difference of scores;
-    from values_at on: (vectors, LANES / GROUP, dim, GROUP) signed ones. scale: the scores' multiplier and shift; octave: see
-    `kernels.exponentials`; scratch: (vectors, LANES) int32, for scores, then for the weights' low and high bytes.
+
+def _steps(builder, end, step):
+    """A loop over 0, step, 2 * step and so on, below end."""
+    return cgutils.for_range_slice(builder, *(n if isinstance(n, ir.Value) else ir.Constant(end.type, n) for n in (0, end, step)))
+
+
+def _whole(builder, lead, count):
+    """Slots of whole vectors."""
+    return builder.and_(_plus(builder, builder.add(lead, count), LANES - 1), ir.Constant(count.type, -LANES))
+
+
+def _counting(builder, slot, lead, count):
+    """Which of a vector's slots count."""
+    slot, count = (_in_all(builder, builder.trunc(n, _SUM)) for n in (builder.sub(slot, lead), count))
+    return builder.icmp_unsigned("<", builder.add(slot, ir.Constant(_SUMS, list(range(LANES)))), count)
+
+
+def _fetch(context, builder, array_type, array, places, ahead):
+    """Brings bytes `ahead` of some places close, without waiting for them; nothing where that is 0."""
+    pointer = ir.IntType(8).as_pointer()
+    function = ir.FunctionType(ir.VoidType(), [pointer] + [_SUM] * 3)
+    with builder.if_then(builder.icmp_signed("!=", ahead, ir.Constant(ahead.type, 0))):
+        for at in places:
+            place = _address(context, builder, array_type, array, builder.add(at, ahead), ir.IntType(8))
+            how = (ir.Constant(_SUM, n) for n in (0, 3, 1))  # to read, often, data
+            builder.call(builder.module.declare_intrinsic("llvm.prefetch", (pointer,), function), [place, *how])
+
+
+@intrinsic
+def best_score(typing_context, kept, keys_at, ahead, dim, query, query_at, lead, count, scores, scores_at):
+    """Of a query with `count` keys, after `lead` slots that count for nothing; all scores, on top of one number, go to `scores`, int32.
+
+    kept, from keys_at on: (vectors, dim / GROUP, LANES, GROUP) unsigned bytes, ZERO too large; query, from query_at on: dim signed ones.
+    ahead: how far away what is read next stands, or 0.
     """
     intp = types.intp
-    signature = types.void(kept, intp, intp, intp, query, intp, intp, intp, scale, octave, scratch, out, intp)
+    signature = types.int32(kept, intp, intp, intp, query, intp, intp, intp, scores, intp)
 
     def generated(context, builder, signature, arguments):
-        kinds = signature.args
-        kept, keys_at, values_at, dim, query, query_at, lead, count, scale, octave, scratch, out, out_at = arguments
-
-        def const(value):
-            return ir.Constant(dim.type, value)
-
-        def steps(end, step):
-            return cgutils.for_range_slice(builder, const(0), end, const(step))
-
-        def in_all(value):
-            return _in_all(builder, builder.trunc(value, _SUM))
-
-        def plus(value, factor, times):
-            return builder.add(value, builder.mul(factor, times if isinstance(times, ir.Value) else const(times)))
-
-        def counting(slot):
-            """Which of a vector's slots."""
-            place = builder.add(ir.Constant(_SUMS, list(range(LANES))), in_all(builder.sub(slot, lead)))
-            return builder.icmp_unsigned("<", place, in_all(count))
-
-        best, total = (cgutils.alloca_once_value(builder, start) for start in (_filled(-(1 << 31)), _NO_SUMS))
-        end = builder.and_(builder.add(builder.add(lead, count), const(LANES - 1)), const(-LANES))
-        with steps(end, LANES) as (slot, _):
-            score = cgutils.alloca_once_value(builder, _NO_SUMS)
-            with steps(dim, GROUP) as (k, _):
-                keys = _vector(context, builder, kinds[0], kept, plus(plus(keys_at, slot, dim), k, LANES))
-                _grow_by_bytes(builder, score, _everywhere(context, builder, kinds[4], query, builder.add(query_at, k)), keys)
-            score, largest = builder.load(score), builder.load(best)
-            builder.store(score, _address(context, builder, kinds[10], scratch, slot, _SUMS), align=4)
-            better = builder.and_(counting(slot), builder.icmp_signed(">", score, largest))
+        kept, keys_at, ahead, dim, query, query_at, lead, count, scores, scores_at = arguments
+        kept_type, query_type, scores_type = (signature.args[k] for k in (0, 4, 8))
+        best = cgutils.alloca_once_value(builder, _filled(-(1 << 31)))
+        with _steps(builder, _whole(builder, lead, count), LANES) as (slot, _):
+            total = cgutils.alloca_once_value(builder, _NO_SUMS)
+            with _steps(builder, dim, LANES) as (k, _):
+                places = [_plus(builder, k, n) for n in range(0, LANES, GROUP)]
+                keys = [_plus(builder, _plus(builder, keys_at, slot, dim), place, LANES) for place in places]
+                _fetch(context, builder, kept_type, kept, keys, ahead)
+                for place, key in zip(places, keys, strict=True):
+                    group = _everywhere(context, builder, query_type, query, builder.add(query_at, place))
+                    _grow_by_bytes(builder, total, group, _vector(context, builder, kept_type, kept, key))
+            score, largest = builder.load(total), builder.load(best)
+            builder.store(score, _address(context, builder, scores_type, scores, builder.add(scores_at, slot), _SUMS), align=4)
+            better = builder.and_(_counting(builder, slot, lead, count), builder.icmp_signed(">", score, largest))
             builder.store(builder.select(better, score, largest), best)
+        return _call(builder, "llvm.vector.reduce.smax.v16i32", _SUM, builder.load(best))
 
-        best = _in_all(builder, _call(builder, "llvm.vector.reduce.smax.v16i32", _SUM, builder.load(best)))
-        multiplier, shift = (_everywhere(context, builder, kinds[8], scale, const(k)) for k in range(2))
-        halves = [_vector(context, builder, kinds[9], octave, const(k)) for k in (0, LANES)]
-        with steps(end, LANES) as (slot, _):
-            score = _vector(context, builder, kinds[10], scratch, slot)
-            step = builder.lshr(builder.mul(builder.sub(best, score), multiplier), shift)
-            step = _call(builder, "llvm.umin.v16i32", _SUMS, step, _filled(LAST_STEP))
-            mantissa = _call(builder, "llvm.x86.avx512.vpermi2var.d.512", _SUMS, halves[0], step, halves[1])
+    return signature, generated
+
+
+@intrinsic
+def total_weight(typing_context, scores, scores_at, lead, count, best, scale, octave):
+    """Of scores, the best of which is given; in their place go the weights, for each LANES of them their low bytes, then their high ones.
+
+    scale: multiplier and shift, int32; octave: see `kernels.exponentials`.
+    """
+    signature = types.int32(scores, types.intp, types.intp, types.intp, types.int32, scale, octave)
+
+    def generated(context, builder, signature, arguments):
+        scores, scores_at, lead, count, best, scale, octave = arguments
+        scores_type, scale_type, octave_type = (signature.args[k] for k in (0, 5, 6))
+        total = cgutils.alloca_once_value(builder, _NO_SUMS)
+        zero, half = (ir.Constant(count.type, n) for n in (0, LANES))
+        multiplier, shift = (_everywhere(context, builder, scale_type, scale, _plus(builder, zero, k)) for k in range(2))
+        low, high = (_vector(context, builder, octave_type, octave, at) for at in (zero, half))
+        best = _in_all(builder, best)
+        with _steps(builder, _whole(builder, lead, count), LANES) as (slot, _):
+            at = builder.add(scores_at, slot)
+            below = builder.sub(best, _vector(context, builder, scores_type, scores, at))
+            step = _call(builder, "llvm.umin.v16i32", _SUMS, builder.lshr(builder.mul(below, multiplier), shift), _filled(LAST_STEP))
+            mantissa = _call(builder, "llvm.x86.avx512.vpermi2var.d.512", _SUMS, low, step, high)
             twice = builder.lshr(mantissa, builder.lshr(step, _filled(5)))
             weight = builder.lshr(builder.add(twice, _filled(1)), _filled(1))
-            weight = builder.select(counting(slot), weight, _NO_SUMS)
+            weight = builder.select(_counting(builder, slot, lead, count), weight, _NO_SUMS)
             builder.store(builder.add(builder.load(total), weight), total)
-            for part, at in ((weight, slot), (builder.lshr(weight, _filled(8)), builder.add(slot, const(LANES // 4)))):
-                builder.store(builder.trunc(part, _LANE_BYTES), _address(context, builder, kinds[10], scratch, at, _LANE_BYTES), align=1)
+            for part, place in ((weight, at), (builder.lshr(weight, _filled(8)), _plus(builder, at, LANES // 4))):
+                builder.store(
+                    builder.trunc(part, _LANE_BYTES), _address(context, builder, scores_type, scores, place, _LANE_BYTES), align=1
+                )
+        return _call(builder, "llvm.vector.reduce.add.v16i32", _SUM, builder.load(total))
 
-        total = _call(builder, "llvm.vector.reduce.add.v16i32", _SUM, builder.load(total))
+    return signature, generated
+
+
+@intrinsic
+def weighted_means(typing_context, kept, values_at, ahead, dim, weights, weights_at, lead, count, total, out, out_at):
+    """Of values, weighted by what `total_weight` left, rounded half up: dim bytes, on top of ZERO.
+
+    kept, from values_at on: (vectors, LANES / GROUP, dim, GROUP) signed bytes.
+    """
+    intp = types.intp
+    signature = types.void(kept, intp, intp, intp, weights, intp, intp, intp, types.int32, out, intp)
+
+    def generated(context, builder, signature, arguments):
+        kept, values_at, ahead, dim, weights, weights_at, lead, count, total, out, out_at = arguments
+        kept_type, weights_type, out_type = (signature.args[k] for k in (0, 4, 9))
         doubles = ir.VectorType(ir.DoubleType(), LANES)
-        share = builder.fdiv(ir.Constant(doubles, [0.5] * LANES), builder.sitofp(_in_all(builder, total), doubles))
+        a_half = ir.Constant(doubles, [0.5] * LANES)
+        share = builder.fdiv(a_half, builder.sitofp(_in_all(builder, total), doubles))
         more = _in_all(builder, builder.mul(total, ir.Constant(_SUM, 1 + 2 * ZERO)))
-        with steps(dim, LANES) as (k, _):
-            sums = [cgutils.alloca_once_value(builder, _NO_SUMS) for _ in range(2 * LANES // GROUP)]
-            with steps(end, LANES) as (slot, _):
-                for n in range(LANES // GROUP):
-                    row_at = plus(plus(values_at, builder.add(slot, const(GROUP * n)), dim), k, GROUP)
-                    row = _vector(context, builder, kinds[0], kept, row_at)
+        with _steps(builder, dim, LANES) as (k, _):
+            totals = [cgutils.alloca_once_value(builder, _NO_SUMS) for _ in range(2 * LANES // GROUP)]
+            with _steps(builder, _whole(builder, lead, count), LANES) as (slot, _):
+                places = [_plus(builder, _plus(builder, values_at, _plus(builder, slot, n), dim), k, GROUP) for n in range(0, LANES, GROUP)]
+                _fetch(context, builder, kept_type, kept, places, ahead)
+                for n, place in enumerate(places):
+                    row = _vector(context, builder, kept_type, kept, place)
                     for half in range(2):
-                        weight = _everywhere(context, builder, kinds[10], scratch, builder.add(slot, const(n + LANES // 4 * half)))
-                        _grow_by_bytes(builder, sums[2 * n + half], row, weight)
-            low, high = (functools.reduce(builder.add, map(builder.load, sums[half::2])) for half in range(2))
+                        at = _plus(builder, builder.add(weights_at, slot), n + LANES // 4 * half)
+                        _grow_by_bytes(builder, totals[2 * n + half], row, _everywhere(context, builder, weights_type, weights, at))
+            low, high = (functools.reduce(builder.add, map(builder.load, totals[half::2])) for half in range(2))
             twice = builder.add(builder.shl(low, _filled(1)), builder.shl(high, _filled(9)))
             # half a unit keeps the product away from whole numbers, from which its rounding errors are far
-            mean = builder.fadd(builder.sitofp(builder.add(twice, more), doubles), ir.Constant(doubles, [0.5] * LANES))
-            mean = builder.trunc(builder.fptosi(builder.fmul(mean, share), _SUMS), _LANE_BYTES)
-            builder.store(mean, _address(context, builder, kinds[11], out, builder.add(out_at, k), _LANE_BYTES), align=1)
+            mean = builder.fmul(builder.fadd(builder.sitofp(builder.add(twice, more), doubles), a_half), share)
+            mean = builder.trunc(builder.fptosi(mean, _SUMS), _LANE_BYTES)
+            builder.store(mean, _address(context, builder, out_type, out, builder.add(out_at, k), _LANE_BYTES), align=1)
         return context.get_dummy_value()
 
     return signature, generated
 
 
 @intrinsic
-def sum_of_rows(typing_context, rows, at, step, pairs, pairs_at, count, out, out_at):
+def sum_of_rows(typing_context, rows, at, ahead, step, pairs, pairs_at, count, out, out_at):
     """LANES sums, into `out`, int32: of the products of sixteen pairs of int8, at `at`, at + step and so on, with the pairs of int16 from
     pairs_at on; an even count of them. Places are counted in elements, of which a pair may be one of 32 bits.
     """
-    signature = types.void(rows, types.intp, types.intp, pairs, types.intp, types.intp, out, types.intp)
+    signature = types.void(rows, types.intp, types.intp, types.intp, pairs, types.intp, types.intp, out, types.intp)
 
     def generated(context, builder, signature, arguments):
-        rows_type, _, _, pairs_type, _, _, out_type, _ = signature.args
-        rows, at, step, pairs, pairs_at, count, out, out_at = arguments
+        rows_type, _, _, _, pairs_type, _, _, out_type, _ = signature.args
+        rows, at, ahead, step, pairs, pairs_at, count, out, out_at = arguments
         number = count.type
         totals = [cgutils.alloca_once_value(builder, _NO_SUMS) for _ in range(2)]
         with cgutils.for_range(builder, builder.lshr(count, ir.Constant(number, 1))) as loop:
             for half, total in enumerate(totals):
                 k = builder.add(builder.shl(loop.index, ir.Constant(number, 1)), ir.Constant(number, half))
-                row = _pairs(context, builder, rows_type, rows, builder.add(at, builder.mul(k, step)))
+                row_at = builder.add(at, builder.mul(k, step))
+                _fetch(context, builder, rows_type, rows, [row_at], ahead)
+                row = _pairs(context, builder, rows_type, rows, row_at)
                 place = builder.add(pairs_at, builder.mul(k, ir.Constant(number, 2 if pairs_type.dtype.bitwidth == 8 else 1)))
                 _grow(builder, total, row, _pair(context, builder, pairs_type, pairs, place))
         total = builder.add(*map(builder.load, totals))
@@ -360,22 +415,3 @@ def table_entries(typing_context, sums, scale, table, out, columns):
 def shifted(typing_context, value, by):
     """value >> by in 32 bits, which numba would widen."""
     return types.int32(types.int32, types.int32), lambda context, builder, signature, arguments: builder.ashr(*arguments)
-
-
-@intrinsic
-def fetch_ahead(typing_context, array, at, count):
-    """Has `count` bytes of an int8 array brought close, from `at` on, without waiting for them."""
-    signature = types.void(array, types.intp, types.intp)
-
-    def generated(context, builder, signature, arguments):
-        array_type, _, _ = signature.args
-        array, at, count = arguments
-        start = context.make_array(array_type)(context, builder, array).data
-        pointer = ir.IntType(8).as_pointer()
-        function = builder.module.declare_intrinsic("llvm.prefetch", (pointer,), ir.FunctionType(ir.VoidType(), [pointer] + [_SUM] * 3))
-        with cgutils.for_range(builder, builder.lshr(count, ir.Constant(count.type, 6))) as loop:
-            place = builder.gep(start, [builder.add(at, builder.shl(loop.index, ir.Constant(count.type, 6)))])
-            builder.call(function, [builder.bitcast(place, pointer), *(ir.Constant(_SUM, n) for n in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return signature, generated
