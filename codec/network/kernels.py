@@ -262,18 +262,17 @@ def _attended(qkv, where, layer, scale, exponentials, cache, means):
     _, layers, _, heads, dim, slots = cache.shape
     kept, rows, in_head = cache.reshape(-1), len(where), dim * slots
     in_layer = 2 * heads * in_head
-    for row in range(rows):
-        slot, at = where[row, SLOT], (where[row, CACHE] * layers + layer) * in_layer
-        for h in range(heads):
-            source = ((row * 3 + 1) * heads + h) * dim
-            key_at = at + h * in_head + slot // LANES * LANES * dim + slot % LANES * GROUP
-            value_at = at + (heads + h) * in_head + slot // GROUP * GROUP * dim
-            keep(kept, key_at, value_at, slot % GROUP, qkv, source, source + heads * dim, dim)
     scores, bests, totals = np.empty(heads * (slots + LANES), np.int32), np.empty(heads, np.int32), np.empty(heads, np.int32)
     weights, sums = np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
     for row in range(rows):
         first, count, lead = where[row, FIRST], where[row, COUNT], where[row, FIRST] % LANES
         at = (where[row, CACHE] * layers + layer) * in_layer
+        slot = where[row, SLOT]
+        for h in range(heads):
+            source = ((row * 3 + 1) * heads + h) * dim
+            key_at = at + h * in_head + slot // LANES * LANES * dim + slot % LANES * GROUP
+            value_at = at + (heads + h) * in_head + slot // GROUP * GROUP * dim
+            keep(kept, key_at, value_at, slot % GROUP, qkv, source, source + heads * dim, dim)
         ahead = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
         if BYTES:  # all heads step by step, as each step waits for the one before
             keys_at = at + (first - lead) * dim
