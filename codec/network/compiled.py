@@ -44,7 +44,6 @@ class CompiledImageGPT(IntegerImageGPT):
                 *self._projections([f"{name}.mlp.c_fc" for name in names]),
                 self._stacked([f"{name}.mlp.table" for name in names]),
                 *self._projections([f"{name}.mlp.c_proj" for name in names]),
-                np.array([self.config.n_head, self.config.attention_window]),
             )
         )
         names = [f"heads.{c}" for c in range(HEADS)]

@@ -69,7 +69,7 @@ class Layers(NamedTuple):
 
     Of each projection: its weights, which `packed` makes, and its scale, (..., 4, outputs) int32, see `scales`. wpe:
     (positions, n_embd); gains, norm_shifts: of both norms of each layer and of the last one; scores: (layers, 2), multiplier and shift of
-    the attention's scores; exponentials: its weights; tables: of the activation; sizes: heads, attention window.
+    the attention's scores; exponentials: its weights, see there; tables: of the activation.
     """
 
     embedding: Array
@@ -88,7 +88,6 @@ class Layers(NamedTuple):
     tables: Array
     narrowed: Array
     narrowed_scale: Array
-    sizes: Array
 
 
 class Heads(NamedTuple):
@@ -102,14 +101,14 @@ class Heads(NamedTuple):
 
 
 def zeros(*shape: int) -> Array:
-    """int8, from where on no vector lies across two lines of the processor's cache."""
+    """int8, placed so that whole vectors do not lie across two lines of the processor's cache."""
     room = np.zeros(math.prod(shape) + 64, np.int8)
     start = -room.ctypes.data % 64
     return room[start : start + math.prod(shape)].reshape(shape)
 
 
 def _by_part(array: Array, parts: int, axis: int) -> Array:
-    """Each of so many parts of an axis padded to whole vectors."""
+    """Each of so many parts of an axis padded to whole vectors; one alone stays as it is."""
     if parts == 1:
         return array
     moved = np.moveaxis(array, axis, -1).reshape(*np.delete(array.shape, axis), parts, -1)
@@ -118,16 +117,18 @@ def _by_part(array: Array, parts: int, axis: int) -> Array:
 
 
 def packed(weight: Array, parts: tuple[int, int]) -> tuple[Array, Array]:
-    """(..., outputs, inputs) int8, as `vectors.block_product` reads it, and with what it starts; both are padded to whole vectors."""
+    """(..., outputs, inputs) int8, as `vectors.block_product` reads it, and with what it starts; both are padded to whole vectors.
+
+    parts: of the outputs and of the inputs, each padded.
+    """
     for axis, n in zip((-2, -1), parts, strict=True):
         weight = _by_part(weight, n, axis)
     *some, outputs, inputs = weight.shape
     missing = (*((0, 0) for _ in some), (0, -outputs % COLUMNS), (0, -inputs % GROUP))
     padded = np.pad(weight, missing)
     blocks = padded.reshape(*some, -1, VECTORS, LANES, padded.shape[-1] // GROUP, GROUP)
-    blocks = np.moveaxis(blocks, -2, -4)
-    out = zeros(*blocks.shape)
-    out[...] = blocks
+    out = zeros(*np.moveaxis(blocks, -2, -4).shape)
+    out[...] = np.moveaxis(blocks, -2, -4)
     return out, -ZERO * padded.sum(-1, dtype=np.int32)
 
 
@@ -140,10 +141,10 @@ def scales(rows: Sequence[Array], start: Array, parts: int) -> Array:
 
 
 def exponentials(table: Array) -> Array:
-    """Attention weights for the kernels, of a table from `arithmetic.exp2_table`, whose top is a power of two.
+    """Attention weights as the kernels read them, of a table that `arithmetic.exp2_table` made for 32 steps and a power of two, top.
 
-    By bytes, floor(2 * top * 2^(-i / 32)) for i < 32: of an octave's mantissa m, o octaves below, (floor(m / 2^o) + 1) >> 1 is the
-    table's entry, as floors may be taken one after the other.
+    By bytes, floor(2 * top * 2^(-i / 32)) for i < 32: of such a number m, ((m >> o) + 1) >> 1 is the table's entry o octaves below, as it
+    makes no difference whether a floor is taken once, at the end, or after each division.
     """
     if not BYTES:
         return table.astype(np.int16)
@@ -221,11 +222,13 @@ def _normalized(x, gain, shift, zero, out):
 
 
 @njit
-def _attend(kept, keys_at, values_at, ahead, dim, query, query_at, first, count, scale, table, all_scores, weights, sums, out, out_at):
+def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, weights, sums, out):
     """A head's query against the keys and values of the slots chosen: the first one, and how many.
 
     kept, from keys_at on: (slots / 16, dim / 2, 16, 2), from values_at on: (slots / 2, dim, 2), int8.
     """
+    keys_at, values_at, query_at, out_at = places
+    first, count = chosen
     multiplier, shift = scale[0], scale[1]
     lead = first % LANES
     for k in range(0, lead + count, LANES):
@@ -262,48 +265,33 @@ def _attended(qkv, where, layer, scale, exponentials, cache, means):
     _, layers, _, heads, dim, slots = cache.shape
     kept, rows, in_head = cache.reshape(-1), len(where), dim * slots
     in_layer = 2 * heads * in_head
-    scores, bests, totals = np.empty(heads * (slots + LANES), np.int32), np.empty(heads, np.int32), np.empty(heads, np.int32)
+    room = slots + LANES
+    scores, bests, totals = np.empty(heads * room, np.int32), np.empty(heads, np.int32), np.empty(heads, np.int32)
     weights, sums = np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
     for row in range(rows):
-        first, count, lead = where[row, FIRST], where[row, COUNT], where[row, FIRST] % LANES
+        slot, first, count = where[row, SLOT], where[row, FIRST], where[row, COUNT]
         at = (where[row, CACHE] * layers + layer) * in_layer
-        slot = where[row, SLOT]
+        ahead = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
+        query, out = row * 3 * heads * dim, row * heads * dim
         for h in range(heads):
-            source = ((row * 3 + 1) * heads + h) * dim
             key_at = at + h * in_head + slot // LANES * LANES * dim + slot % LANES * GROUP
             value_at = at + (heads + h) * in_head + slot // GROUP * GROUP * dim
-            keep(kept, key_at, value_at, slot % GROUP, qkv, source, source + heads * dim, dim)
-        ahead = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
+            keep(kept, key_at, value_at, slot % GROUP, qkv, query + (heads + h) * dim, query + (2 * heads + h) * dim, dim)
         if BYTES:  # all heads step by step, as each step waits for the one before
-            keys_at = at + (first - lead) * dim
-            values_at = keys_at + heads * in_head
+            lead = first % LANES
+            keys = at + (first - lead) * dim
+            values = keys + heads * in_head
             for h in range(heads):
-                bests[h] = best_score(
-                    kept, keys_at + h * in_head, ahead, dim, qkv, (row * 3 * heads + h) * dim, lead, count, scores, h * (slots + LANES)
-                )
+                bests[h] = best_score(kept, keys + h * in_head, ahead, dim, qkv, query + h * dim, lead, count, scores, h * room)
             for h in range(heads):
-                totals[h] = total_weight(scores, h * (slots + LANES), lead, count, bests[h], scale, exponentials)
+                totals[h] = total_weight(scores, h * room, lead, count, bests[h], scale, exponentials)
             for h in range(heads):
-                weighted_means(
-                    kept,
-                    values_at + h * in_head,
-                    ahead,
-                    dim,
-                    scores,
-                    h * (slots + LANES),
-                    lead,
-                    count,
-                    totals[h],
-                    means,
-                    (row * heads + h) * dim,
-                )
+                places = values + h * in_head, h * room, out + h * dim
+                weighted_means(kept, places[0], ahead, dim, scores, places[1], lead, count, totals[h], means, places[2])
         else:
             for h in range(heads):
-                keys_at = at + h * in_head
-                _attend(
-                    kept, keys_at, keys_at + heads * in_head, ahead, dim, qkv, (row * 3 * heads + h) * dim, first, count,
-                    scale, exponentials, scores, weights, sums, means, (row * heads + h) * dim,
-                )  # fmt: skip
+                places = at + h * in_head, at + (heads + h) * in_head, query + h * dim, out + h * dim
+                _attend(kept, qkv, places, ahead, dim, (first, count), scale, exponentials, scores, weights, sums, means)
 
 
 @njit

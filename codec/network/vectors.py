@@ -1,7 +1,7 @@
 """Sums of products, sixteen at a time, in LLVM's own terms: what numba does not find in loops by itself.
 
 Products of 16-bit pairs every processor can do that numba compiles for; many take one instruction for a vector of products and their sums.
-Where there is one for groups of four bytes, unsigned times signed, matrices are multiplied by it.
+Where there is one for groups of four bytes, unsigned times signed, matrices are multiplied by it, and queries, keys, values and weights.
 """
 
 import functools
@@ -27,7 +27,7 @@ def _has(*names: str) -> bool:
 
 
 BYTES = _has("avx512f", "avx512vnni")  # whether sums are made of products of bytes; else of pairs
-TABLES = _has("avx512f", "avx512bw", "avx512vbmi")  # whether vectors of bytes are looked up
+TABLES = BYTES and _has("avx512bw", "avx512vbmi")  # whether bytes are looked up many at a time
 GROUP = 4 if BYTES else 2  # inputs in a lane
 INPUT = np.uint8 if BYTES else np.int16
 ZERO = 128 if BYTES else 0  # what stands for an input of zero
@@ -40,7 +40,7 @@ _WIDE = ir.VectorType(_SUM, 2 * LANES)
 _LANE_BYTES = ir.VectorType(ir.IntType(8), LANES)
 _NO_SUMS = ir.Constant(_SUMS, None)
 
-LAST_STEP = 30 * 32  # of attention scores, in 1/32 octaves: from half of it on weights are zero
+LAST_STEP = 30 * 32  # below the best score, in 1/32 octaves: no attention weight is left there
 
 
 def _address(context, builder, array_type, array, at, kind):
@@ -49,6 +49,7 @@ def _address(context, builder, array_type, array, at, kind):
 
 
 def _vector(context, builder, array_type, array, at):
+    """64 bytes from `at` on, as sums."""
     return builder.load(_address(context, builder, array_type, array, at, _SUMS), align=1)
 
 
@@ -67,9 +68,31 @@ def _filled(value):
     return ir.Constant(_SUMS, [value] * LANES)
 
 
+def _plus(builder, value, factor, times=1):
+    """value + factor * times, of numbers some of which may be Python's."""
+    factor, times = (n if isinstance(n, ir.Value) else ir.Constant(value.type, n) for n in (factor, times))
+    return builder.add(value, builder.mul(factor, times))
+
+
+def _steps(builder, end, step):
+    """A loop over 0, step, 2 * step and so on, below end."""
+    return cgutils.for_range_slice(builder, *(n if isinstance(n, ir.Value) else ir.Constant(end.type, n) for n in (0, end, step)))
+
+
 def _everywhere(context, builder, array_type, array, at):
     """The 32 bits at `at` in all lanes."""
     return _in_all(builder, builder.load(_address(context, builder, array_type, array, at, _SUM), align=1))
+
+
+def _fetch(context, builder, array_type, array, places, ahead):
+    """Brings bytes `ahead` of some places close, without waiting for them; nothing where that is 0."""
+    pointer = ir.IntType(8).as_pointer()
+    function = ir.FunctionType(ir.VoidType(), [pointer] + [_SUM] * 3)
+    with builder.if_then(builder.icmp_signed("!=", ahead, ir.Constant(ahead.type, 0))):
+        for at in places:
+            place = _address(context, builder, array_type, array, builder.add(at, ahead), ir.IntType(8))
+            how = (ir.Constant(_SUM, n) for n in (0, 3, 1))  # to read, often, data
+            builder.call(builder.module.declare_intrinsic("llvm.prefetch", (pointer,), function), [place, *how])
 
 
 def _pair(context, builder, array_type, array, at):
@@ -148,17 +171,6 @@ def block_product(typing_context, x, x_at, depth, weights, weights_at, start, st
     return signature, generated
 
 
-def _plus(builder, value, factor, times=1):
-    """value + factor * times, of numbers some of which may be Python's."""
-    factor, times = (n if isinstance(n, ir.Value) else ir.Constant(value.type, n) for n in (factor, times))
-    return builder.add(value, builder.mul(factor, times))
-
-
-def _steps(builder, end, step):
-    """A loop over 0, step, 2 * step and so on, below end."""
-    return cgutils.for_range_slice(builder, *(n if isinstance(n, ir.Value) else ir.Constant(end.type, n) for n in (0, end, step)))
-
-
 def _whole(builder, lead, count):
     """Slots of whole vectors."""
     return builder.and_(_plus(builder, builder.add(lead, count), LANES - 1), ir.Constant(count.type, -LANES))
@@ -168,17 +180,6 @@ def _counting(builder, slot, lead, count):
     """Which of a vector's slots count."""
     slot, count = (_in_all(builder, builder.trunc(n, _SUM)) for n in (builder.sub(slot, lead), count))
     return builder.icmp_unsigned("<", builder.add(slot, ir.Constant(_SUMS, list(range(LANES)))), count)
-
-
-def _fetch(context, builder, array_type, array, places, ahead):
-    """Brings bytes `ahead` of some places close, without waiting for them; nothing where that is 0."""
-    pointer = ir.IntType(8).as_pointer()
-    function = ir.FunctionType(ir.VoidType(), [pointer] + [_SUM] * 3)
-    with builder.if_then(builder.icmp_signed("!=", ahead, ir.Constant(ahead.type, 0))):
-        for at in places:
-            place = _address(context, builder, array_type, array, builder.add(at, ahead), ir.IntType(8))
-            how = (ir.Constant(_SUM, n) for n in (0, 3, 1))  # to read, often, data
-            builder.call(builder.module.declare_intrinsic("llvm.prefetch", (pointer,), function), [place, *how])
 
 
 @intrinsic
@@ -239,9 +240,8 @@ def total_weight(typing_context, scores, scores_at, lead, count, best, scale, oc
             weight = builder.select(_counting(builder, slot, lead, count), weight, _NO_SUMS)
             builder.store(builder.add(builder.load(total), weight), total)
             for part, place in ((weight, at), (builder.lshr(weight, _filled(8)), _plus(builder, at, LANES // 4))):
-                builder.store(
-                    builder.trunc(part, _LANE_BYTES), _address(context, builder, scores_type, scores, place, _LANE_BYTES), align=1
-                )
+                address = _address(context, builder, scores_type, scores, place, _LANE_BYTES)
+                builder.store(builder.trunc(part, _LANE_BYTES), address, align=1)
         return _call(builder, "llvm.vector.reduce.add.v16i32", _SUM, builder.load(total))
 
     return signature, generated
@@ -324,22 +324,20 @@ def keep(typing_context, kept, key_at, value_at, byte, qkv, key_from, value_from
     def generated(context, builder, signature, arguments):
         kept_type, qkv_type = signature.args[0], signature.args[4]
         kept, key_at, value_at, byte, qkv, key_from, value_from, dim = arguments
-        number, word = dim.type, ir.IntType(8 * GROUP)
+        word = ir.IntType(8 * GROUP)
         words = ir.VectorType(word, LANES)
 
-        def plus(value, index, times, more=0):
-            return builder.add(builder.add(value, builder.mul(index, ir.Constant(number, times))), ir.Constant(number, more))
-
         zeros = ir.Constant(word, int.from_bytes([ZERO] * GROUP, "little"))
-        bits = _in_all(builder, builder.trunc(builder.mul(byte, ir.Constant(number, 8)), word))
+        bits = _in_all(builder, builder.trunc(builder.shl(byte, ir.Constant(byte.type, 3)), word))
         others = builder.not_(builder.shl(ir.Constant(words, [255] * LANES), bits))
-        with cgutils.for_range_slice(builder, ir.Constant(number, 0), dim, ir.Constant(number, LANES)) as (k, _):
+        with _steps(builder, dim, LANES) as (k, _):
             for n in range(0, LANES, GROUP):
-                group = builder.load(_address(context, builder, qkv_type, qkv, plus(key_from, k, 1, n), word), align=1)
-                address = _address(context, builder, kept_type, kept, plus(key_at, k, LANES, n * LANES), word)
+                place = _plus(builder, k, n)
+                group = builder.load(_address(context, builder, qkv_type, qkv, builder.add(key_from, place), word), align=1)
+                address = _address(context, builder, kept_type, kept, _plus(builder, key_at, place, LANES), word)
                 builder.store(builder.xor(group, zeros), address, align=1)
-            value = builder.load(_address(context, builder, qkv_type, qkv, plus(value_from, k, 1), _LANE_BYTES), align=1)
-            address = _address(context, builder, kept_type, kept, plus(value_at, k, GROUP), words)
+            value = builder.load(_address(context, builder, qkv_type, qkv, builder.add(value_from, k), _LANE_BYTES), align=1)
+            address = _address(context, builder, kept_type, kept, _plus(builder, value_at, k, GROUP), words)
             before = builder.and_(builder.load(address, align=1), others)
             builder.store(builder.or_(before, builder.shl(builder.zext(value, words), bits)), address, align=1)
         return context.get_dummy_value()
@@ -358,39 +356,33 @@ def table_entries(typing_context, sums, scale, table, out, columns):
         sums, scale, table, out, columns = arguments
         kinds = signature.args
         eight, sixteen = ir.VectorType(ir.IntType(8), 64), ir.VectorType(ir.IntType(16), 32)
-        rows = context.make_array(kinds[3])(context, builder, out).shape
-        widths = [
-            builder.extract_value(context.make_array(kind)(context, builder, array).shape, 1)
-            for kind, array in zip((kinds[0], kinds[1], kinds[3]), (sums, scale, out), strict=True)
-        ]
+        arrays = (kinds[0], sums), (kinds[1], scale), (kinds[3], out)
+        sums_shape, scale_shape, out_shape = (
+            cgutils.unpack_tuple(builder, context.make_array(k)(context, builder, a).shape) for k, a in arrays
+        )
 
         def const(value):
             return ir.Constant(columns.type, value)
 
-        def steps(end, step):
-            return cgutils.for_range_slice(builder, const(0), end, const(step))
-
         def filled(kind, value):
             return ir.Constant(kind, [value] * kind.count)
-
-        def at(row, width, column):
-            return builder.add(builder.mul(row, width), column)
 
         def entries(k):
             values = builder.load(_address(context, builder, kinds[2], table, const(64 * k), eight), align=1)
             return builder.add(values, filled(eight, ZERO))
 
         def scaled(row, column):
-            value = _vector(context, builder, kinds[0], sums, at(row, widths[0], column))
-            multiplier, offset, shift = (_vector(context, builder, kinds[1], scale, at(const(k), widths[1], column)) for k in range(3))
+            value = _vector(context, builder, kinds[0], sums, _plus(builder, column, row, sums_shape[1]))
+            places = (_plus(builder, column, const(k), scale_shape[1]) for k in range(3))
+            multiplier, offset, shift = (_vector(context, builder, kinds[1], scale, place) for place in places)
             return builder.ashr(builder.add(builder.mul(value, multiplier), offset), shift)
 
         table = [entries(k) for k in range(16)]
         # packing takes four from the one vector, four from the other, and so on: where the lower bytes, in order, are then
         order = [64 * (k // 32) + 16 * (k // 4 % 4) + 8 * (k // 16 % 2) + 2 * (k % 4) for k in range(64)]
         orders = [ir.Constant(ir.VectorType(_SUM, 64), [k + half for k in order]) for half in range(2)]
-        with steps(builder.extract_value(rows, 0), 1) as (row, _), steps(columns, 64) as (column, _):
-            places = [scaled(row, builder.add(column, const(k))) for k in range(0, 64, LANES)]
+        with _steps(builder, out_shape[0], 1) as (row, _), _steps(builder, columns, 64) as (column, _):
+            places = [scaled(row, _plus(builder, column, k)) for k in range(0, 64, LANES)]
             pairs = []
             for k in (0, 2):
                 pair = _call(builder, "llvm.x86.avx512.packssdw.512", sixteen, *places[k : k + 2])
@@ -405,7 +397,7 @@ def table_entries(typing_context, sums, scale, table, out, columns):
                 builder.icmp_signed(">=", high, filled(eight, 0)),
             ):
                 found = [builder.select(upper, found[k + 1], found[k]) for k in range(0, len(found), 2)]
-            builder.store(found[0], _address(context, builder, kinds[3], out, at(row, widths[2], column), eight), align=1)
+            builder.store(found[0], _address(context, builder, kinds[3], out, _plus(builder, column, row, out_shape[1]), eight), align=1)
         return context.get_dummy_value()
 
     return signature, generated
