@@ -12,12 +12,13 @@ import codec
 from codec import models
 from codec.context import HEAD_FEATURES
 from codec.frequencies import frequencies
-from codec.network import compiled, proof, vectors
+from codec.network import compiled, kernels, proof, vectors
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.attention import CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig
 from codec.network.features import TileContext
 from codec.network.integer import IntegerImageGPT
+from codec.network.limits import EXPONENT_STEPS, powers_of_two
 from codec.network.plain import PlainEngine
 from codec.planes import GREY, RGB
 from codec.training.data import as_samples
@@ -186,6 +187,7 @@ SIZES = [
     {"n_embd": 16, "n_head": 1, "attention_window": 32},
     {"n_embd": 48, "n_head": 2, "attention_window": 41},
     {"n_embd": 160, "n_head": 4, "attention_window": 200, "n_inner": 80},
+    {"n_embd": 48, "n_head": 16, "attention_window": 9, "n_inner": 144, "head_inner": 64},
 ]
 
 
@@ -195,6 +197,41 @@ def test_other_sizes_compiled_at_the_bounds(sizes):
     pytest.importorskip("numba")
     network = proof.random_network(ModelConfig(**{"n_inner": 64, "head_inner": 48, "n_layer": 2, **sizes}))
     assert proof.proof(compiled.CompiledEngine(network)) == proof.proof(network.plain)
+
+
+@pytest.mark.skipif(not vectors.BYTES, reason="one at a time, weights are taken from the table itself")
+def test_attention_weights_are_those_of_the_table():
+    """Every step of every table and more, from several places in a vector on."""
+    intrinsic = vectors.total_weight
+
+    @kernels.njit
+    def total_weight(scores, lead, count, best, scale, octave):
+        return intrinsic(scores, 0, lead, count, best, scale, octave)
+
+    best, steps, scale = np.int32(12345), np.arange(2001, dtype=np.int32), np.array([1, 0], np.int32)
+    for bits in range(1, 15):
+        table = powers_of_two(EXPONENT_STEPS, 1 << bits)
+        for lead in (0, 5, 15):
+            scores, expected = np.full(2016, best + 1), np.zeros(2016, np.int32)
+            scores[lead : lead + len(steps)] = best - steps
+            expected[lead : lead + len(table)] = table
+            assert total_weight(scores, lead, len(steps), best, scale, kernels.exponentials(table)) == table.sum()
+            low, high = scores.view(np.uint8).reshape(-1, 4, 16)[:, :2].swapaxes(0, 1).reshape(2, -1).astype(np.int32)
+            assert (low + 256 * high == expected).all()
+
+
+@pytest.mark.parametrize("width", [64, 80, 1280])
+def test_activations_are_those_of_the_table(width):
+    random = np.random.default_rng(0)
+    table = random.integers(-127, 128, 1024).astype(np.int8)
+    sums = np.resize(np.arange(-640, 640, dtype=np.int32), (40, width))
+    sums[20:] = random.integers(-(1 << 23), 1 << 23, (20, width))
+    scale = np.zeros((4, width), np.int32)
+    scale[0] = 1
+    expected = table[sums.clip(-511, 511) + 512].astype(int) + vectors.ZERO
+    out = np.empty(sums.shape, vectors.INPUT)
+    kernels._looked_up(sums, scale, table, out)
+    assert (out == expected).all()
 
 
 @pytest.mark.parametrize("environment", [{}, {"NUMBA_CPU_NAME": "generic"}], ids=["this", "generic"])

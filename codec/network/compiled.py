@@ -46,14 +46,13 @@ class CompiledEngine:
                 self._stacked(["wpe"])[0],
                 self._stacked([f"{name}.gain" for name in (*norms, "ln_f")]),
                 self._stacked([f"{name}.shift" for name in (*norms, "ln_f")]),
-                *self._projections([f"{name}.attn.c_attn" for name in names]),
+                *self._projections([f"{name}.attn.c_attn" for name in names], (3 * self.config.n_head, 1)),
                 np.stack([self._stacked([f"{name}.attn.{part}" for name in names]) for part in ("multiplier", "shift")], 1),
-                table.astype(np.int16),
-                *self._projections([f"{name}.attn.c_proj" for name in names]),
+                kernels.exponentials(table),
+                *self._projections([f"{name}.attn.c_proj" for name in names], (1, self.config.n_head)),
                 *self._projections([f"{name}.mlp.c_fc" for name in names]),
                 self._stacked([f"{name}.mlp.table" for name in names]),
                 *self._projections([f"{name}.mlp.c_proj" for name in names]),
-                np.array([self.config.n_head, self.config.attention_window]),
             )
         )
         names = [f"heads.{c}" for c in range(HEADS)]
@@ -66,14 +65,14 @@ class CompiledEngine:
     def _stacked(self, names: list[str]) -> Array:
         return np.stack([self.arrays[name] for name in names])
 
-    def _projections(self, names: list[str]) -> tuple[Array, Array]:
-        """Weights and scales, stacked."""
-        weights, starts = kernels.packed(self._stacked([f"{name}.weight" for name in names]))
-        return weights, np.stack([self._scale(name, start) for name, start in zip(names, starts, strict=True)])
+    def _projections(self, names: list[str], parts: tuple[int, int] = (1, 1)) -> tuple[Array, Array]:
+        """Weights and scales, stacked. parts: of the outputs and of the inputs, each padded to whole vectors."""
+        weights, starts = kernels.packed(self._stacked([f"{name}.weight" for name in names]), parts)
+        return weights, np.stack([self._scale(name, start, parts[0]) for name, start in zip(names, starts, strict=True)])
 
-    def _scale(self, name: str, start: Array) -> Array:
+    def _scale(self, name: str, start: Array, parts: int) -> Array:
         bias, multiplier, shift = (self.arrays[f"{name}.{part}"] for part in ("bias", "multiplier", "shift"))
-        return kernels.scales([multiplier, bias * multiplier + (np.int32(1) << shift - 1), shift], start)
+        return kernels.scales([multiplier, bias * multiplier + (np.int32(1) << shift - 1), shift], start, parts)
 
     def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
         tiles, channels, _ = samples.shape
@@ -87,7 +86,7 @@ class CompiledEngine:
         """(tiles, positions, FEATURES) -> (tiles, positions, n_embd); whole rows of tiles."""
         tiles, positions, _ = features.shape
         out = np.empty((tiles, positions, self.config.n_embd), np.int8)
-        cache = np.empty((tiles, *self.cache_shape(positions + LANES)), np.int8)
+        cache = kernels.zeros(tiles, *self.cache_shape(positions + LANES))
         position, tile = np.arange(positions), np.arange(tiles)
         first = np.maximum(position + 1 - self.config.attention_window, 0)
         where = np.empty((tiles, positions, 5), np.int64)
@@ -134,7 +133,7 @@ class CompiledSteps:
         self.features, self.head_features = np.empty((tiles, FEATURES), np.int8), np.empty((tiles, HEAD_FEATURES), np.int8)
         self.predictions = np.empty(tiles, np.int32)
         self.hidden = np.empty((tiles, engine.config.n_embd), np.int8)
-        self.cache = np.zeros((tiles, *engine.cache_shape(self.window)), np.int8)
+        self.cache = kernels.zeros(tiles, *engine.cache_shape(self.window))
         self.where = np.zeros((tiles, 5), np.int64)
         self.where[:, kernels.CACHE] = np.arange(tiles)
         share = -(-tiles // max(1, threads()))

@@ -38,7 +38,24 @@ if numba is None:
 
 from numba import njit, prange
 
-from codec.network.vectors import GROUP, INPUT, LANES, ROWS, VECTORS, ZERO, block_product, fetch_ahead, sum_of_rows
+from codec.network.vectors import (
+    BYTES,
+    GROUP,
+    INPUT,
+    LANES,
+    ROWS,
+    TABLES,
+    VECTORS,
+    ZERO,
+    best_score,
+    block_product,
+    keep,
+    shifted,
+    sum_of_rows,
+    table_entries,
+    total_weight,
+    weighted_means,
+)
 
 i32 = np.int32
 RESIDUAL_LIMIT = i32(LIMIT)
@@ -68,7 +85,7 @@ class Layers(NamedTuple):
 
     Of each projection: its weights, which `packed` makes, and its scale, (..., 4, outputs) int32, see `scales`. wpe:
     (positions, n_embd); gains, norm_shifts: of both norms of each layer and of the last one; scores: (layers, 2), multiplier and shift of
-    the attention's scores; exponentials: its weights; tables: of the activation; sizes: heads, attention window.
+    the attention's scores; exponentials: its weights, see there; tables: of the activation.
     """
 
     embedding: Array
@@ -87,7 +104,6 @@ class Layers(NamedTuple):
     tables: Array
     narrowed: Array
     narrowed_scale: Array
-    sizes: Array
 
 
 class Heads(NamedTuple):
@@ -100,26 +116,63 @@ class Heads(NamedTuple):
     narrowed_scale: Array
 
 
-def packed(weight: Array) -> tuple[Array, Array]:
-    """(..., outputs, inputs) int8, as `vectors.block_product` reads it, and with what it starts; both are padded to whole vectors."""
+def zeros(*shape: int) -> Array:
+    """int8, placed so that whole vectors do not lie across two lines of the processor's cache."""
+    room = np.zeros(math.prod(shape) + 64, np.int8)
+    start = -room.ctypes.data % 64
+    return room[start : start + math.prod(shape)].reshape(shape)
+
+
+def _by_part(array: Array, parts: int, axis: int) -> Array:
+    """Each of so many parts of an axis padded to whole vectors; one alone stays as it is."""
+    if parts == 1:
+        return array
+    moved = np.moveaxis(array, axis, -1).reshape(*np.delete(array.shape, axis), parts, -1)
+    padded = np.pad(moved, (*((0, 0) for _ in moved.shape[:-1]), (0, -moved.shape[-1] % LANES)))
+    return np.moveaxis(padded.reshape(*moved.shape[:-2], -1), -1, axis)
+
+
+def packed(weight: Array, parts: tuple[int, int]) -> tuple[Array, Array]:
+    """(..., outputs, inputs) int8, as `vectors.block_product` reads it, and with what it starts; both are padded to whole vectors.
+
+    parts: of the outputs and of the inputs, each padded.
+    """
+    for axis, n in zip((-2, -1), parts, strict=True):
+        weight = _by_part(weight, n, axis)
     *some, outputs, inputs = weight.shape
     missing = (*((0, 0) for _ in some), (0, -outputs % COLUMNS), (0, -inputs % GROUP))
     padded = np.pad(weight, missing)
     blocks = padded.reshape(*some, -1, VECTORS, LANES, padded.shape[-1] // GROUP, GROUP)
-    return np.ascontiguousarray(np.moveaxis(blocks, -2, -4)), -ZERO * padded.sum(-1, dtype=np.int32)
+    out = zeros(*np.moveaxis(blocks, -2, -4).shape)
+    out[...] = np.moveaxis(blocks, -2, -4)
+    return out, -ZERO * padded.sum(-1, dtype=np.int32)
 
 
-def scales(rows: Sequence[Array], start: Array) -> Array:
+def scales(rows: Sequence[Array], start: Array, parts: int) -> Array:
     """Of a projection: multipliers, offsets and shifts, (outputs) each, padded to as many as start has, and that, (4, ...)."""
     scale = np.zeros((4, len(start)), np.int32)
-    for values, padded in zip((*rows, start), scale, strict=True):
+    for values, padded in zip((*(_by_part(row, parts, -1) for row in rows), start), scale, strict=True):
         padded[: len(values)] = values
     return scale
 
 
+def exponentials(table: Array) -> Array:
+    """Attention weights as the kernels read them, of a table that `arithmetic.exp2_table` made for 32 steps and a power of two, top.
+
+    By bytes, floor(2 * top * 2^(-i / 32)) for i < 32: of such a number m, ((m >> o) + 1) >> 1 is the table's entry o octaves below, as it
+    makes no difference whether a floor is taken once, at the end, or after each division.
+    """
+    if not BYTES:
+        return table.astype(np.int16)
+    octave = [(2 * int(table[0])) ** 32 >> i for i in range(32)]
+    for _ in range(5):
+        octave = [math.isqrt(n) for n in octave]
+    return np.array(octave, np.int32)
+
+
 @njit(inline="always")
 def _scaled(accumulator, multiplier, offset, shift, limit):
-    value = i32(i32(accumulator * multiplier) + offset) >> shift
+    value = shifted(i32(i32(accumulator * multiplier) + offset), shift)
     return i32(min(max(value, -limit), limit))
 
 
@@ -143,11 +196,15 @@ def _requantized(sums, scale, limit, out):
 @njit
 def _looked_up(sums, scale, table, out):
     """table: for indices -len / 2 to len / 2 - 1. Overwrites the sums."""
+    whole = 0
+    if TABLES:
+        whole = out.shape[1] // 64 * 64
+        table_entries(sums, scale, table, out, whole)
     half = i32(len(table) // 2)
     for row in range(len(sums)):
-        for k in range(out.shape[1]):  # many at a time, apart from what is one at a time
+        for k in range(whole, out.shape[1]):  # many at a time, apart from what is one at a time
             sums[row, k] = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], half - i32(1)) + half
-        for k in range(out.shape[1]):
+        for k in range(whole, out.shape[1]):
             out[row, k] = table[sums[row, k]] + ZERO
 
 
@@ -157,7 +214,7 @@ def _added(sums, scale, limit, x):
     for row in range(len(x)):
         for k in range(x.shape[1]):
             value = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], limit) + x[row, k]
-            x[row, k] = min(max(value, -limit), limit)
+            x[row, k] = min(max(i32(value), -limit), limit)
 
 
 @njit
@@ -165,36 +222,40 @@ def _normalized(x, gain, shift, zero, out):
     """(rows, width) int32 -> as many rows or more of bytes, on top of zero; see `arithmetic.normalize`."""
     half = i32((1 << shift) >> 1)
     root_bits = 3 if x.shape[1] <= 128 else 0
+    inverses = np.empty(len(x), np.float64)
     for row in range(len(x)):
         squares = np.int64(0)
         for k in range(x.shape[1]):
             squares += np.int64(x[row, k]) * np.int64(x[row, k])
-        root = math.floor(math.sqrt(np.float64(squares * (1 << (2 * root_bits)))))
-        inverse = i32(math.floor((1 << (30 + root_bits)) / max(root, 1 << root_bits)))
+        inverses[row] = np.float64(squares * (1 << (2 * root_bits)))
+    for row in range(len(x)):  # many at a time
+        inverses[row] = (1 << (30 + root_bits)) / max(math.floor(math.sqrt(inverses[row])), 1 << root_bits)
+    for row in range(len(x)):
+        inverse = i32(math.floor(inverses[row]))
         for k in range(x.shape[1]):
-            unit = i32(x[row, k] * inverse) >> 15
-            out[row, k] = min(max(i32(i32(unit * gain[k]) + half) >> shift, i32(-127)), i32(127)) + zero
+            unit = shifted(i32(x[row, k] * inverse), i32(15))
+            out[row, k] = min(max(shifted(i32(i32(unit * gain[k]) + half), shift), i32(-127)), i32(127)) + zero
 
 
 @njit
-def _attend(query, kept, keys_at, values_at, chosen, layer, layers, all_scores, weights, sums, out):
+def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, weights, sums, out):
     """A head's query against the keys and values of the slots chosen: the first one, and how many.
 
     kept, from keys_at on: (slots / 16, dim / 2, 16, 2), from values_at on: (slots / 2, dim, 2), int8.
     """
+    keys_at, values_at, query_at, out_at = places
     first, count = chosen
-    dim = len(query)
-    multiplier, shift, table = layers.scores[layer, 0], layers.scores[layer, 1], layers.exponentials
+    multiplier, shift = scale[0], scale[1]
     lead = first % LANES
     for k in range(0, lead + count, LANES):
-        sum_of_rows(kept, keys_at + (first - lead + k) * dim, 2 * LANES, query, 0, dim // 2, all_scores, k)
+        sum_of_rows(kept, keys_at + (first - lead + k) * dim, ahead, 2 * LANES, query, query_at, dim // 2, all_scores, k)
     scores = all_scores[lead:]
     best = scores[0]
     for k in range(1, count):
         best = max(best, scores[k])
     odd, last, total = first % 2, i32(len(table) - 1), i32(0)
     for k in range(count):
-        scores[k] = min(i32(i32(best - scores[k]) * multiplier) >> shift, last)
+        scores[k] = min(shifted(i32(i32(best - scores[k]) * multiplier), shift), last)
     used, whole = (odd + count + 3) // 4 * 2, (odd + count) // 2  # pairs; written whole, as they are read whole
     if odd:
         total = i32(table[scores[0]])
@@ -208,10 +269,45 @@ def _attend(query, kept, keys_at, values_at, chosen, layer, layers, all_scores, 
         weights[whole] = i32(table[scores[count - 1]])
         total = i32(total + weights[whole])
     for k in range(0, dim, LANES):
-        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, 2 * dim, weights, 0, used, sums, k)
+        sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, ahead, 2 * dim, weights, 0, used, sums, k)
     share = 1 / (2.0 * total)  # half a unit keeps the product away from whole numbers, from which its rounding errors are far
-    for k in range(len(out)):
-        out[k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
+    for k in range(dim):
+        out[out_at + k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
+
+
+@njit
+def _attended(qkv, where, layer, scale, exponentials, cache, means):
+    """Keys and values are kept, then the heads attend. qkv: (rows, 3, heads, dim) int8, means: (rows, heads, dim) INPUT, both flat."""
+    _, layers, _, heads, dim, slots = cache.shape
+    kept, rows, in_head = cache.reshape(-1), len(where), dim * slots
+    in_layer = 2 * heads * in_head
+    room = slots + LANES
+    scores, bests, totals = np.empty(heads * room, np.int32), np.empty(heads, np.int32), np.empty(heads, np.int32)
+    weights, sums = np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
+    for row in range(rows):
+        slot, first, count = where[row, SLOT], where[row, FIRST], where[row, COUNT]
+        at = (where[row, CACHE] * layers + layer) * in_layer
+        ahead = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
+        query, out = row * 3 * heads * dim, row * heads * dim
+        for h in range(heads):
+            key_at = at + h * in_head + slot // LANES * LANES * dim + slot % LANES * GROUP
+            value_at = at + (heads + h) * in_head + slot // GROUP * GROUP * dim
+            keep(kept, key_at, value_at, slot % GROUP, qkv, query + (heads + h) * dim, query + (2 * heads + h) * dim, dim)
+        if BYTES:  # all heads step by step, as each step waits for the one before
+            lead = first % LANES
+            keys = at + (first - lead) * dim
+            values = keys + heads * in_head
+            for h in range(heads):
+                bests[h] = best_score(kept, keys + h * in_head, ahead, dim, qkv, query + h * dim, lead, count, scores, h * room)
+            for h in range(heads):
+                totals[h] = total_weight(scores, h * room, lead, count, bests[h], scale, exponentials)
+            for h in range(heads):
+                places = values + h * in_head, h * room, out + h * dim
+                weighted_means(kept, places[0], ahead, dim, scores, places[1], lead, count, totals[h], means, places[2])
+        else:
+            for h in range(heads):
+                places = at + h * in_head, at + (heads + h) * in_head, query + h * dim, out + h * dim
+                _attend(kept, qkv, places, ahead, dim, (first, count), scale, exponentials, scores, weights, sums, means)
 
 
 @njit
@@ -223,55 +319,29 @@ def _hidden(features, where, layers, cache, out):
     """
     rows, width = out.shape
     padded = -(-rows // ROWS) * ROWS
-    heads, dim, slots = layers.sizes[0], cache.shape[4], cache.shape[5]
     x = np.empty((rows, width), np.int32)
     for row in range(rows):
+        position = where[row, POSITION]
         for k in range(width):
-            x[row, k] = layers.wpe[where[row, POSITION], k]
+            x[row, k] = layers.wpe[position, k]
     seen = np.full((padded, layers.embedding.shape[1] * GROUP), ZERO, INPUT)
     for row in range(rows):
         for k in range(features.shape[1]):
             seen[row, k] = features[row, k] + ZERO
+    heads, dim = cache.shape[3], cache.shape[4]  # of which dim is padded
     narrow, wide = np.full((padded, width), ZERO, INPUT), np.full((padded, layers.narrowed.shape[2] * GROUP), ZERO, INPUT)
+    qkv, means = np.empty((rows, 3 * heads * dim), np.int8), np.full((padded, heads * dim), ZERO, INPUT)
     sums = np.empty((padded, len(layers.embedding) * COLUMNS), np.int32)
     three_sums = np.empty((padded, layers.attention.shape[1] * COLUMNS), np.int32)
     wide_sums = np.empty((padded, layers.widened.shape[1] * COLUMNS), np.int32)
-    own = width // heads  # of the dim, which is padded
-    qkv, query = np.empty((rows, 3 * width), np.int16), np.zeros(dim, np.int16)
-    scores, weights, of_head = np.empty(slots + 2 * LANES, np.int32), np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
-    kept = cache.reshape(-1)
-    in_head = dim * slots
     _product(seen, layers.embedding, layers.embedding_scale, sums)
     _added(sums, layers.embedding_scale, RESIDUAL_LIMIT, x)
     for k in range(len(layers.scores)):
         _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], i32(ZERO), narrow)
         _product(narrow, layers.attention[k], layers.attention_scale[k], three_sums)
         _requantized(three_sums, layers.attention_scale[k], i32(127), qkv)
-        for row in range(rows):
-            slot, of_row = where[row, SLOT], where[row, CACHE] * len(layers.scores) + k
-            lane = slot // LANES * LANES * dim + slot % LANES * 2
-            for h in range(heads):
-                at = (of_row * 2 * heads + h) * in_head
-                for d in range(own):
-                    kept[at + lane + d // 2 * 2 * LANES + d % 2] = qkv[row, width + h * own + d]
-                at += heads * in_head + slot // 2 * 2 * dim + slot % 2
-                for d in range(own):
-                    kept[at + 2 * d] = qkv[row, 2 * width + h * own + d]
-        for row in range(rows):
-            of_row = where[row, CACHE] * len(layers.scores) + k
-            of_next = where[min(row + 1, rows - 1), CACHE] * len(layers.scores) + k
-            for h in range(heads):
-                at = (of_row * 2 * heads + h) * in_head
-                for d in range(own):
-                    query[d] = qkv[row, h * own + d]
-                out_of_head = narrow[row, h * own : (h + 1) * own]
-                values_at, chosen = at + heads * in_head, (where[row, FIRST], where[row, COUNT])
-                if of_next != of_row:
-                    ahead = at + in_head if h < heads - 1 else of_next * 2 * heads * in_head
-                    fetch_ahead(kept, ahead, in_head)
-                    fetch_ahead(kept, ahead + heads * in_head, in_head)
-                _attend(query, kept, at, values_at, chosen, k, layers, scores, weights, of_head, out_of_head)
-        _product(narrow, layers.attended[k], layers.attended_scale[k], sums)
+        _attended(qkv.reshape(-1), where, k, layers.scores[k], layers.exponentials, cache, means.reshape(-1))
+        _product(means, layers.attended[k], layers.attended_scale[k], sums)
         _added(sums, layers.attended_scale[k], RESIDUAL_LIMIT, x)
         _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], i32(ZERO), narrow)
         _product(narrow, layers.widened[k], layers.widened_scale[k], wide_sums)
