@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,20 @@ try:
     import numba
 except ImportError:
     numba = None
+
+
+@contextlib.contextmanager
+def waiting_passively() -> Iterator[None]:
+    """While OpenMP reads its settings: threads that wait for others shall sleep. Where anything else runs on the machine, those that spin
+    keep the others from their work, and everything takes ten times as long."""
+    if "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_WAIT_POLICY"]
 
 
 def _sources() -> str:

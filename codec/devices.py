@@ -7,7 +7,7 @@ from bitstream.errors import IgptError
 
 NAMES = ("auto", "cpu", "cuda")
 DRIVERS = ("libcuda.so.1", "nvcuda.dll")
-KERNEL_DRIVERS = ("/dev/kfd", "/dev/dxg")  # of AMD's GPUs, and of those that Windows lends to Linux
+KERNEL_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia's, AMD's, and that of GPUs which Windows lends to Linux
 
 
 def check_device(name: str) -> None:
@@ -18,7 +18,7 @@ def check_device(name: str) -> None:
 
 
 def device_named(name: str) -> str:
-    """cpu or cuda; auto: the GPU where there is one. Raises IgptError for a device that is not there.
+    """cpu or cuda; auto: the GPU where there is one that computes exactly. Raises IgptError for a device that is not there, or does not.
 
     torch, whose import takes a second, is asked only where the machine has a driver for a GPU.
     """
@@ -27,10 +27,15 @@ def device_named(name: str) -> str:
         return "cpu"
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
-        msg = "no CUDA device is available: use --device cpu"
+    from codec.network.plain import is_exact_on
+
+    if torch.cuda.is_available() and is_exact_on("cuda"):
+        return "cuda"
+    if name == "cuda":
+        what = "the GPU does not compute exactly" if torch.cuda.is_available() else "no CUDA device is available"
+        msg = f"{what}: use --device cpu"
         raise IgptError(msg)
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cpu"
 
 
 def _has_driver() -> bool:

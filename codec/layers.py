@@ -3,6 +3,7 @@
 A picture without a past has one layer, its pixels. With a past, the chroma comes first; the luma is coded with all of it in view.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from codec.network.integer import IntegerImageGPT
 from codec.palette import Palette, Tokens
 from codec.pasts import Past
 from codec.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, Pixels, Planes, kind_of, pixels_to_planes
+from codec.threads import checkpoint, side_by_side
 from codec.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
 
 PAST_KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
@@ -100,8 +102,12 @@ def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, p
         progress(layer.planes[0].size)
         return [layer.tried[network.digest]]
     firsts = range(0, layer.grid.tiles, tiles_per_group)
-    engine = network.engine(layer.grid.tiles)
-    return [encode_group(engine, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), progress) for first in firsts]
+    engine, told = network.engine(layer.grid.tiles), _one_at_a_time(progress)
+
+    def encoded(first: int) -> bytes:
+        return encode_group(engine, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), told)
+
+    return list(side_by_side(encoded, firsts, min(engine.at_once, len(firsts))))
 
 
 class Wanted(NamedTuple):
@@ -117,6 +123,9 @@ class Wanted(NamedTuple):
     @property
     def grid(self) -> Grid:
         return Grid(*self.size)
+
+
+Batch = list[tuple[int, int, int, bytes]]  # groups: of which layer, their first tile, the one behind their last one, their payload
 
 
 def decode_layer(wanted: Wanted, progress: Progress) -> Planes:
@@ -136,25 +145,42 @@ def decoded_tiles(wanted: Sequence[Wanted], progress: Progress, positions: int =
     """The tiles of such layers, group by group: which layer, the first tile's number, and the samples; of each tile `positions` at most
     are decoded."""
     network, kind, *_ = wanted[0]
-    engine, most = network.engine(sum(layer.grid.tiles for layer in wanted)), DECODED_TILES[network.device]
-    some: list[tuple[int, int, Group, bytes]] = []
-    tiles = 0
+    engine, told = network.engine(sum(layer.grid.tiles for layer in wanted)), _one_at_a_time(progress)
+    batches = list(_batches(wanted, DECODED_TILES[network.device]))
 
-    def decoded() -> Iterator[tuple[int, int, Samples]]:
-        samples = decode_groups(engine, [group for *_, group, _ in some], [payload for *_, payload in some], progress, positions)
-        for (which, first, *_), of_group in zip(some, samples, strict=True):
+    def decoded(batch: Batch) -> list[Samples]:
+        groups = [wanted[which].known.group(kind, wanted[which].grid, first, last) for which, first, last, _ in batch]
+        return decode_groups(engine, groups, [payload for *_, payload in batch], told, positions)
+
+    for batch, samples in zip(batches, side_by_side(decoded, batches, min(engine.at_once, len(batches))), strict=True):
+        for (which, first, *_), of_group in zip(batch, samples, strict=True):
             yield which, first, of_group
 
+
+def _batches(wanted: Sequence[Wanted], most: int) -> Iterator[Batch]:
+    """All groups, as many together as have no more than so many tiles, or one."""
+    batch: Batch = []
     for which, layer in enumerate(wanted):
         count = layer.grid.tiles
         for first, payload in zip(range(0, count, layer.tiles_per_group), layer.payloads, strict=True):
             last = min(first + layer.tiles_per_group, count)
-            if some and tiles + last - first > most:
-                yield from decoded()
-                some, tiles = [], 0
-            some.append((which, first, layer.known.group(kind, layer.grid, first, last), payload))
-            tiles += last - first
-    yield from decoded()
+            if batch and sum(end - begin for _, begin, end, _ in batch) + last - first > most:
+                yield batch
+                batch = []
+            batch.append((which, first, last, payload))
+    yield batch
+
+
+def _one_at_a_time(progress: Progress) -> Progress:
+    """For threads side by side, whose work may have become useless, too."""
+    lock = threading.Lock()
+
+    def told(pixels: int) -> None:
+        checkpoint()
+        with lock:
+            progress(pixels)
+
+    return told
 
 
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:

@@ -77,7 +77,7 @@ def test_replayed_steps(monkeypatch):
     """What a GPU does from the third position on, played on the CPU: functions are called again, but whatever they made lies where it lay
     when they were recorded."""
 
-    def recorded(function):
+    def recorded(function, pool):
         steps = function.__self__
         before = state(steps)
         function()
@@ -117,7 +117,7 @@ def test_replayed_steps(monkeypatch):
         self.replays = True
 
     monkeypatch.setattr(plain.PlainSteps, "__init__", replaying)
-    monkeypatch.setattr(plain, "recorded", lambda function: calls.append(function) or recorded(function))
+    monkeypatch.setattr(plain, "recorded", lambda function, pool: calls.append(function) or recorded(function, pool))
     assert proof.proof(engine) == expected
     assert len(calls) == sum(1 + 3 * kind.channels for kind in proof.KINDS)
 

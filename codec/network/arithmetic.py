@@ -11,6 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from bitstream.errors import ModelError
 from codec.network.limits import EXPONENT_STEPS, NORM_BITS, powers_of_two
 
 Product = Callable[[Tensor, Tensor], Tensor]
@@ -121,5 +122,12 @@ def is_exact(product: Product, device: torch.device) -> bool:
 
 @cache
 def exact_product(device: torch.device) -> Product:
-    """(rows, depth) int8 times (depth, columns) int8 in -64 to 63 -> int32: the first way that proves exact on this machine."""
-    return next(product for product in PRODUCTS.values() if is_exact(product, device))
+    """(rows, depth) int8 times (depth, columns) int8 in -64 to 63 -> int32: the first way that proves exact on this machine.
+
+    Raises ModelError where none does.
+    """
+    for product in PRODUCTS.values():
+        if is_exact(product, device):
+            return product
+    msg = f"no way of multiplying matrices is exact on this machine's {device}"
+    raise ModelError(msg)

@@ -26,6 +26,7 @@ from codec.threads import threads
 from codec.tiles import Samples, Windows
 
 COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
+FEWEST_ROWS = 128  # of heads, for which a thread is worth its start
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
 
 
@@ -33,6 +34,10 @@ class CompiledEngine:
     """See `integer.Engine`."""
 
     device = "cpu"
+
+    @property
+    def at_once(self) -> int:
+        return threads() if kernels.SIDE_BY_SIDE else 1
 
     def __init__(self, network: IntegerImageGPT) -> None:
         self.config, self.arrays = network.config, network.arrays
@@ -114,7 +119,7 @@ class CompiledEngine:
         rows = np.ascontiguousarray(hidden), np.ascontiguousarray(features)
         masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
         how = self.exponentials, SHARED, WEIGHT_BITS
-        parts = -(-out.shape[0] * out.shape[2] // kernels.BLOCK)
+        parts = max(1, out.shape[0] * out.shape[2] // FEWEST_ROWS)
         kernels.run("frequencies", parts, *rows, head, self.heads, np.int32(LOGIT_LIMIT), masked, *how, channel, out)
 
     def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "CompiledSteps":
@@ -158,7 +163,7 @@ class CompiledSteps:
     def logits(self) -> Tables:
         out = np.empty((len(self.hidden), ALPHABET), np.int32)
         head = self.kind.heads[self.channel], self.engine.heads, np.int32(LOGIT_LIMIT)
-        kernels.run("logits", len(out), self.hidden, self.head_features, *head, out)
+        kernels.run("logits", -(-len(out) // kernels.BLOCK), self.hidden, self.head_features, *head, out)
         return out
 
     def frequencies(self, impossible: Impossible | None) -> Tables:

@@ -46,7 +46,10 @@ class Seen(NamedTuple):
 
 
 class Steps(Protocol):
-    """Tiles of a kind, all of them at the same position: `go_to` it once, then for each channel `begin` and `accept`."""
+    """Tiles of a kind, all of them at the same position: `go_to` it once, then for each channel `begin` and `accept`.
+
+    Every array that it gives is valid until the next call.
+    """
 
     def go_to(self, position: int) -> None:
         """Positions from 0 on, one after the other."""
@@ -76,6 +79,10 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def at_once(self) -> int:
+        """How many threads may call it."""
 
     def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
         """The parallel pass over (tiles, channels, POSITIONS) samples, of their first `count` positions, whole rows of tiles. windows: for
@@ -173,16 +180,8 @@ class IntegerImageGPT:
         self.digest = model_digest(config, arrays)
 
     def engine(self, tiles: int) -> Engine:
-        """The fastest for a picture of so many tiles: compiled on the CPU, where that is possible and worth it.
-
-        Raises ModelError where a GPU does not compute exactly.
-        """
+        """The fastest for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
         if self.device != "cpu":
-            from codec.network.plain import is_exact_on
-
-            if not is_exact_on(self.device):
-                msg = "the GPU does not compute exactly with this version of torch: use --device cpu"
-                raise ModelError(msg)
             return self.plain
         try:
             from codec.network.compiled import worth_it
@@ -214,7 +213,7 @@ class IntegerImageGPT:
         config = ModelConfig.load(folder)
         try:
             arrays = load_file(folder / WEIGHTS_FILE)
-        except (OSError, SafetensorError, TypeError, KeyError) as error:  # the latter two: of types that NumPy does not have
+        except (OSError, SafetensorError, TypeError, KeyError, AttributeError) as error:  # the last three: of types that NumPy lacks
             msg = f"{folder}: no usable {WEIGHTS_FILE} ({error})"
             raise ModelError(msg) from error
         return cls(config, arrays, name_of(folder), device)

@@ -5,6 +5,7 @@ there is enough to do, and where numba is missing plain torch does the same. Sum
 which the bounds in `arithmetic` allow, and of which processors add many at a time.
 """
 
+import contextlib
 import math
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codec.compiled import compiled, numba
+from codec.compiled import compiled, numba, waiting_passively
 from codec.context import (
     CENTRE,
     CHANNEL_FEATURES,
@@ -66,16 +67,18 @@ BLOCK = 32  # rows side by side: their values stay close to the processor
 AWAY = np.array(SURROUNDINGS)
 
 _threads = threads()
-numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # launches them, which changes torch's number, too
+with waiting_passively():
+    numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # launches them, which changes torch's number, too
 if _torch := sys.modules.get("torch"):
     _torch.set_num_threads(_threads)
 
-_ONE_AT_A_TIME = threading.Lock()  # not every threading layer of numba can be entered by two threads
+SIDE_BY_SIDE = numba.threading_layer() != "workqueue"  # whether several threads may enter kernels
+_entered = contextlib.nullcontext() if SIDE_BY_SIDE else threading.Lock()
 
 
 def run(name: str, parts: int, *arguments: object) -> None:
-    """Calls a kernel, on as many threads as torch uses or would use, or as it has parts."""
-    with _ONE_AT_A_TIME:
+    """Calls a kernel, on as many threads as the present one may use, or as it has parts."""
+    with _entered:
         numba.set_num_threads(max(1, min(threads(), numba.config.NUMBA_NUM_THREADS, parts)))
         globals()[name](*arguments)
 

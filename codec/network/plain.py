@@ -1,9 +1,10 @@
 """The integer ImageGPT in torch: one definition of the layers, driven by parallel attention over whole tiles or by cached attention, one
 position of many tiles at a time."""
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,8 @@ from codec.network.proof import PROOF, PROVEN, proof, random_network
 from codec.planes import Kind
 from codec.tiles import Samples, Windows
 
+_RECORDING = threading.Lock()  # one at a time in a process
+
 
 class Scale(NamedTuple):
     """How a product's accumulators are requantised, per output, int32; see `arithmetic.requantize`."""
@@ -44,10 +47,12 @@ class Scale(NamedTuple):
 class PlainEngine:
     """See `integer.Engine`."""
 
+    at_once = 1
+
     def __init__(self, network: IntegerImageGPT, product: Product | None = None) -> None:
         self.config, self.device, self.torch_device = network.config, network.device, torch.device(network.device)
         self.product = product or exact_product(self.torch_device)
-        self.tensors = {key: torch.from_numpy(array).to(self.torch_device) for key, array in network.arrays.items()}
+        self.tensors = {key: torch.tensor(array, device=self.torch_device) for key, array in network.arrays.items()}
         self.scales = {}
         for key, bias in self.tensors.items():
             if key.endswith(".bias"):
@@ -146,6 +151,7 @@ class PlainSteps:
         self.begun: dict[int, Begun] = {}
         self.tables: dict[int, Tensor] = {}
         self.replays = device.type == "cuda"
+        self.pool = torch.cuda.graph_pool_handle() if self.replays else None
         self.ways: dict[tuple[str, int], Callable[[], None] | None] = {}
         self.table = torch.empty(tiles, ALPHABET, dtype=torch.int32, pin_memory=device.type == "cuda")
 
@@ -217,15 +223,15 @@ class PlainSteps:
         """Calls the function: the second time it is recorded, where the device can replay it, and from then on replayed."""
         way = self.ways.get((name, channel))
         if self.replays and not way and (name, channel) in self.ways:
-            way = self.ways[name, channel] = recorded(function)
+            way = self.ways[name, channel] = recorded(function, self.pool)
         self.ways[name, channel] = way
         (way or function)()
 
 
-def recorded(function: Callable[[], None]) -> Callable[[], None]:
-    """As one CUDA graph, which is not yet run."""
+def recorded(function: Callable[[], None], pool: Any) -> Callable[[], None]:
+    """As one CUDA graph, which is not yet run. pool: of the memory of graphs that are replayed in the order of their recording."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with _RECORDING, torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
         function()
     return graph.replay
 
@@ -233,4 +239,7 @@ def recorded(function: Callable[[], None]) -> Callable[[], None]:
 @cache
 def is_exact_on(device: str) -> bool:
     """Whether plain torch gives there what it gives on a CPU."""
-    return proof(PlainEngine(random_network(PROVEN, device))) == PROOF
+    try:
+        return proof(PlainEngine(random_network(PROVEN, device))) == PROOF
+    except Exception:  # whatever a driver, a card, or a version of torch is not able to do
+        return False
