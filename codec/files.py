@@ -118,7 +118,7 @@ def write(
             save(stream)
         return
     temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
-    with _begun(target), _folders(target.parent) if folders else contextlib.nullcontext():
+    with _begun(target), _folders(target.parent) if folders else contextlib.nullcontext([]) as made:
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)) as stream:
                 save(stream)
@@ -134,12 +134,18 @@ def write(
             _put(temporary, target, force)
         finally:
             temporary.unlink(missing_ok=True)
-    if durable:
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    if durable and os.name != "nt":  # where folders cannot be opened
+        for folder in {target.parent, *(path.parent for path in made)}:
+            _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Has the names in a folder survive a loss of power."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _put(temporary: Path, target: Path, force: bool) -> None:
@@ -166,12 +172,12 @@ def _begun(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folders(folder: Path) -> Iterator[None]:
-    """Makes a folder with those above it, and takes back what it made if what follows fails."""
+def _folders(folder: Path) -> Iterator[list[Path]]:
+    """Makes a folder with those above it, gives those that it made, and takes them back if what follows fails."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield
+        yield missing
     except BaseException:
         for path in missing:
             with contextlib.suppress(OSError):  # somebody else put something there

@@ -292,3 +292,11 @@ def test_large_pictures_are_refused_before_the_output_is_touched(place):
     Image.fromarray(picture(30, 30, 3)).save(place / "x.png")
     assert_refused(igpt("compress", place / "x.png", "-f", "--max-pixels", 899), 1, "--max-pixels")
     assert_untouched(place)
+
+
+def test_what_is_durable_is_so_with_the_folders_made_for_it(tmp_path, monkeypatch):
+    synced, right = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.append(os.fstat(opened).st_ino) or right(opened))
+    target = tmp_path / "one" / "two" / "x"
+    files.write(target, files.PIPE, False, False, lambda stream: stream.write(b"x"), folders=True, durable=True)
+    assert {path.stat().st_ino for path in (target, target.parent, target.parent.parent, tmp_path)} == {*synced}
