@@ -100,9 +100,9 @@ def products(times, x, weight, scale, out):
 
 
 @njit
-def attentions(times, query, kept, layers, scores, weights, sums, out):
+def attentions(times, qkv, where, layers, cache, means):
     for _ in range(times):
-        kernels._attend(query, kept, 0, len(kept) // 2, (0, layers.sizes[1]), 0, layers, scores, weights, sums, out)
+        kernels._attended(qkv, where, 0, layers.scores[0], layers.exponentials, cache, means)
 
 
 @njit
@@ -141,11 +141,13 @@ def inside() -> list[str]:
         nanoseconds += 1e9 * least(300, products, x, weight[0], scale[0], out) / rows
         work += depth * width
     lines = [f"| matrix products | {nanoseconds:.0f} | {work / nanoseconds:.0f} G multiply-adds/s |"]
-    dim, window = config.head_dim, config.attention_window
-    kept = random.integers(-127, 128, 2 * dim * window).astype(np.int8)
-    query = random.integers(-30, 30, dim).astype(np.int16)
-    scratch = np.empty(window + 2 * LANES, np.int32), np.empty(window, np.int32), np.empty(dim, np.int32), np.empty(dim, INPUT)
-    of_heads = 1e9 * config.n_head * least(20_000, attentions, query, kept, layers, *scratch)
+    window, positions = config.attention_window, 2 * kernels.BLOCK + config.attention_window
+    cache = kernels.zeros(1, *network.cache_shape(positions + LANES))
+    width = cache.shape[3] * cache.shape[4]
+    qkv = random.integers(-30, 30, rows * 3 * width).astype(np.int8)
+    place = np.arange(positions - rows, positions)
+    where = np.stack([place, 0 * place, place, place + 1 - window, 0 * place + window], 1)
+    of_heads = 1e9 * least(300, attentions, qkv, where, layers, cache, np.empty(rows * width, INPUT)) / rows
     lines.append(f"| attention | {of_heads:.0f} | {2 * config.n_embd * window / of_heads:.0f} G multiply-adds/s |")
     sums = random.integers(-5000, 5000, (rows, config.n_inner)).astype(np.int32)
     table = 1e9 * least(300, lookups, sums, layers.widened_scale[0], layers.tables[0], np.empty(sums.shape, INPUT)) / rows

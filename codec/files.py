@@ -118,7 +118,7 @@ def write(
             save(stream)
         return
     temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
-    with _begun(target), _folders(target.parent) if folders else contextlib.nullcontext([]) as made:
+    with _begun(target), _folders(target.parent, folders) as made:
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)) as stream:
                 save(stream)
@@ -172,10 +172,11 @@ def _begun(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folders(folder: Path) -> Iterator[list[Path]]:
-    """Makes a folder with those above it, gives those that it made, and takes them back if what follows fails."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+def _folders(folder: Path, wanted: bool) -> Iterator[list[Path]]:
+    """Makes a folder with those above it, if that is wanted, gives those that it made, and takes them back if what follows fails."""
+    missing = [path for path in (folder, *folder.parents) if wanted and not path.exists()]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         yield missing
     except BaseException:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, measure, modes, pasts, rate, speed
+from benchmarks import demo10, drawings, measure, modes, pasts, profile, rate, speed
 from codec.image import MAX_PIXELS, open_picture
 from tests.conftest import picture
 
@@ -139,3 +139,14 @@ def test_pasts(folder, tmp_path, monkeypatch):
     assert len(found) == 9
     assert {(r["quality"], r["sampling"]) for r in found} == {(str(q), s) for q in pasts.QUALITIES for s in pasts.SAMPLINGS}
     assert "| 90, 4:2:0 |" in (tmp_path / "out" / "pasts.md").read_text()
+
+
+def test_profile(folder, tmp_path, monkeypatch):
+    Image.fromarray(picture(300, 300, 3)).save(folder / "c.png")
+    monkeypatch.setattr(profile, "commands", lambda source: [])
+    monkeypatch.setattr(profile, "least", lambda times, work, *arguments: work(1, *arguments) or 1.0)
+    monkeypatch.setattr(sys, "argv", ["x", str(folder), "--megapixels", "0.01", "--thumbnails", "2", "--out", str(tmp_path)])
+    profile.main()
+    text = (tmp_path / "profile.md").read_text()
+    for word in ("compress 0.01 MP", "decompress 2 of 32x32", "layers", "attention"):
+        assert word in text
