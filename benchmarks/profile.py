@@ -10,6 +10,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -28,27 +29,29 @@ from bitstream.words import TokenDecoder, TokenEncoder
 from codec import models, pasts
 from codec.network import compiled, kernels
 from codec.network.vectors import INPUT, LANES
+from codec.threads import threads
 
 TOGETHER = 256  # files that are decompressed at once
 
 
 class Stopwatch:
-    """Adds up the time of calls by kind of work; a call inside of another one counts for the inner kind only."""
+    """Adds up the time of calls by kind of work; a call inside of another one counts for the inner kind only, and one beside others by its
+    thread's share of all."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.inner = 0.0
+        self.all, self.own = threads(), threading.local()
 
     def wrapped(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            before, self.inner = self.inner, 0.0
+            before, self.own.inner = getattr(self.own, "inner", 0.0), 0.0
             start = time.perf_counter()
             try:
                 return function(*arguments, **options)
             finally:
                 spent = time.perf_counter() - start
-                self.seconds[kind] += spent - self.inner
-                self.inner = before + spent
+                self.seconds[kind] += (spent - self.own.inner) * threads() / self.all
+                self.own.inner = before + spent
 
         return call
 
