@@ -487,8 +487,8 @@ def quantize(
             raise RequestError(msg)
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models
-        from codec.image import image_of
         from codec.palette.packing import quantized
+        from codec.pillow import image_of
 
         palette = models.with_palette(model, revision, "cpu").palette
         image = image_of(quantized(palette, pixels))

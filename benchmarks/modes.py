@@ -21,7 +21,8 @@ from tqdm import tqdm
 import codec
 from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
 from bitstream.errors import UnsupportedImageError
-from codec.image import MAX_PIXELS, Picture, open_picture, png_of
+from codec.image import MAX_PIXELS, Picture, open_picture
+from codec.outputs import png_of
 from codec.png import ALPHA, GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 
 PHOTOGRAPHS, SIDE = 4, 256  # how many, and how large at most

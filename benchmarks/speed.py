@@ -27,7 +27,7 @@ import codec
 from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
 from codec import coding
 from codec.devices import device_named
-from codec.image import image_of
+from codec.pillow import image_of
 
 BLOCK = 256  # pixels
 LARGE = 2  # megapixels, from which on one run has to do

@@ -96,7 +96,7 @@ def compress(image: "Image.Image", *, verify: bool = False, **options: Unpack[Op
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model, VerificationError where the
     result does not give back the image.
     """
-    from codec.image import picture_of
+    from codec.pillow import picture_of
 
     return compress_picture(picture_of(image), verify=verify, **options)
 
@@ -345,7 +345,7 @@ def decompress(
 
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError.
     """
-    from codec.image import opened
+    from codec.pillow import opened
     from codec.png import GREY
 
     picture = decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)

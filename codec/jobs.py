@@ -228,7 +228,7 @@ class Decompression(Task):
         return codec.largest_file(start)
 
     def begun(self, job: Job) -> Begun | None:
-        from codec.image import OUTPUTS
+        from codec.outputs import OUTPUTS
 
         if job.target.suffix.lower() not in ("", ".png", *OUTPUTS):
             msg = f"{job.target}: the output cannot be {job.target.suffix}; choose .png, {', '.join(OUTPUTS)}"
@@ -246,7 +246,7 @@ class Decompression(Task):
         return self._output(picture, suffix, time.perf_counter() - start)
 
     def _output(self, picture: "Picture", suffix: str, seconds: float) -> Output:
-        from codec.image import written_as
+        from codec.outputs import written_as
 
         written = written_as(picture, suffix)
         figures = {"bytes": len(written), "seconds": round(seconds, 3)}

@@ -214,7 +214,8 @@ def read_envelope_header(data: bytes) -> int:
 
 def opened_picture(data: bytes) -> bool:
     """What is accepted comes back from a PNG of it, and its chunks can be kept or are refused."""
-    from codec.image import open_picture, png_of
+    from codec.image import open_picture
+    from codec.outputs import png_of
 
     picture = open_picture(io.BytesIO(data), WIDE)
     again = open_picture(io.BytesIO(png_of(picture)), WIDE)

@@ -22,7 +22,9 @@ from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
 from bitstream.reader import varint
 from codec import mixing
-from codec.image import MAX_PIXELS, Picture, open_picture, picture_of, png_of, written_as
+from codec.image import MAX_PIXELS, Picture, open_picture
+from codec.outputs import png_of, written_as
+from codec.pillow import picture_of
 from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, deep_samples, written
 from tests.conftest import DATA, TINY, picture, smooth
 from tests.make_golden import sums
