@@ -1,40 +1,25 @@
-"""numba's compiler, where it is there and can be used; imported before numba by everything that compiles.
+"""numba's compiler, where it is there and can be used. What is compiled runs without the interpreter's lock, on whatever thread calls it;
+numba starts none of its own (see `codec.threads`)."""
 
-numba launches a pool of threads once, as large as it was told before its import, and tells OpenMP, which torch shares.
-"""
-
-import contextlib
 import hashlib
+import logging
 import os
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-from codec.threads import threads
-
-if "numba" not in sys.modules:
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(threads()))
 
 numba: Any
 try:
     import numba
+    from numba.core.compiler_lock import global_compiler_lock
 except ImportError:
     numba = None
 
-
-@contextlib.contextmanager
-def waiting_passively() -> Iterator[None]:
-    """While OpenMP reads its settings: threads that wait for others shall sleep. Where anything else runs on the machine, those that spin
-    keep the others from their work, and everything takes ten times as long."""
-    if "OMP_WAIT_POLICY" in os.environ:
-        yield
-        return
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    try:
-        yield
-    finally:
-        del os.environ["OMP_WAIT_POLICY"]
+if numba and hasattr(os, "register_at_fork"):  # a child would wait for ever for what another thread has locked
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def _sources() -> str:
@@ -46,46 +31,54 @@ def _sources() -> str:
 
 
 SOURCES = _sources() if numba else ""
+logger = logging.getLogger("igpt")
 
 
 def _keeping(dispatcher: Any) -> Any:
     """What it compiled before counts only where all sources are the same, and where it can be read; else it is compiled again."""
-    with contextlib.suppress(AttributeError):  # another numba
+    try:
         cache = dispatcher._cache
         cache._cache_file._source_stamp = (cache._cache_file._source_stamp, SOURCES)
-        load, save = cache.load_overload, cache.save_overload
+        load, save, flush = cache.load_overload, cache.save_overload, cache.flush
+    except AttributeError as error:
+        logger.debug("this version of numba keeps compiled code in another way: %s", error)
+        return dispatcher
 
-        def loaded(*arguments: Any) -> Any:
-            try:
-                return load(*arguments)
-            except Exception:  # damaged
-                return None
+    # What was kept is a pickle: damaged, it may raise anything, and nobody shall be stopped by it.
+    def loaded(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception as error:
+            logger.debug("compiled code cannot be read, and is made again: %r", error)
+        try:
+            flush()
+        except OSError as error:
+            logger.debug("it cannot be removed: %s", error)
+        return None
 
-        def saved(*arguments: Any) -> None:
-            with contextlib.suppress(Exception):  # a full disk
-                save(*arguments)
+    def saved(*arguments: Any) -> None:
+        try:
+            save(*arguments)
+        except Exception as error:  # a full disk, too
+            logger.debug("compiled code cannot be kept: %r", error)
 
-        cache.load_overload, cache.save_overload = loaded, saved
+    cache.load_overload, cache.save_overload = loaded, saved
     return dispatcher
 
 
 kept = True  # whether what was compiled is there the next time
 
 
-def compiled(**options: bool) -> Callable[[Any], Any]:
+def compiled(function: Any) -> Any:
     """Decorator: the function compiled at its first use, without the interpreter's lock; as it stands where numba is missing.
 
     What was compiled is kept, where there is a place for it.
     """
-
-    def decorated(function: Any) -> Any:
-        if numba is None:
-            return function
-        try:
-            return _keeping(numba.njit(nogil=True, cache=True, **options)(function))
-        except RuntimeError:  # no place
-            global kept
-            kept = False
-            return numba.njit(nogil=True, **options)(function)
-
-    return decorated
+    if numba is None:
+        return function
+    try:
+        return _keeping(numba.njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # no place
+        global kept
+        kept = False
+        return numba.njit(nogil=True)(function)

@@ -29,6 +29,11 @@ def device_named(name: str) -> str:
 
     from codec.network.plain import is_exact_on
 
+    if torch.cuda._is_in_bad_fork():
+        if name == "auto":
+            return "cpu"
+        msg = "a process that was forked after the GPU was used cannot use it: start processes by spawn, or use the device cpu"
+        raise IgptError(msg)
     if torch.cuda.is_available() and is_exact_on("cuda"):
         return "cuda"
     if name == "cuda":

@@ -7,7 +7,7 @@ import numpy as np
 from codec.compiled import compiled
 
 
-@compiled()
+@compiled
 def unfilter(lines: Any, step: Any, out: Any) -> None:
     """lines: rows of bytes behind the number of their filter; out: the bytes."""
     for y in range(len(lines)):

@@ -54,7 +54,7 @@ def state(channels: int, width: int) -> State:
     )
 
 
-@compiled()
+@compiled
 def _octaves(x):
     """Four times the binary logarithm of 1 + x, rounded down."""
     x += 1
@@ -65,7 +65,7 @@ def _octaves(x):
     return 4 * length + part
 
 
-@compiled()
+@compiled
 def _predict(state, c, x, predictions):
     """The blend of all predictors, and their spread; fills `predictions`."""
     now, up, above = state.rows[c, 2], state.rows[c, 1], state.rows[c, 0]
@@ -94,7 +94,7 @@ def _predict(state, c, x, predictions):
     return (2 * total + weights) // (2 * weights), highest - lowest, least
 
 
-@compiled()
+@compiled
 def _median(state, c, x):
     """Of W, N and W + N - NW, for planes after the first as differences to it."""
     now, up = state.rows[c, 2], state.rows[c, 1]
@@ -105,7 +105,7 @@ def _median(state, c, x):
     return first + min(max(w + n - nw, min(w, n)), max(w, n))
 
 
-@compiled()
+@compiled
 def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding, spent):
     """One decision of a kind below DECISIONS, in the contexts of `bases`."""
     size = mixer.counters.shape[1] - 1
@@ -118,7 +118,7 @@ def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding
     return mixed(bit, mixer, 0, first, second, third, refinement, tables, coder, stream, decoding, spent)
 
 
-@compiled()
+@compiled
 def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
     """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`. exact: whether by the median."""
     spent = np.zeros(min(1, costs.size))

@@ -47,7 +47,7 @@ class Mixer(NamedTuple):
     inputs: Integers
 
 
-@compiled()
+@compiled
 def hashed(a, b):
     """31 bits of two numbers of up to 32."""
     h = (a * 0x1B873593 + b + 0x3C6EF372) & 0x7FFFFFFF
@@ -55,7 +55,7 @@ def hashed(a, b):
     return h ^ (h >> 15)
 
 
-@compiled()
+@compiled
 def _coded(bit, probability, coder, stream, decoding, spent):
     """One decision through the arithmetic coder: low, high, value, position. probability: of a 1, 1 to ONE - 1. Returns the bit.
 
@@ -85,7 +85,7 @@ def _coded(bit, probability, coder, stream, decoding, spent):
     return bit
 
 
-@compiled()
+@compiled
 def started(stream, decoding):
     """The arithmetic coder before its first decision: low, high, value, position."""
     coder = np.zeros(4, np.int64)
@@ -97,7 +97,7 @@ def started(stream, decoding):
     return coder
 
 
-@compiled()
+@compiled
 def ended(coder, stream, decoding):
     """Writes what is left; how many bytes the stream takes."""
     if decoding:
@@ -107,7 +107,7 @@ def ended(coder, stream, decoding):
     return coder[3] + 1
 
 
-@compiled()
+@compiled
 def mixed(bit, mixer, more, first, second, third, refinement, tables, coder, stream, decoding, spent):
     """One decision: the counters chosen in `mixer.chosen` and the last `more` inputs, mixed by three sets of weights. Returns the bit.
 
@@ -157,12 +157,12 @@ def mixed(bit, mixer, more, first, second, third, refinement, tables, coder, str
     return bit
 
 
-@compiled()
+@compiled
 def _median(west, north, north_west):
     return min(max(west + north - north_west, min(west, north)), max(west, north))
 
 
-@compiled()
+@compiled
 def _continued(west, north, north_west, channels):
     """The pixel west + north - north_west, each sample limited to 0 to 255."""
     pixel = 0
@@ -172,7 +172,7 @@ def _continued(west, north, north_west, channels):
     return pixel
 
 
-@compiled()
+@compiled
 def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, stream, decoding, spent):
     """The samples of a pixel that none of the guesses gave; rows: two above and the current one, (3, ...). Returns the pixel."""
     size = mixer.counters.shape[1] - 1
@@ -239,7 +239,7 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
     return known
 
 
-@compiled()
+@compiled
 def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs, stopped, count):
     """Codes a band of (channels, height, width) planes into `stream`, or fills them from it; returns how many bytes that took.
 

@@ -26,7 +26,7 @@ from codec.threads import threads
 from codec.tiles import Samples, Windows
 
 COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
-FEWEST_ROWS = 128  # of heads, for which a thread is worth its start
+FEWEST_BLOCKS = 4  # of heads, for which a thread is worth being woken
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
 
 
@@ -37,7 +37,7 @@ class CompiledEngine:
 
     @property
     def at_once(self) -> int:
-        return threads() if kernels.SIDE_BY_SIDE else 1
+        return threads()
 
     def __init__(self, network: IntegerImageGPT) -> None:
         self.config, self.arrays = network.config, network.arrays
@@ -119,8 +119,8 @@ class CompiledEngine:
         rows = np.ascontiguousarray(hidden), np.ascontiguousarray(features)
         masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
         how = self.exponentials, SHARED, WEIGHT_BITS
-        parts = max(1, out.shape[0] * out.shape[2] // FEWEST_ROWS)
-        kernels.run("frequencies", parts, *rows, head, self.heads, np.int32(LOGIT_LIMIT), masked, *how, channel, out)
+        parts, heads = -(-out.shape[0] * out.shape[2] // kernels.BLOCK), (head, self.heads, np.int32(LOGIT_LIMIT))
+        kernels.run("frequencies", parts, *rows, *heads, masked, *how, channel, out, fewest=FEWEST_BLOCKS)
 
     def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "CompiledSteps":
         return CompiledSteps(self, kind, tiles, windows)

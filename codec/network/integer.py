@@ -5,7 +5,6 @@ give the same integers faster and need no torch. The encoder has an engine look 
 at a time.
 """
 
-import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,6 +20,7 @@ from codec.context import FEATURES, HEAD_FEATURES, HEADS
 from codec.network.config import ModelConfig, name_of
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
 from codec.planes import Kind
+from codec.threads import lasting
 from codec.tiles import Samples, Windows
 
 if TYPE_CHECKING:
@@ -190,13 +190,13 @@ class IntegerImageGPT:
         except Exception:  # without a working numba
             return self.plain
 
-    @functools.cached_property
+    @lasting
     def plain(self) -> "PlainEngine":
         from codec.network.plain import PlainEngine
 
         return PlainEngine(self)
 
-    @functools.cached_property
+    @lasting
     def _compiled(self) -> Engine | None:
         from codec.network.compiled import compiled
 

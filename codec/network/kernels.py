@@ -5,16 +5,13 @@ there is enough to do, and where numba is missing plain torch does the same. Sum
 which the bounds in `arithmetic` allow, and of which processors add many at a time.
 """
 
-import contextlib
 import math
-import sys
-import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from codec.compiled import compiled, numba, waiting_passively
+from codec.compiled import compiled, numba
 from codec.context import (
     CENTRE,
     CHANNEL_FEATURES,
@@ -31,13 +28,13 @@ from codec.context import (
 )
 from codec.network.limits import IMPOSSIBLE, Array
 from codec.network.limits import RESIDUAL_LIMIT as LIMIT
-from codec.threads import threads
+from codec.threads import spread
 
 if numba is None:
     msg = "numba is missing"
     raise ImportError(msg)
 
-from numba import njit, prange
+from numba import njit
 
 from codec.network.vectors import (
     BYTES,
@@ -66,21 +63,14 @@ BLOCK = 32  # rows side by side: their values stay close to the processor
 
 AWAY = np.array(SURROUNDINGS)
 
-_threads = threads()
-with waiting_passively():
-    numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # launches them, which changes torch's number, too
-if _torch := sys.modules.get("torch"):
-    _torch.set_num_threads(_threads)
 
-SIDE_BY_SIDE = numba.threading_layer() != "workqueue"  # whether several threads may enter kernels
-_entered = contextlib.nullcontext() if SIDE_BY_SIDE else threading.Lock()
+def run(name: str, parts: int, *arguments: object, fewest: int = 1) -> None:
+    """A kernel, on so many parts of its work, spread over as many threads as the present one may use, each with `fewest` parts or more.
 
-
-def run(name: str, parts: int, *arguments: object) -> None:
-    """Calls a kernel, on as many threads as the present one may use, or as it has parts."""
-    with _entered:
-        numba.set_num_threads(max(1, min(threads(), numba.config.NUMBA_NUM_THREADS, parts)))
-        globals()[name](*arguments)
+    Its own first arguments are the first part that it does, and the one behind the last.
+    """
+    kernel = globals()[name]
+    spread(lambda first, last: kernel(first, last, *arguments), parts, parts // fewest)
 
 
 class Layers(NamedTuple):
@@ -354,11 +344,11 @@ def _hidden(features, where, layers, cache, out):
     _normalized(x, layers.gains[-1], layers.norm_shifts[-1], i32(0), out)
 
 
-@compiled(parallel=True)
-def hidden(features, where, layers, cache, together, block, out):
-    """Rows through all layers, as `_hidden`: `together` of them one block after the other, apart from the rest, which is done meanwhile."""
+@compiled
+def hidden(first, last, features, where, layers, cache, together, block, out):
+    """Rows through all layers, as `_hidden`: a part are `together` of them, one block after the other."""
     rows = len(out)
-    for task in prange(-(-rows // together)):
+    for task in range(first, last):
         for start in range(task * together, min((task + 1) * together, rows), block):
             end = min(start + block, (task + 1) * together, rows)
             _hidden(features[start:end], where[start:end], layers, cache, out[start:end])
@@ -384,13 +374,13 @@ def _logits(hidden, features, head, heads, limit, out):
     _requantized(sums, heads.narrowed_scale[head], limit, out)
 
 
-@compiled(parallel=True)
-def logits(hidden, features, head, heads, limit, out):
-    """hidden (rows, n_embd), features (rows, n) int8 -> out (rows, 256) int32."""
+@compiled
+def logits(first, last, hidden, features, head, heads, limit, out):
+    """hidden (rows, n_embd), features (rows, n) int8 -> out (rows, 256) int32. A part are BLOCK rows."""
     rows = len(out)
-    for k in prange(-(-rows // BLOCK)):
-        first, last = k * BLOCK, min((k + 1) * BLOCK, rows)
-        _logits(hidden[first:last], features[first:last], head, heads, limit, out[first:last])
+    for k in range(first, last):
+        start, end = k * BLOCK, min((k + 1) * BLOCK, rows)
+        _logits(hidden[start:end], features[start:end], head, heads, limit, out[start:end])
 
 
 @njit
@@ -413,23 +403,23 @@ def _frequencies(logits, table, shared, bits, out):
     out[CENTRE] += i32(rest)
 
 
-@compiled(parallel=True)
-def frequencies(hidden, features, head, heads, limit, impossible, table, shared, bits, channel, out):
+@compiled
+def frequencies(first, last, hidden, features, head, heads, limit, impossible, table, shared, bits, channel, out):
     """hidden (n, tiles, n_embd), features (n, tiles, m) int8 -> out (n, channels, tiles, 256) int32, the channel's. impossible: (n, tiles,
-    256), or none of it."""
+    256), or none of it. A part are BLOCK rows."""
     rows, tiles = out.shape[0] * out.shape[2], out.shape[2]
     hidden, features = hidden.reshape(rows, -1), features.reshape(rows, -1)
-    for k in prange(-(-rows // BLOCK)):
-        first, last = k * BLOCK, min((k + 1) * BLOCK, rows)
-        found = np.empty((last - first, out.shape[3]), np.int32)
-        _logits(hidden[first:last], features[first:last], head, heads, limit, found)
-        for row in range(first, last):
+    for k in range(first, last):
+        start, end = k * BLOCK, min((k + 1) * BLOCK, rows)
+        found = np.empty((end - start, out.shape[3]), np.int32)
+        _logits(hidden[start:end], features[start:end], head, heads, limit, found)
+        for row in range(start, end):
             n, tile = row // tiles, row % tiles
             if len(impossible):
                 for token in range(out.shape[3]):
                     if impossible[n, tile, token]:
-                        found[row - first, token] = IMPOSSIBLE
-            _frequencies(found[row - first], table, shared, bits, out[n, channel, tile])
+                        found[row - start, token] = IMPOSSIBLE
+            _frequencies(found[row - start], table, shared, bits, out[n, channel, tile])
 
 
 @njit(inline="always")
@@ -487,12 +477,12 @@ def _head(samples, residuals, slots, position, channel, related, base, features)
     return prediction
 
 
-@compiled(parallel=True)
-def whole_tiles(samples, slots, windows, kind, related, features, of_heads, tokens):
+@compiled
+def whole_tiles(first, last, samples, slots, windows, kind, related, features, of_heads, tokens):
     """What is seen of tiles (tiles, channels, POSITIONS), and coded: features (tiles, n, FEATURES), of_heads (channels, tiles, n,
-    HEAD_FEATURES), tokens (channels, tiles, n)."""
-    tiles, channels, _ = samples.shape
-    for tile in prange(tiles):
+    HEAD_FEATURES), tokens (channels, tiles, n). A part is a tile."""
+    channels = samples.shape[1]
+    for tile in range(first, last):
         known, residuals = np.full((channels, SLOTS), FIRST_SAMPLE, np.int32), np.zeros((channels, SLOTS), np.int32)
         bases = np.empty(channels, np.int32)
         known[:, :POSITIONS] = samples[tile]
@@ -504,21 +494,21 @@ def whole_tiles(samples, slots, windows, kind, related, features, of_heads, toke
                 tokens[c, tile, p] = (residuals[c, p] + CENTRE) & 255
 
 
-@compiled()
+@compiled
 def step_features(samples, residuals, slots, windows, position, kind, features, bases):
     """At one position of all tiles."""
     for tile in range(len(samples)):
         _features(samples[tile], residuals[tile], slots, windows[tile], position, kind, features[tile], bases[tile])
 
 
-@compiled()
+@compiled
 def step_head(samples, residuals, slots, position, channel, related, bases, predictions, features):
     for tile in range(len(samples)):
         base = bases[tile, channel]
         predictions[tile] = _head(samples[tile], residuals[tile], slots, position, channel, related, base, features[tile])
 
 
-@compiled()
+@compiled
 def step_accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
     for tile in range(len(samples)):
         sample = (tokens[tile] + predictions[tile] - CENTRE) & 255 if exist[tile] else samples[tile, channel, slots[0]]
@@ -548,10 +538,10 @@ def _largest(row):
     return largest
 
 
-@compiled(parallel=True)
-def palette_limbs(x, bits, limit, high, low, exponent):
-    """(rows, inputs) int64; see `palette_operations.limbs`."""
-    for row in prange(len(x)):
+@compiled
+def palette_limbs(first, last, x, bits, limit, high, low, exponent):
+    """(rows, inputs) int64; see `palette_operations.limbs`. A part is a row."""
+    for row in range(first, last):
         shift = max(_bit_length(_largest(x[row])) - bits, 0)
         exponent[row, 0] = shift
         for k in range(x.shape[1]):
@@ -561,10 +551,10 @@ def palette_limbs(x, bits, limit, high, low, exponent):
             low[row, k] = mantissa - (upper << 7)
 
 
-@compiled(parallel=True)
-def palette_scaled(high, low, exponent, multiplier, bias, shift, least, most, limit, out):
-    """See `palette_operations.scaled`."""
-    for row in prange(len(high)):
+@compiled
+def palette_scaled(first, last, high, low, exponent, multiplier, bias, shift, least, most, limit, out):
+    """See `palette_operations.scaled`. A part is a row."""
+    for row in range(first, last):
         by = min(max(shift - exponent[row, 0], least), most)
         half = (1 << by) >> 1
         for k in range(high.shape[1]):
@@ -572,11 +562,11 @@ def palette_scaled(high, low, exponent, multiplier, bias, shift, least, most, li
             out[row, k] = min(max(((total * multiplier[k] + half) >> by) + bias[k], -limit), limit)
 
 
-@compiled(parallel=True)
-def palette_activated(x, table):
-    """In place; see `palette_operations.activated`."""
+@compiled
+def palette_activated(first, last, x, table):
+    """In place; see `palette_operations.activated`. A part is a row."""
     end = len(table) - 1
-    for row in prange(len(x)):
+    for row in range(first, last):
         for k in range(x.shape[1]):
             value = x[row, k]
             x[row, k] = max(value, 0) - table[min(abs(value), end)]
@@ -617,11 +607,12 @@ def _palette_attend(query, exponent, keys, of_keys, values, of_values, count, mu
         out[d] = math.floor((2.0 * value + total) / (2.0 * total))
 
 
-@compiled(parallel=True)
-def palette_attend_cached(qkv, mantissas, exponents, position, multiplier, shift, table, out):
-    """qkv (tiles, 3, heads, dim) int64; mantissas (2, tiles, heads, dim, positions) and exponents (2, tiles, heads, positions) int8."""
-    tiles, _, heads, dim = qkv.shape
-    for tile in prange(tiles):
+@compiled
+def palette_attend_cached(first, last, qkv, mantissas, exponents, position, multiplier, shift, table, out):
+    """qkv (tiles, 3, heads, dim) int64; mantissas (2, tiles, heads, dim, positions) and exponents (2, tiles, heads, positions) int8. A part
+    is a tile."""
+    _, _, heads, dim = qkv.shape
+    for tile in range(first, last):
         query, cut = np.empty(dim, np.int8), np.empty(dim, np.int8)
         scores, weights = np.empty(position + 1, np.int64), np.empty(position + 1, np.int32)
         for h in range(heads):
@@ -635,11 +626,11 @@ def palette_attend_cached(qkv, mantissas, exponents, position, multiplier, shift
             )  # fmt: skip
 
 
-@compiled(parallel=True)
-def palette_attend(qkv, multiplier, shift, table, out):
-    """qkv (tiles, positions, 3, heads, dim) int64."""
-    tiles, positions, _, heads, dim = qkv.shape
-    for task in prange(tiles * heads):
+@compiled
+def palette_attend(first, last, qkv, multiplier, shift, table, out):
+    """qkv (tiles, positions, 3, heads, dim) int64. A part is a head of a tile."""
+    _, positions, _, heads, dim = qkv.shape
+    for task in range(first, last):
         tile, h = task // heads, task % heads
         mantissas, exponents = np.empty((2, dim, positions), np.int8), np.empty((2, positions), np.int8)
         query, cut = np.empty(dim, np.int8), np.empty(dim, np.int8)

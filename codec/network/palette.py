@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -24,6 +23,7 @@ from codec.network.arithmetic import Product, exact_product
 from codec.network.config import name_of
 from codec.network.palette_operations import MANTISSA_LIMIT, SHIFT_LIMITS, fastest_operations
 from codec.palette import LARGEST, Palette
+from codec.threads import lasting, tell_torch
 
 RESIDUAL_BITS = 14  # fraction bits of the residual stream
 RESIDUAL_LIMIT = (1 << 30) - 1
@@ -180,12 +180,13 @@ class PaletteImageGPT:
         validate(config, tensors)
         self.config, self.name, self.device = config, name, device
         self.digest = model_digest(config, tensors)
+        tell_torch()
         self.product = product or exact_product(torch.device(device))
         self.operations = fastest_operations(device)
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
 
-    @cached_property
+    @lasting
     def palette(self) -> Palette:
         return Palette(*(self.tensors[name].cpu().numpy() for name in ("centres", "green", "red")))
 

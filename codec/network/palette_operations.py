@@ -23,6 +23,7 @@ SCORE_STEPS = 256  # attention scores are multiples of 1/256 of an octave
 WEIGHT_TOP = 1 << 16
 MOST_UP = 10
 QUERIES_AT_ONCE = 256
+FEWEST_ROWS = 16  # between products, for which a thread is worth being woken
 ACTIVATION_END = 8 << INNER_BITS  # from here on quick-GELU is 0 or x
 
 
@@ -249,7 +250,17 @@ class CompiledPaletteOperations(PaletteOperations):
 
         high, low = torch.empty(x.shape, dtype=torch.int8), torch.empty(x.shape, dtype=torch.int8)
         exponent = torch.empty((len(x), 1), dtype=torch.int64)
-        kernels.run("palette_limbs", len(x), x.numpy(), MANTISSA_BITS, MANTISSA_LIMIT, high.numpy(), low.numpy(), exponent.numpy())
+        kernels.run(
+            "palette_limbs",
+            len(x),
+            x.numpy(),
+            MANTISSA_BITS,
+            MANTISSA_LIMIT,
+            high.numpy(),
+            low.numpy(),
+            exponent.numpy(),
+            fewest=FEWEST_ROWS,
+        )
         return Limbs(high, low, exponent)
 
     @staticmethod
@@ -258,14 +269,14 @@ class CompiledPaletteOperations(PaletteOperations):
 
         out = torch.empty(high.shape, dtype=torch.int64)
         arrays = (tensor.numpy() for tensor in (high, low, exponent, multiplier, bias))
-        kernels.run("palette_scaled", len(out), *arrays, shift, *SHIFT_LIMITS, limit, out.numpy())
+        kernels.run("palette_scaled", len(out), *arrays, shift, *SHIFT_LIMITS, limit, out.numpy(), fewest=FEWEST_ROWS)
         return out
 
     @staticmethod
     def activated(x: Tensor) -> Tensor:
         from codec.network import kernels
 
-        kernels.run("palette_activated", len(x), x.numpy(), activation_table(x.device).numpy())
+        kernels.run("palette_activated", len(x), x.numpy(), activation_table(x.device).numpy(), fewest=FEWEST_ROWS)
         return x
 
 

@@ -31,6 +31,7 @@ from codec.network.integer import Impossible, IntegerImageGPT, Rows, Seen, Table
 from codec.network.limits import IMPOSSIBLE, LOGIT_LIMIT, RESIDUAL_LIMIT, TABLE_SIZE
 from codec.network.proof import PROOF, PROVEN, proof, random_network
 from codec.planes import Kind
+from codec.threads import tell_torch
 from codec.tiles import Samples, Windows
 
 _RECORDING = threading.Lock()  # one at a time in a process
@@ -51,6 +52,7 @@ class PlainEngine:
 
     def __init__(self, network: IntegerImageGPT, product: Product | None = None) -> None:
         self.config, self.device, self.torch_device = network.config, network.device, torch.device(network.device)
+        tell_torch()
         self.product = product or exact_product(self.torch_device)
         self.tensors = {key: torch.tensor(array, device=self.torch_device) for key, array in network.arrays.items()}
         self.scales = {}

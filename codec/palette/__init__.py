@@ -5,12 +5,11 @@ the centre's Voronoi cell. Cells are convex, so that with the token known, and t
 may be lies between two bounds.
 """
 
-from functools import cached_property
-
 import numpy as np
 import numpy.typing as npt
 
 from codec.planes import ORDERS, Pixels
+from codec.threads import lasting
 
 UNIT = 1 << 16  # centres are kept in this fraction of a level
 LARGEST = 255 * UNIT
@@ -75,7 +74,7 @@ class Palette:
             found[first : first + AT_ONCE] = (part @ factors - squares).argmax(1)
         return found
 
-    @cached_property
+    @lasting
     def colours(self) -> npt.NDArray[np.uint8]:
         """The centres as pixels: (tokens, 3)."""
         return ((self.centres + UNIT // 2) // UNIT).astype(np.uint8)

@@ -4,10 +4,11 @@ Channel k of a pixel is (scale * Y + first[k][C1] + second[k][C2]) >> 16, clippe
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from codec.threads import lasting
 
 Integers = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
@@ -53,7 +54,7 @@ class Formula:
         ranges = (self.luma_range(colour, c1, c2) for colour in colours)
         return np.array([bool((low <= high).any()) for low, high in ranges])[inverse]
 
-    @cached_property
+    @lasting
     def _back(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """A matrix and a vector that bring pixels near (Y, C1, C2)."""
         samples = np.arange(256)

@@ -10,7 +10,7 @@ from codec.pasts.colour import FRACTION
 NEAR = 1e-7  # more than rounding errors, less than how far a quotient is from whole numbers if it is none
 
 
-@compiled()
+@compiled
 def given(pixel, c1, c2, scale, first, second):
     """Whether any luma gives the pixel with this chroma; see `Formula.luma_range`."""
     low, high, share = 0.0, 255.0, 1.0 / scale
@@ -24,7 +24,7 @@ def given(pixel, c1, c2, scale, first, second):
     return low <= high
 
 
-@compiled()
+@compiled
 def which_given(pixels, chroma, scale, first, second, out):
     """`given` for (height, width, 3) pixels and (2, height, width) chroma."""
     for y in range(out.shape[0]):
@@ -32,7 +32,7 @@ def which_given(pixels, chroma, scale, first, second, out):
             out[y, x] = given(pixels[y, x], chroma[0, y, x], chroma[1, y, x], scale, first, second)
 
 
-@compiled()
+@compiled
 def nearest(pixels, chroma, moves, trials, scale, first, second, hits):
     """Moves each of (2, n) chroma to the nearest that gives its (n, 3) pixel, and says where there is one: hits (n). At most so many trials
     for each."""
@@ -44,7 +44,7 @@ def nearest(pixels, chroma, moves, trials, scale, first, second, hits):
                 break
 
 
-@compiled()
+@compiled
 def improve(small, sums, pixels, cells, index, weight, bias, shift, moves, scale, first, second):
     """Moves each of the cells (n, 2) of small planes, no two of which reach the same pixel, to the nearest place where the fewest of the
     pixels (n, taps) that it reaches with some weight are without a luma. sums: (2, pixels), the weighted sums, which follow."""
@@ -75,7 +75,7 @@ def improve(small, sums, pixels, cells, index, weight, bias, shift, moves, scale
                 sums[1, index[n, t]] += weight[n, t] * at[1]
 
 
-@compiled()
+@compiled
 def charge(alone, pairs, sums, aim, known, y, x, weight, shares, many, moves):
     """Adds to the costs of moves what each makes wrong of one place in the cells.
 
@@ -106,7 +106,7 @@ def charge(alone, pairs, sums, aim, known, y, x, weight, shares, many, moves):
                         alone[row, own, a] += wrong
 
 
-@compiled()
+@compiled
 def cheapest(alone, pairs, chosen):
     """The moves (rows, count) with the least sum of costs in each row: Viterbi's algorithm."""
     _, count, moves = alone.shape
