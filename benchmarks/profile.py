@@ -29,7 +29,7 @@ from bitstream.words import TokenDecoder, TokenEncoder
 from codec import models, pasts
 from codec.network import compiled, kernels
 from codec.network.vectors import INPUT, LANES
-from codec.threads import threads
+from codec.threads import threads, use_threads
 
 TOGETHER = 256  # files that are decompressed at once
 
@@ -193,11 +193,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
     parser.add_argument("--megapixels", type=float, nargs="*", default=[0.4, 4, 24])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=threads())
     parser.add_argument("--thumbnails", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     pictures = pictures_in(arguments.folder)
     codec.decompress_pixels(codec.compress_pixels(sized(pictures, 0.1)))  # what is compiled at the first use
     lines = []

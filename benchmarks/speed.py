@@ -28,6 +28,7 @@ from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless
 from codec import coding
 from codec.devices import device_named
 from codec.pillow import image_of
+from codec.threads import use_threads
 
 BLOCK = 256  # pixels
 LARGE = 2  # megapixels, from which on one run has to do
@@ -120,7 +121,7 @@ def main() -> None:
         runs = arguments.runs if megapixels < LARGE else 1
         ways = list(itertools.product(arguments.threads, batches))
         for threads, batch in ways if megapixels < LARGE else ways[-1:]:
-            torch.set_num_threads(threads)
+            use_threads(threads)
             coding.DECODED_TILES[device] = batch
             name = f"igpt, {device}, {threads} thread{'s' * (threads > 1)}, batch {batch}"
             rows.append(row(name, pixels, functools.partial(compress, pixels), decompress, runs))

@@ -192,12 +192,13 @@ def test_the_same_integers_however_it_is_driven(published, stepwise, compiled, p
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_any_number_of_threads(published, threads):
+def test_any_number_of_threads(monkeypatch, published, threads):
     _, _, network = published
     tiles = token_tiles(network, 3)
     expected, before = outputs(network, tiles), torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
         assert all(map(torch.equal, outputs(network, tiles), expected))
     finally:
         torch.set_num_threads(before)

@@ -250,17 +250,8 @@ class CompiledPaletteOperations(PaletteOperations):
 
         high, low = torch.empty(x.shape, dtype=torch.int8), torch.empty(x.shape, dtype=torch.int8)
         exponent = torch.empty((len(x), 1), dtype=torch.int64)
-        kernels.run(
-            "palette_limbs",
-            len(x),
-            x.numpy(),
-            MANTISSA_BITS,
-            MANTISSA_LIMIT,
-            high.numpy(),
-            low.numpy(),
-            exponent.numpy(),
-            fewest=FEWEST_ROWS,
-        )
+        out = high.numpy(), low.numpy(), exponent.numpy()
+        kernels.run("palette_limbs", len(x), x.numpy(), MANTISSA_BITS, MANTISSA_LIMIT, *out, fewest=FEWEST_ROWS)
         return Limbs(high, low, exponent)
 
     @staticmethod
