@@ -1,9 +1,9 @@
 """The exact operations of the integer network.
 
 Each gives the same integers on every device, for every batch size, thread count and order of summation: products and sums stay below the
-stated bounds, where int32 does not overflow and float64 (2^53) holds every partial sum exactly. Nothing here rounds as a machine pleases, or
-as its host has set: products of float32 may be made of bfloat16 or TF32, those of float64 and of int8 never are. Every tensor that is made
-here names its type and its device, for which a host may have other defaults. `FORMAT.md` defines the same operations in prose.
+stated bounds, where int32 does not overflow and float64 (2^53) holds every partial sum exactly. Nothing here rounds as a machine or a host
+pleases: products of float32 may be made of bfloat16 or TF32, those of float64 and int8 never are. Every tensor that is made anew names its
+type and its device, for which a host may have set others. `FORMAT.md` defines the same operations in prose.
 """
 
 from collections.abc import Callable

@@ -204,7 +204,7 @@ def compiled(network: IntegerImageGPT) -> Engine | None:
 
 @functools.cache
 def kernels_are_exact() -> bool:
-    """Whether the kernels give the integers of plain torch here; a warning where they do not. Nothing that a host sets later reaches them."""
+    """Whether the kernels give the integers of plain torch here; a warning where they do not. No setting of torch reaches them."""
     return proves_exact("the compiled kernels", lambda: proof(CompiledEngine(random_network(PROVEN))) == PROOF)
 
 

@@ -175,7 +175,7 @@ def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
 
 
 class PaletteImageGPT:
-    """An integer model of the palette layout on a device. `digest` names its content; `name` is for people. Before it codes, `prepare` it."""
+    """An integer model of the palette layout; `prepare` it before it codes. `digest` names its content, `name` is for people."""
 
     def __init__(self, config: PaletteConfig, tensors: Tensors, name: str, device: str, product: Product | None = None) -> None:
         validate(config, tensors)

@@ -18,7 +18,7 @@ def settings(device: str) -> tuple[str, ...]:
     """What is unusual now, in the present thread, in words."""
     now = {
         "float32 matmul precision": _precision(),
-        "fp32_precision": torch.backends.fp32_precision,
+        "fp32_precision": getattr(torch.backends, "fp32_precision", "none"),
         "autocast": str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else "off",
         "default dtype": str(torch.get_default_dtype()),
         "default device": str(torch.get_default_device()),
