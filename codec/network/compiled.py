@@ -26,7 +26,7 @@ from codec.planes import Kind
 from codec.threads import threads
 from codec.tiles import Samples, Windows
 
-if kernels.numba.config.DISABLE_JIT:
+if keeping.numba.config.DISABLE_JIT:
     msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"
     raise ImportError(msg)
 
@@ -214,7 +214,7 @@ def proves_exact(which: str, proof: Callable[[], bool]) -> bool:
         if proof():
             return True
         reason = "they do not compute exactly on this machine"
-    except (kernels.numba.core.errors.NumbaError, RuntimeError) as error:  # the latter is LLVM's
+    except (keeping.numba.core.errors.NumbaError, RuntimeError) as error:  # the latter is LLVM's
         reason = f"numba fails: {' '.join(str(error).split())[:200]}"
     log.warning("plain torch takes the place of %s, which makes everything several times slower: %s", which, reason)
     return False

@@ -57,13 +57,15 @@ def palette_proof(network: PaletteImageGPT) -> str:
     count = QUERIES_AT_ONCE + 8
     tokens = torch.from_numpy(random_numbers("palette tokens", 0, PROVEN.tokens, count).astype(np.int64)).to(device)
     places = torch.arange(count, dtype=torch.int64, device=device)
-    *_, logits = (x for x in network.layer_outputs(tokens, places, network.operations.attention(PROVEN, 1, device)) if not take(x))
-    take(frequencies(logits.to(torch.int32), 0))
+    attention = network.operations.attention(PROVEN, 1, device)
+    for x in network.layer_outputs(tokens, places, attention):
+        take(x)
+    take(frequencies(x.to(torch.int32), 0))
     tiles = tokens[:120].view(3, 40)
-    attention = network.operations.cached_attention(PROVEN, len(tiles), device)
+    cached = network.operations.cached_attention(PROVEN, len(tiles), device)
     for position in range(20):
-        attention.position = position
-        take(network.logits(tiles[:, position], places[position], attention))
+        cached.position = position
+        take(network.logits(tiles[:, position], places[position], cached))
     take(*_of_the_largest(network))
     return digest.hexdigest()
 
@@ -81,9 +83,12 @@ def _of_the_largest(network: PaletteImageGPT) -> list[Tensor]:
     multiplier = choice("multiplier", [0, 1, 1 << 24, 12_345_678], 64).to(torch.int32)
     small, gain = numbers[:, :32].clamp(-(1 << 30), 1 << 30), choice("gain", [-GAIN_LIMIT, GAIN_LIMIT, 3], 32)
     qkv = choice("qkv", [0, 3, -127, 128, -5000, HEAD_LIMIT, -HEAD_LIMIT], 40, 3 * PROVEN.n_embd)
+    high, low, common = operations.limbs(numbers.clone())
     return [
-        *operations.limbs(numbers.clone()),
-        operations.scaled(*sums, exponent, multiplier, 31, bias, (1 << 30) - 1),
+        high,
+        low,
+        common,
+        operations.scaled(sums[0], sums[1], exponent, multiplier, 31, bias, (1 << 30) - 1),
         operations.activated(numbers.clone()),
         operations.normalized(small, gain, 17),
         operations.attention(PROVEN, 1, network.device)(0, qkv, 20_000, 36),
