@@ -1,12 +1,18 @@
 """Where the network runs. The choice never changes a byte."""
 
 import ctypes
+import functools
+import logging
 from pathlib import Path
 
-from bitstream.errors import IgptError
+from bitstream.errors import IgptError, ModelError
+
+log = logging.getLogger("igpt")
 
 NAMES = ("auto", "cpu", "cuda")
 DRIVERS = ("libcuda.so.1", "nvcuda.dll")
+NO_GPU = "no CUDA device is available"
+FORKED = "a process that was forked after the GPU was used cannot use it, one that was spawned can"
 KERNEL_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia's, AMD's, and that of GPUs which Windows lends to Linux
 
 
@@ -25,22 +31,37 @@ def device_named(name: str) -> str:
     check_device(name)
     if name == "cpu" or (name == "auto" and not _has_driver()):
         return "cpu"
-    import torch
-
-    from codec.network.plain import is_exact_on
-
-    if torch.cuda._is_in_bad_fork():
-        if name == "auto":
-            return "cpu"
-        msg = "a process that was forked after the GPU was used cannot use it: start processes by spawn, or use the device cpu"
-        raise IgptError(msg)
-    if torch.cuda.is_available() and is_exact_on("cuda"):
+    if not (reason := _why_no_gpu()):
         return "cuda"
     if name == "cuda":
-        what = "the GPU does not compute exactly" if torch.cuda.is_available() else "no CUDA device is available"
-        msg = f"{what}: use --device cpu"
+        msg = f"{reason}: use --device cpu"
         raise IgptError(msg)
+    _tell(reason)
     return "cpu"
+
+
+@functools.cache
+def _tell(reason: str) -> None:
+    """Once in a process."""
+    level = logging.DEBUG if reason == NO_GPU else logging.WARNING
+    log.log(level, "the CPU is used: %s", reason)
+
+
+def _why_no_gpu() -> str:
+    """Nothing where a GPU computes exactly, as torch is set now."""
+    import torch
+
+    from codec.network.plain import require_exact
+
+    if torch.cuda._is_in_bad_fork():
+        return FORKED
+    if not torch.cuda.is_available():
+        return NO_GPU
+    try:
+        require_exact("cuda")
+    except (ModelError, RuntimeError, torch.cuda.DeferredCudaCallError) as error:  # ours, or a driver's, a card's, a version's of torch
+        return f"the GPU cannot be used, {str(error).split(chr(10))[0]}"
+    return ""
 
 
 def _has_driver() -> bool:

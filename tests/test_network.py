@@ -1,5 +1,6 @@
 """The integer network gives the same integers however it is driven, and where."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -248,7 +249,7 @@ def test_the_proof_of_the_kernels_is_that_of_plain_torch():
     assert compiled.kernels_are_exact()
 
 
-def test_wrong_kernels_do_not_prove_themselves(monkeypatch):
+def test_wrong_kernels_do_not_prove_themselves(monkeypatch, caplog):
     pytest.importorskip("numba")
     right = compiled.CompiledEngine.frequencies_into
 
@@ -257,22 +258,56 @@ def test_wrong_kernels_do_not_prove_themselves(monkeypatch):
         out[:1, channel, :1] ^= 1
 
     monkeypatch.setattr(compiled.CompiledEngine, "frequencies_into", wrong)
-    compiled.kernels_are_exact.cache_clear()
-    try:
-        assert not compiled.kernels_are_exact()
-        assert isinstance(tiny_model().engine(TILES), PlainEngine)
-    finally:
-        compiled.kernels_are_exact.cache_clear()
+    monkeypatch.setattr(compiled, "kernels_are_exact", functools.cache(compiled.kernels_are_exact.__wrapped__))
+    network = tiny_model()
+    assert isinstance(network.engine(TILES), PlainEngine)
+    assert network.engine_name == "plain torch on the CPU"
+    assert "takes the place of the compiled kernels" in caplog.text
+    assert "they do not compute exactly on this machine" in caplog.text
 
 
-@pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
-def test_where_numba_does_not_work_plain_torch_does_it(monkeypatch, error):
+def kernels_that_raise(monkeypatch, error):
     def broken(network):
         raise error
 
-    network = tiny_model()
     monkeypatch.setattr(compiled, "CompiledEngine", broken)
-    assert network.engine(TILES) is network.plain
+    monkeypatch.setattr(compiled, "kernels_are_exact", functools.cache(compiled.kernels_are_exact.__wrapped__))
+
+
+def test_where_numba_does_not_work_plain_torch_does_it(monkeypatch, caplog):
+    errors = pytest.importorskip("numba.core.errors")
+    for error in (RuntimeError("Symbols not found"), errors.TypingError("no such type")):
+        kernels_that_raise(monkeypatch, error)
+        network = tiny_model()
+        assert network.engine(TILES) is network.plain
+        assert f"numba fails: {error}" in caplog.text
+
+
+def test_a_mistake_in_the_kernels_is_not_hidden(monkeypatch):
+    pytest.importorskip("numba")
+    kernels_that_raise(monkeypatch, IndexError("a mistake"))
+    with pytest.raises(IndexError, match="a mistake"):
+        tiny_model().engine(TILES)
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("sys.modules['numba'] = None", "numba is missing"),
+        ("os.environ['NUMBA_DISABLE_JIT'] = '1'", "numba's compiler is switched off (NUMBA_DISABLE_JIT)"),
+    ],
+)
+def test_without_numba_a_warning_says_so_once(before, reason):
+    code = (
+        f"import os, sys; {before}; import logging; logging.basicConfig(format='%(name)s %(message)s');"
+        "from tests.conftest import *; from codec.network.palette import PaletteImageGPT;"
+        "networks = IntegerImageGPT.load(TINY, CPU), PaletteImageGPT.load(TINY_PALETTE, CPU);"
+        "networks[0].engine(64), networks[0].engine(64), networks[1].prepare(); print([n.engine_name for n in networks])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout == "['plain torch on the CPU', 'plain torch on the CPU']\n"
+    said = f"igpt plain torch takes the place of the compiled kernels, which makes everything several times slower: {reason}\n"
+    assert result.stderr == said
 
 
 def test_the_cpu_needs_no_torch(tmp_path):

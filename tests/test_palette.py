@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 import codec
 from cli import app
 from codec import models
-from codec.network import palette_operations
 from codec.network.arithmetic import PRODUCTS
 from codec.network.integer import IntegerImageGPT
 from codec.network.palette import PaletteConfig, PaletteImageGPT
@@ -184,8 +183,9 @@ def test_the_same_integers_however_it_is_driven(published, stepwise, compiled, p
     tiles = token_tiles(network, 5)
     expected = outputs(network, tiles)
     other = PaletteImageGPT(network.config, network.tensors, "other", CPU, PRODUCTS[product])
-    other.operations = palette_operations.fastest_operations(CPU) if compiled else PaletteOperations()
-    assert compiled == (type(other.operations) is not PaletteOperations)
+    if compiled:
+        other.prepare()
+    assert compiled == (type(other.operations) is not PaletteOperations) == (other.engine_name == "compiled kernels")
     for part in (tiles, tiles[1:2]):
         for found, all_of_them in zip(outputs(other, part, stepwise), expected, strict=True):
             assert torch.equal(found, all_of_them[: len(part)] if len(part) > 1 else all_of_them[1:2])

@@ -11,7 +11,7 @@ Everything is integer arithmetic. numba compiles it; where numba is missing the 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS, MAX_BAND_PIXELS
 from bitstream.errors import DamagedError
+from codec.decimals import exactly
 from codec.mixing import deep
 from codec.mixing.kernel import (
     ACTIVITIES,
@@ -57,7 +58,7 @@ NO_COSTS = np.empty((0, 0), np.float32)
 
 @cache
 def tables() -> Tables:
-    with localcontext(Context(prec=30)):
+    with exactly(30):
         logistic = [Decimal(ONE) / (1 + (Decimal(-x) / 256).exp()) for x in range(-LIMIT, LIMIT + 1)]
         squash = np.array([int(value.to_integral_value()) for value in logistic], np.int64).clip(1, ONE - 1)
     stretch = np.searchsorted(squash, np.arange(1 << 12) * 16 + 8).clip(0, 2 * LIMIT) - LIMIT

@@ -1,18 +1,21 @@
 """The exact operations of the integer network.
 
 Each gives the same integers on every device, for every batch size, thread count and order of summation: products and sums stay below the
-stated bounds, where int32 does not overflow and float32 (2^24) or float64 (2^53) hold every partial sum exactly. Nothing here rounds as a
-machine pleases. `FORMAT.md` defines the same operations in prose.
+stated bounds, where int32 does not overflow and float64 (2^53) holds every partial sum exactly. Nothing here rounds as a machine or a host
+pleases: products of float32 may be made of bfloat16 or TF32, those of float64 and int8 never are. Every tensor that is made anew names its
+type and its device, for which a host may have set others. `FORMAT.md` defines the same operations in prose.
 """
 
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bitstream.errors import ModelError
 from codec.network.limits import EXPONENT_STEPS, NORM_BITS, powers_of_two
+from codec.network.settings import as_set, settings
 
 Product = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,19 +67,19 @@ def attend(query: Tensor, key: Tensor, value: Tensor, multiplier: int, shift: in
 
     A weight is exp2_table[(largest score - score) * multiplier >> shift]; the result is the weighted mean of the values, half up.
     forbidden: (..., queries, keys) bool, of which the keys count for nothing: their weight is the table's last entry, zero.
-    Scores: 127 * 127 * dim < 2^21 for dim <= 128. Sums: top * 127 * keys < 2^24.
+    In float64: scores 127 * 127 * dim < 2^21 for dim <= 128, sums top * 127 * keys < 2^24.
     """
-    scores = query.float() @ key.float().transpose(-1, -2)
+    scores = (query.double() @ key.double().transpose(-1, -2)).to(torch.int32)
     if forbidden is not None:
-        scores.masked_fill_(forbidden, -float(1 << 22))
-    below = (scores.amax(-1, keepdim=True) - scores).to(torch.int32)
+        scores.masked_fill_(forbidden, -(1 << 22))
+    below = scores.amax(-1, keepdim=True) - scores
     table = exp2_table(EXPONENT_STEPS, top, scores.device)
     steps = below.mul_(multiplier).bitwise_right_shift_(shift).clamp_(max=len(table) - 1)
     if forbidden is not None:
         steps.masked_fill_(forbidden, len(table) - 1)
-    weights = torch.nn.functional.embedding(steps, table.float()[:, None]).squeeze(-1)
-    total = weights.sum(-1, keepdim=True).double()
-    return floor_divide(2 * (weights @ value.float()).double() + total, 2 * total).to(torch.int8)
+    weights = torch.nn.functional.embedding(steps, table.double()[:, None]).squeeze(-1)
+    total = weights.sum(-1, keepdim=True)
+    return floor_divide((weights @ value.double()).mul_(2).add_(total), 2 * total).to(torch.int8)
 
 
 def _int_mm(a: Tensor, b: Tensor) -> Tensor:
@@ -87,47 +90,42 @@ def _int_mm(a: Tensor, b: Tensor) -> Tensor:
     return result[:rows]
 
 
-def _float32_mm(a: Tensor, b: Tensor) -> Tensor:
-    """|partial sums| <= 1024 * 127 * 64 < 2^24."""
-    total = torch.zeros(a.shape[0], b.shape[1], dtype=torch.int32, device=a.device)
-    for k in range(0, a.shape[1], 1024):
-        total += (a[:, k : k + 1024].float() @ b[k : k + 1024].float()).to(torch.int32)
-    return total
-
-
 def _float64_mm(a: Tensor, b: Tensor) -> Tensor:
+    """|partial sums| <= 8208 * 127 * 64 < 2^27."""
     return (a.double() @ b.double()).to(torch.int32)
 
 
-PRODUCTS: dict[str, Product] = {"int8": _int_mm, "float32": _float32_mm, "float64": _float64_mm}
+PRODUCTS: dict[str, Product] = {"int8": _int_mm, "float64": _float64_mm}
 
 
 def is_exact(product: Product, device: torch.device) -> bool:
     """Whether a product of int8 activations and 7-bit weights is right at the extremes, on this machine."""
     for depth in (112, 512, 2048):
-        a = torch.full((64, depth), 127, dtype=torch.int8)
+        a = np.full((64, depth), 127, np.int8)
         a[1::2], a[2::4, ::2] = -127, -127
-        b = torch.full((64, depth), 63, dtype=torch.int8)
+        b = np.full((64, depth), 63, np.int8)
         b[1::2], b[2::4, ::2] = -64, -64
-        b[3::4] = (torch.arange(depth) * 37 % 128 - 64).to(torch.int8)
-        expected = a.long() @ b.long().t()
+        b[3::4] = np.arange(depth) * 37 % 128 - 64
         try:
-            found = product(a.to(device), b.to(device).t()).cpu()
-        except RuntimeError:
+            found = product(torch.from_numpy(a).to(device), torch.from_numpy(b).to(device).t())
+        except RuntimeError:  # private API, which need not be there
             return False
-        if not torch.equal(found.long(), expected):
+        if not np.array_equal(found.cpu().numpy(), a.astype(np.int64) @ b.astype(np.int64).T):
             return False
     return True
 
 
-@cache
 def exact_product(device: torch.device) -> Product:
-    """(rows, depth) int8 times (depth, columns) int8 in -64 to 63 -> int32: the first way that proves exact on this machine.
-
-    Raises ModelError where none does.
+    """(rows, depth) int8 times (depth, columns) int8 in -64 to 63 -> int32: the first way that proves exact on this machine as torch is set
+    now. Raises ModelError where none does.
     """
+    return _exact_product(device, settings(device.type))
+
+
+@cache
+def _exact_product(device: torch.device, state: tuple[str, ...]) -> Product:
     for product in PRODUCTS.values():
         if is_exact(product, device):
             return product
-    msg = f"no way of multiplying matrices is exact on this machine's {device}"
+    msg = f"no way of multiplying matrices is exact on this machine's {device}{as_set(state)}"
     raise ModelError(msg)

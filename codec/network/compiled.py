@@ -1,6 +1,7 @@
 """The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster, and without torch."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
 from codec import compiled as keeping
 from codec.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
 from codec.network import kernels
-from codec.network.integer import Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens
+from codec.network.integer import Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, log
 from codec.network.limits import (
     EXPONENT_STEPS,
     LOGIT_LIMIT,
@@ -25,6 +26,10 @@ from codec.planes import Kind
 from codec.threads import threads
 from codec.tiles import Samples, Windows
 
+if keeping.numba.config.DISABLE_JIT:
+    msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"
+    raise ImportError(msg)
+
 COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
 FEWEST_BLOCKS = 4  # of heads, for which a thread is worth being woken
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
@@ -33,6 +38,7 @@ SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
 class CompiledEngine:
     """See `integer.Engine`."""
 
+    name = "compiled kernels"
     device = "cpu"
 
     @property
@@ -198,5 +204,17 @@ def compiled(network: IntegerImageGPT) -> Engine | None:
 
 @functools.cache
 def kernels_are_exact() -> bool:
-    """Whether the kernels give the integers of plain torch here."""
-    return proof(CompiledEngine(random_network(PROVEN))) == PROOF
+    """Whether the kernels give the integers of plain torch here; a warning where they do not. No setting of torch reaches them."""
+    return proves_exact("the compiled kernels", lambda: proof(CompiledEngine(random_network(PROVEN))) == PROOF)
+
+
+def proves_exact(which: str, proof: Callable[[], bool]) -> bool:
+    """Whether kernels pass a proof; where they do not, or numba is not able to compile them, a warning says so."""
+    try:
+        if proof():
+            return True
+        reason = "they do not compute exactly on this machine"
+    except (keeping.numba.core.errors.NumbaError, RuntimeError) as error:  # the latter is LLVM's
+        reason = f"numba fails: {' '.join(str(error).split())[:200]}"
+    log.warning("plain torch takes the place of %s, which makes everything several times slower: %s", which, reason)
+    return False

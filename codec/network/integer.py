@@ -1,12 +1,14 @@
 """The integer ImageGPT: its weights, and the engines that run it.
 
 An engine is a network in a form that runs: plain torch on any device, which defines what is right, or compiled kernels on the CPU, which
-give the same integers faster and need no torch. The encoder has an engine look at whole tiles, the decoder take one position of many tiles
-at a time.
+give the same integers faster and need no torch. Each proves that it is exact in this process before it is used. The encoder has an engine
+look at whole tiles, the decoder take one position of many tiles at a time.
 """
 
 import hashlib
+import logging
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
+
+log = logging.getLogger("igpt")
 
 Arrays = dict[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.int8]
@@ -76,6 +80,10 @@ class Steps(Protocol):
 
 class Engine(Protocol):
     """An integer network in a form that runs."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
 
     @property
     def device(self) -> str: ...
@@ -172,7 +180,10 @@ def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:
 
 
 class IntegerImageGPT:
-    """An integer model, to run on a device, cpu or cuda. `digest` names its content; `name` is for people."""
+    """An integer model, to run on a device, cpu or cuda. `digest` names its content; `name` is for people, and so is `engine_name`, of the
+    engine that was taken last."""
+
+    engine_name = ""
 
     def __init__(self, config: ModelConfig, arrays: Arrays, name: str, device: str) -> None:
         validate(config, arrays)
@@ -180,15 +191,23 @@ class IntegerImageGPT:
         self.digest = model_digest(config, arrays)
 
     def engine(self, tiles: int) -> Engine:
-        """The fastest for a picture of so many tiles: compiled on the CPU, where that is possible and worth it."""
-        if self.device != "cpu":
-            return self.plain
-        try:
-            from codec.network.compiled import worth_it
+        """The fastest for a picture of so many tiles that proves exact here: compiled on the CPU, where that is possible and worth it.
 
-            return (self._compiled if worth_it(tiles) else None) or self.plain
-        except Exception:  # without a working numba
-            return self.plain
+        Raises ModelError where none does.
+        """
+        engine = self._fastest(tiles)
+        self.engine_name = engine.name
+        log.debug("the model %s runs by %s", self.name, engine.name)
+        return engine
+
+    def _fastest(self, tiles: int) -> Engine:
+        compiled = compiled_engines() if self.device == "cpu" else None
+        if compiled and compiled.worth_it(tiles) and self._by_kernels:
+            return self._by_kernels
+        from codec.network.plain import require_exact
+
+        require_exact(self.device)
+        return self.plain
 
     @lasting
     def plain(self) -> "PlainEngine":
@@ -197,7 +216,7 @@ class IntegerImageGPT:
         return PlainEngine(self)
 
     @lasting
-    def _compiled(self) -> Engine | None:
+    def _by_kernels(self) -> Engine | None:
         from codec.network.compiled import compiled
 
         return compiled(self)
@@ -223,3 +242,21 @@ class IntegerImageGPT:
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save(folder)
         (folder / WEIGHTS_FILE).write_bytes(save({name: np.array(array, order="C") for name, array in self.arrays.items()}))
+
+
+def plain_torch(device: str) -> str:
+    """The name of an engine."""
+    return "plain torch on CUDA" if device == "cuda" else "plain torch on the CPU"
+
+
+@functools.cache
+def compiled_engines() -> ModuleType | None:
+    """The module of compiled engines; None, and a warning, where numba is missing, switched off, or lacks one of its libraries."""
+    try:
+        from codec.network import compiled
+    except (ImportError, OSError) as error:
+        if (getattr(error, "name", None) or "").startswith("codec"):
+            raise
+        log.warning("plain torch takes the place of the compiled kernels, which makes everything several times slower: %s", error)
+        return None
+    return compiled

@@ -1,11 +1,13 @@
 """The bounds and the tables of the integer network: what every engine computes within, and what the weights are checked against."""
 
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from codec.decimals import exactly
 
 Array = npt.NDArray[Any]
 
@@ -32,8 +34,7 @@ WEIGHT_BITS = 18  # of a token's weight, of which frequencies are made
 def powers_of_two(steps: int, top: int) -> Array:
     """round(top * 2^(-i / steps)), half up, for i = 0, 1, ... up to the first zero; int32."""
     values: list[int] = []
-    with localcontext() as context:
-        context.prec = 50
+    with exactly(50):
         octave = [top * Decimal(2) ** (Decimal(-i) / steps) for i in range(steps)]
         while not values or values[-1]:
             halvings, i = divmod(len(values), steps)

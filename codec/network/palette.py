@@ -21,7 +21,8 @@ from bitstream.errors import ModelError
 from codec.context import POSITIONS
 from codec.network.arithmetic import Product, exact_product
 from codec.network.config import name_of
-from codec.network.palette_operations import MANTISSA_LIMIT, SHIFT_LIMITS, fastest_operations
+from codec.network.integer import log, plain_torch
+from codec.network.palette_operations import MANTISSA_LIMIT, SHIFT_LIMITS, PaletteOperations
 from codec.palette import LARGEST, Palette
 from codec.threads import lasting, tell_torch
 
@@ -174,7 +175,7 @@ def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
 
 
 class PaletteImageGPT:
-    """An integer model of the palette layout on a device. `digest` names its content; `name` is for people."""
+    """An integer model of the palette layout; `prepare` it before it codes. `digest` names its content, `name` is for people."""
 
     def __init__(self, config: PaletteConfig, tensors: Tensors, name: str, device: str, product: Product | None = None) -> None:
         validate(config, tensors)
@@ -182,9 +183,21 @@ class PaletteImageGPT:
         self.digest = model_digest(config, tensors)
         tell_torch()
         self.product = product or exact_product(torch.device(device))
-        self.operations = fastest_operations(device)
+        self.operations = PaletteOperations(plain_torch(device))
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
+
+    def prepare(self) -> None:
+        """Takes the fastest operations that prove exact here, as torch is set now. Raises ModelError where none do."""
+        from codec.network.palette_proof import exact_operations
+
+        self.operations = exact_operations(self.device)
+        log.debug("the model %s runs by %s", self.name, self.engine_name)
+
+    @property
+    def engine_name(self) -> str:
+        """For people: of the operations that it runs by."""
+        return self.operations.name
 
     @lasting
     def palette(self) -> Palette:

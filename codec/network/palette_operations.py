@@ -4,13 +4,14 @@ Whole numbers of 64 bits; products, sums and shifts stay below the stated bounds
 divisions and roots that are rounded down.
 """
 
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from functools import cache
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from codec.decimals import exactly
 from codec.network.arithmetic import exp2_table, floor_divide, integer_sqrt
 
 INNER_BITS = 12  # of queries, keys, values and of what the activation takes and gives
@@ -41,7 +42,7 @@ class Sizes(Protocol):
 
 @cache
 def powers(device: torch.device) -> Tensor:
-    return 2 ** torch.arange(62, device=device)
+    return 2 ** torch.arange(62, dtype=torch.int64, device=device)
 
 
 @cache
@@ -59,8 +60,7 @@ def activation_table(device: torch.device) -> Tensor:
     """round(z * sigmoid(-1.702 z)) for z = 0, 1, ... ACTIVATION_END - 1, both in 1/2^INNER_BITS; int32."""
     one = 1 << INNER_BITS
     values = []
-    with localcontext() as context:
-        context.prec = 50
+    with exactly(50):
         factor, power = (Decimal("-1.702") / one).exp(), Decimal(1)
         for z in range(ACTIVATION_END):
             values.append(int((z * power / (1 + power) + Decimal("0.5")).to_integral_value("ROUND_FLOOR")))
@@ -131,7 +131,7 @@ def attend(query: Heads, key: Heads, value: Heads, multiplier: int, shift: int, 
     below 2^36, weighted sums below 2^16 * 2^12 * 2^7 * 2^10.
     """
     by_exponent = float_powers(query.mantissa.device)
-    products = (query.mantissa.float() @ key.mantissa.float().transpose(-1, -2)).double()
+    products = query.mantissa.double() @ key.mantissa.double().transpose(-1, -2)
     factors = by_exponent[query.exponent.long()] * (multiplier * 2.0**-shift)
     scores = products.mul_(factors).mul_(by_exponent[key.exponent.long()].transpose(-1, -2)).floor_()
     if forbidden is not None:
@@ -196,6 +196,9 @@ def scaled(high: Tensor, low: Tensor, exponent: Tensor, multiplier: Tensor, shif
 class PaletteOperations:
     """In torch."""
 
+    def __init__(self, name: str) -> None:
+        self.name = name
+
     attention: type = Attention
     cached_attention: type = CachedAttention
     limbs = staticmethod(limbs)
@@ -211,7 +214,7 @@ class CompiledAttention(Attention):
         from codec.network import kernels
 
         split = qkv.view(self.tiles, -1, 3, self.config.n_head, self.config.head_dim).numpy()
-        out = torch.empty((split.shape[0], split.shape[1], *split.shape[3:]), dtype=torch.int64)
+        out = torch.empty((split.shape[0], split.shape[1], *split.shape[3:]), dtype=torch.int64, device="cpu")
         kernels.run("palette_attend", split.shape[0] * split.shape[3], split, multiplier, shift, score_table().numpy(), out.numpy())
         return out.view(-1, self.config.n_embd)
 
@@ -222,15 +225,15 @@ class CompiledCachedAttention(CachedAttention):
     def __init__(self, config: Sizes, tiles: int, device: torch.device) -> None:
         self.config, self.tiles = config, tiles
         shape = (config.n_layer, 2, tiles, config.n_head)
-        self.mantissas = torch.zeros((*shape, config.head_dim, config.n_positions), dtype=torch.int8)
-        self.exponents = torch.zeros((*shape, config.n_positions), dtype=torch.int8)
+        self.mantissas = torch.zeros((*shape, config.head_dim, config.n_positions), dtype=torch.int8, device="cpu")
+        self.exponents = torch.zeros((*shape, config.n_positions), dtype=torch.int8, device="cpu")
         self.position = 0
 
     def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
         from codec.network import kernels
 
         split = qkv.view(self.tiles, 3, self.config.n_head, self.config.head_dim).numpy()
-        out = torch.empty((self.tiles, *split.shape[2:]), dtype=torch.int64)
+        out = torch.empty((self.tiles, *split.shape[2:]), dtype=torch.int64, device="cpu")
         cache = self.mantissas[layer].numpy(), self.exponents[layer].numpy()
         kernels.run(
             "palette_attend_cached", len(split), split, *cache, self.position, multiplier, shift, score_table().numpy(), out.numpy()
@@ -248,8 +251,8 @@ class CompiledPaletteOperations(PaletteOperations):
     def limbs(x: Tensor) -> Limbs:
         from codec.network import kernels
 
-        high, low = torch.empty(x.shape, dtype=torch.int8), torch.empty(x.shape, dtype=torch.int8)
-        exponent = torch.empty((len(x), 1), dtype=torch.int64)
+        high, low = (torch.empty(x.shape, dtype=torch.int8, device="cpu") for _ in range(2))
+        exponent = torch.empty((len(x), 1), dtype=torch.int64, device="cpu")
         out = high.numpy(), low.numpy(), exponent.numpy()
         kernels.run("palette_limbs", len(x), x.numpy(), MANTISSA_BITS, MANTISSA_LIMIT, *out, fewest=FEWEST_ROWS)
         return Limbs(high, low, exponent)
@@ -258,7 +261,7 @@ class CompiledPaletteOperations(PaletteOperations):
     def scaled(high: Tensor, low: Tensor, exponent: Tensor, multiplier: Tensor, shift: int, bias: Tensor, limit: int) -> Tensor:
         from codec.network import kernels
 
-        out = torch.empty(high.shape, dtype=torch.int64)
+        out = torch.empty(high.shape, dtype=torch.int64, device="cpu")
         arrays = (tensor.numpy() for tensor in (high, low, exponent, multiplier, bias))
         kernels.run("palette_scaled", len(out), *arrays, shift, *SHIFT_LIMITS, limit, out.numpy(), fewest=FEWEST_ROWS)
         return out
@@ -275,62 +278,3 @@ class CompiledPaletteOperations(PaletteOperations):
 def score_table() -> Tensor:
     """The weights of `attend`, int64."""
     return exp2_table(SCORE_STEPS, WEIGHT_TOP, torch.device("cpu")).long()
-
-
-def fastest_operations(device: str) -> PaletteOperations:
-    """Compiled ones on the CPU where numba is there and they prove exact, else those in torch."""
-    return _compiled_operations() if device == "cpu" else PaletteOperations()
-
-
-@cache
-def _compiled_operations() -> PaletteOperations:
-    plain = PaletteOperations()
-    try:
-        compiled = CompiledPaletteOperations()
-        return compiled if is_exact(compiled, plain) else plain
-    except Exception:  # whatever keeps numba from working
-        return plain
-
-
-def is_exact(operations: PaletteOperations, plain: PaletteOperations) -> bool:
-    """Whether operations give the integers of the plain ones, at the extremes too."""
-    random = torch.Generator().manual_seed(0)
-
-    def choice(values: list[int], *shape: int) -> Tensor:
-        return torch.tensor(values)[torch.randint(len(values), shape, generator=random)]
-
-    numbers = choice([0, 1, -1, 77, 8191, -16383, 16384, -(1 << 20), 1 << 29], 40, 64)
-    numbers[1], numbers[2, 1:], numbers[3] = 0, 3, -(1 << 33)
-    sums = [choice([0, 1, -5, 8_000_000, -8_000_000], 40, 64).to(torch.int32) for _ in range(2)]
-    exponent, multiplier = choice([0, 3, 9, 30], 40, 1), choice([0, 1, 1 << 24, 12_345_678], 64).to(torch.int32)
-    bias = choice([0, -(1 << 30), 1 << 30, 17], 64).to(torch.int32)
-    calls = [
-        ("limbs", (numbers,)),
-        ("scaled", (*sums, exponent, multiplier, 31, bias, (1 << 30) - 1)),
-        ("activated", (numbers,)),
-        ("normalized", (numbers[:, :32].clamp(-(1 << 30), 1 << 30), choice([-(1 << 14), 1 << 14, 3], 32), 17)),
-    ]
-    for name, arguments in calls:
-        copies = [[a.clone() if isinstance(a, Tensor) else a for a in arguments] for _ in range(2)]
-        found, expected = getattr(operations, name)(*copies[0]), getattr(plain, name)(*copies[1])
-        if not all(map(torch.equal, *((x if isinstance(x, tuple) else (x,)) for x in (found, expected)))):
-            return False
-    sizes = _Sizes()
-    qkv = choice([0, 3, -127, 128, -5000, (1 << 19) - 1, -(1 << 19) + 1], 2 * 40, 3 * sizes.n_embd)
-    found, expected = (o.attention(sizes, 2, qkv.device)(0, qkv.clone(), 20_000, 36) for o in (operations, plain))
-    if not torch.equal(found, expected):
-        return False
-    cached = operations.cached_attention(sizes, 2, qkv.device)
-    for position in range(40):
-        cached.position = position
-        if not torch.equal(cached(0, qkv.view(2, 40, -1)[:, position].contiguous(), 20_000, 36), expected.view(2, 40, -1)[:, position]):
-            return False
-    return True
-
-
-class _Sizes(NamedTuple):
-    n_layer: int = 1
-    n_head: int = 2
-    n_embd: int = 22
-    n_positions: int = 1024
-    head_dim: int = 11

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bitstream.constants import ALPHABET
+from bitstream.errors import ModelError
 from codec.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
 from codec.frequencies import frequencies
 from codec.network.arithmetic import Product, exact_product, normalize, requantize
@@ -27,9 +28,10 @@ from codec.network.features import (
     slots_on,
     surroundings,
 )
-from codec.network.integer import Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens
+from codec.network.integer import Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, plain_torch
 from codec.network.limits import IMPOSSIBLE, LOGIT_LIMIT, RESIDUAL_LIMIT, TABLE_SIZE
 from codec.network.proof import PROOF, PROVEN, proof, random_network
+from codec.network.settings import as_set, settings
 from codec.planes import Kind
 from codec.threads import tell_torch
 from codec.tiles import Samples, Windows
@@ -51,6 +53,7 @@ class PlainEngine:
     at_once = 1
 
     def __init__(self, network: IntegerImageGPT, product: Product | None = None) -> None:
+        self.name = plain_torch(network.device)
         self.config, self.device, self.torch_device = network.config, network.device, torch.device(network.device)
         tell_torch()
         self.product = product or exact_product(self.torch_device)
@@ -155,7 +158,7 @@ class PlainSteps:
         self.replays = device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if self.replays else None
         self.ways: dict[tuple[str, int], Callable[[], None] | None] = {}
-        self.table = torch.empty(tiles, ALPHABET, dtype=torch.int32, pin_memory=device.type == "cuda")
+        self.table = torch.empty(tiles, ALPHABET, dtype=torch.int32, device="cpu", pin_memory=device.type == "cuda")
 
     def go_to(self, position: int) -> None:
         self.position.fill_(position)
@@ -238,10 +241,14 @@ def recorded(function: Callable[[], None], pool: Any) -> Callable[[], None]:
     return graph.replay
 
 
+def require_exact(device: str) -> None:
+    """Raises ModelError where plain torch does not give on a device, as it is set now, what it gave when the first files were made."""
+    state = settings(device)
+    if not _is_exact(device, state):
+        msg = f"{plain_torch(device)} does not compute exactly here{as_set(state)}: nothing can be coded with it"
+        raise ModelError(msg)
+
+
 @cache
-def is_exact_on(device: str) -> bool:
-    """Whether plain torch gives there what it gives on a CPU."""
-    try:
-        return proof(PlainEngine(random_network(PROVEN, device))) == PROOF
-    except Exception:  # whatever a driver, a card, or a version of torch is not able to do
-        return False
+def _is_exact(device: str, state: tuple[str, ...]) -> bool:
+    return proof(PlainEngine(random_network(PROVEN, device))) == PROOF

@@ -149,7 +149,7 @@ def _projection(weight: Tensor, bias: Tensor, in_unit: Tensor, steps: float) -> 
         "weight": whole.to(torch.int8).contiguous(),
         "bias": torch.round(bias * steps).clamp(-BIAS_LIMIT, BIAS_LIMIT).to(torch.int32),
         "multiplier": multiplier.to(torch.int32),
-        "shift": torch.tensor(shift, dtype=torch.int32),
+        "shift": torch.tensor(shift, dtype=torch.int32, device="cpu"),
     }
 
 
@@ -168,7 +168,7 @@ def _integer_model(
     tensors["wte"] = _fixed(weights.get("wte.weight", tokens + 1, width), RESIDUAL_BITS)
     tensors["wpe"] = _fixed(weights.get("wpe.weight", config.n_positions, width), RESIDUAL_BITS)
     epsilon = float(values.get("layer_norm_epsilon", 1e-5))
-    tensors["epsilon"] = torch.tensor(round(epsilon * width * 4.0**RESIDUAL_BITS), dtype=torch.int64)
+    tensors["epsilon"] = torch.tensor(round(epsilon * width * 4.0**RESIDUAL_BITS), dtype=torch.int64, device="cpu")
 
     def under(key: str, part: Tensors) -> None:
         tensors.update({f"{key}.{k}": tensor for k, tensor in part.items()})
@@ -181,7 +181,7 @@ def _integer_model(
         tensors[f"{norm}.gain"] = gain
         under(key, _projection(weight, bias, unit, steps))
 
-    inner_unit = torch.full((max(width, inner),), 2.0**-INNER_BITS, dtype=torch.float64)
+    inner_unit = torch.full((max(width, inner),), 2.0**-INNER_BITS, dtype=torch.float64, device="cpu")
     for k in range(config.n_layer):
         h = f"h.{k}"
         weight, bias = weights.get(f"{h}.attn.c_attn.weight", width, 3 * width), weights.get(f"{h}.attn.c_attn.bias", 3 * width)
@@ -192,7 +192,8 @@ def _integer_model(
         _, power = math.frexp(scale)
         shift = min(max(15 - power, SCORE_SHIFT_LIMITS[0]), SCORE_SHIFT_LIMITS[1])
         multiplier = min(round(scale * 2.0**shift), SCORE_MULTIPLIER_LIMIT)
-        under(f"{h}.attn", {"multiplier": torch.tensor(multiplier, dtype=torch.int32), "shift": torch.tensor(shift, dtype=torch.int32)})
+        scale_of_scores = {"multiplier": multiplier, "shift": shift}
+        under(f"{h}.attn", {part: torch.tensor(value, dtype=torch.int32, device="cpu") for part, value in scale_of_scores.items()})
         weight, bias = weights.get(f"{h}.attn.c_proj.weight", width, width), weights.get(f"{h}.attn.c_proj.bias", width)
         under(f"{h}.attn.c_proj", _projection(weight, bias, inner_unit[:width], 2.0**RESIDUAL_BITS))
         weight, bias = weights.get(f"{h}.mlp.c_fc.weight", width, inner), weights.get(f"{h}.mlp.c_fc.bias", inner)
@@ -200,5 +201,5 @@ def _integer_model(
         weight, bias = weights.get(f"{h}.mlp.c_proj.weight", inner, width), weights.get(f"{h}.mlp.c_proj.bias", width)
         under(f"{h}.mlp.c_proj", _projection(weight, bias, inner_unit[:inner], 2.0**RESIDUAL_BITS))
     weight = weights.get("lm_head.weight", tokens, width).t()
-    normed("ln_f", "lm_head", weight, torch.zeros(tokens, dtype=torch.float64), LOGIT_STEPS / LN_2)
+    normed("ln_f", "lm_head", weight, torch.zeros(tokens, dtype=torch.float64, device="cpu"), LOGIT_STEPS / LN_2)
     return PaletteImageGPT(config, tensors, name, device)

@@ -56,6 +56,7 @@ def token_frequencies(network: PaletteImageGPT, tiles: Tokens, count: int) -> to
 
 
 def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, progress: Progress) -> bytes:
+    network.prepare()
     count = positions_needed(extents)
     tables = np.empty((count, len(tiles), network.config.tokens), np.int32)
     at_once = ENCODED_TILES[network.device]
@@ -102,6 +103,7 @@ def _decode_groups(
     network: PaletteImageGPT, grid: Grid, bounds: Sequence[int], payloads: Sequence[bytes], progress: Progress, positions: int
 ) -> Tokens:
     """The tiles of groups that begin and end at `bounds`, decoded in lockstep."""
+    network.prepare()
     extents = grid.extents(bounds[0], bounds[-1])
     parts = [slice(first - bounds[0], last - bounds[0]) for first, last in itertools.pairwise(bounds)]
     decoders = [TokenDecoder(payload) for payload in payloads]

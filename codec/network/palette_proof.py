@@ -1,0 +1,126 @@
+"""The proof that a palette network computes exactly on this machine, of the same kind as `proof`; and which operations pass it."""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitstream.errors import ModelError
+from codec.frequencies import frequencies
+from codec.network.integer import compiled_engines, plain_torch
+from codec.network.palette import GAIN_LIMIT, HEAD_LIMIT, MULTIPLIER_LIMIT, PaletteConfig, PaletteImageGPT, Tensors, expected_tensors
+from codec.network.palette_operations import QUERIES_AT_ONCE, CompiledPaletteOperations, PaletteOperations
+from codec.network.proof import random_numbers
+from codec.network.settings import as_set, settings
+
+PROVEN = PaletteConfig(n_embd=48, n_head=2, n_inner=80, n_layer=2, vocab_size=41)
+PALETTE_PROOF = "9dd3801c767b82a666361e3697b73e0b7232274003e7175db0ecede7c8099794"  # `palette_proof` of plain torch on a CPU
+SHIFTS = {"attn.c_attn": 43, "attn.c_proj": 29, "mlp.c_fc": 45, "mlp.c_proj": 29, "lm_head": 55}  # which keep values within their range
+
+
+def random_palette_network(device: str) -> PaletteImageGPT:
+    """With values at the extremes; the same for ever."""
+    tensors: Tensors = {}
+    for name, (dtype, shape) in expected_tensors(PROVEN).items():
+        match name.rsplit(".", 1)[-1]:
+            case "weight":
+                low, high = -64, 63
+            case "gain":
+                low, high = -GAIN_LIMIT, GAIN_LIMIT
+            case "multiplier":
+                low, high = (1 << 14, 1 << 15) if shape == () else (0, MULTIPLIER_LIMIT)
+            case "shift":
+                low = high = next((shift for part, shift in SHIFTS.items() if part in name), 45)
+            case "bias":
+                low, high = (-512, 512) if "lm_head" in name else (-(1 << 16), 1 << 16)
+            case "wte" | "wpe":
+                low, high = -(1 << 18), 1 << 18
+            case _:
+                low, high = 0, 255
+        numbers = random_numbers(f"palette {name}", low, high, *shape)
+        if name.endswith("weight"):
+            numbers[::5] = np.where(numbers[::5] < 0, -64, 63)
+        tensors[name] = torch.from_numpy(numbers).to(dtype)
+    return PaletteImageGPT(PROVEN, tensors, "random", device)
+
+
+def palette_proof(network: PaletteImageGPT) -> str:
+    """A digest of all that a network gives, of a whole tile and stepwise, and of what its operations make of the largest numbers."""
+    digest, device = hashlib.sha256(), network.device
+
+    def take(*tensors: Tensor) -> None:
+        for tensor in tensors:
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+
+    count = QUERIES_AT_ONCE + 8
+    tokens = torch.from_numpy(random_numbers("palette tokens", 0, PROVEN.tokens, count).astype(np.int64)).to(device)
+    places = torch.arange(count, dtype=torch.int64, device=device)
+    attention = network.operations.attention(PROVEN, 1, device)
+    for x in network.layer_outputs(tokens, places, attention):
+        take(x)
+    take(frequencies(x.to(torch.int32), 0))
+    tiles = tokens[:120].view(3, 40)
+    cached = network.operations.cached_attention(PROVEN, len(tiles), device)
+    for position in range(20):
+        cached.position = position
+        take(network.logits(tiles[:, position], places[position], cached))
+    take(*_of_the_largest(network))
+    return digest.hexdigest()
+
+
+def _of_the_largest(network: PaletteImageGPT) -> list[Tensor]:
+    def choice(name: str, values: list[int], *shape: int) -> Tensor:
+        chosen = np.array(values, np.int64)[random_numbers(f"palette {name}", 0, len(values) - 1, *shape)]
+        return torch.from_numpy(chosen).to(network.device)
+
+    operations = network.operations
+    numbers = choice("numbers", [0, 1, -1, 77, 8191, -16383, 16384, -(1 << 20), 1 << 29], 40, 64)
+    numbers[1], numbers[2, 1:], numbers[3] = 0, 3, -(1 << 33)
+    sums = [choice(f"sums {k}", [0, 1, -5, 8_000_000, -8_000_000], 40, 64).to(torch.int32) for k in range(2)]
+    exponent, bias = choice("exponent", [0, 3, 9, 30], 40, 1), choice("bias", [0, -(1 << 30), 1 << 30, 17], 64).to(torch.int32)
+    multiplier = choice("multiplier", [0, 1, 1 << 24, 12_345_678], 64).to(torch.int32)
+    small, gain = numbers[:, :32].clamp(-(1 << 30), 1 << 30), choice("gain", [-GAIN_LIMIT, GAIN_LIMIT, 3], 32)
+    qkv = choice("qkv", [0, 3, -127, 128, -5000, HEAD_LIMIT, -HEAD_LIMIT], 40, 3 * PROVEN.n_embd)
+    high, low, common = operations.limbs(numbers.clone())
+    return [
+        high,
+        low,
+        common,
+        operations.scaled(sums[0], sums[1], exponent, multiplier, 31, bias, (1 << 30) - 1),
+        operations.activated(numbers.clone()),
+        operations.normalized(small, gain, 17),
+        operations.attention(PROVEN, 1, network.device)(0, qkv, 20_000, 36),
+    ]
+
+
+def exact_operations(device: str) -> PaletteOperations:
+    """The fastest that prove exact on a device, as torch is set now. Raises ModelError where none do."""
+    state = settings(device)
+    if device == "cpu" and (compiled := _exact_kernels(state)):
+        return compiled
+    if not _plain_is_exact(device, state):
+        msg = f"{plain_torch(device)} does not compute exactly here{as_set(state)}: nothing can be coded with it"
+        raise ModelError(msg)
+    return PaletteOperations(plain_torch(device))
+
+
+@cache
+def _exact_kernels(state: tuple[str, ...]) -> PaletteOperations | None:
+    if not (compiled := compiled_engines()):
+        return None
+    operations = CompiledPaletteOperations(compiled.CompiledEngine.name)
+    exact = compiled.proves_exact("the palette's compiled kernels", lambda: proves(operations, "cpu"))
+    return operations if exact else None
+
+
+@cache
+def _plain_is_exact(device: str, state: tuple[str, ...]) -> bool:
+    return proves(PaletteOperations(plain_torch(device)), device)
+
+
+def proves(operations: PaletteOperations, device: str) -> bool:
+    network = random_palette_network(device)
+    network.operations = operations
+    return palette_proof(network) == PALETTE_PROOF
