@@ -338,6 +338,7 @@ def decode_envelope(data, folder):
     at, chunks = 0, []
     while at < len(raw):
         n, start = varint(raw, at + 4)
+        assert start + n <= len(raw)
         chunks.append((raw[at : at + 4], raw[start : start + n]))
         at = start + n
     return colour, bits, samples, chunks
