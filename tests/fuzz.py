@@ -296,7 +296,9 @@ def promising(rng: random.Random) -> bytes:
         words = WORD_BYTES if head.in_words(k) else 1
         size = rng.choice((0, least, least, least + rng.randrange(16), rng.randrange(100)))
         size = -(-min(size, left) // words) * words if head.past is None or k else 0
-        payloads.append(rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size), rng.randbytes(size // 2) + bytes(size - size // 2))))
+        contents = (rng.randbytes(size), b"\xff" * size, rng.randbytes(size // 2) + bytes(size - size // 2))
+        zeros = rng.random() < (0.01 if kind == DRAWING_KIND else 0.3)  # honest code of 40,000 flat pixels a bit
+        payloads.append(bytes(size) if zeros else rng.choice(contents))
         left = max(0, left - size - CRC_BYTES - 1)
     data = write_file(head, payloads)
     if not enclosed:
