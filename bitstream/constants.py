@@ -9,10 +9,12 @@ MODEL_NUMERICS = 1  # of the networks
 FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
 ALPHABET = 256
+LEAST_COST = 366  # of a token of an alphabet of 256, or of a drawing's decision, in bits / 2^24
 
 MODEL_DIGEST_BYTES = 8
 PIXEL_DIGEST_BYTES = 16
 CRC_BYTES = 4
+CODER_BYTES = 3  # of a drawing's band, asked for behind its end
 ENVELOPE_DIGEST_BYTES = 8
 WORD_BYTES = 4
 

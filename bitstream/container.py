@@ -15,8 +15,11 @@ def chunk_crc(payload: bytes, index: int, header: bytes) -> bytes:
 
     Without the header's own CRC: over data and its CRC, CRC-32 is the same for all data.
     """
-    before = zlib.crc32(index.to_bytes(4, "little"), zlib.crc32(header[:-CRC_BYTES]))
-    return zlib.crc32(payload, before).to_bytes(CRC_BYTES, "little")
+    return _chunk_crc(payload, index, zlib.crc32(header[:-CRC_BYTES]))
+
+
+def _chunk_crc(payload: bytes, index: int, header_crc: int) -> bytes:
+    return zlib.crc32(payload, zlib.crc32(index.to_bytes(4, "little"), header_crc)).to_bytes(CRC_BYTES, "little")
 
 
 def largest_file(header: Header) -> int:
@@ -41,20 +44,23 @@ def read_file(data: bytes, enclosed: bool = False) -> tuple[Header, list[bytes]]
     """The header and the payloads, every checksum checked. Raises as `read_header`, and DamagedError naming the chunk."""
     reader = Reader(data, "the header")
     header = read_header(reader, enclosed)
-    head = bytes(reader.data[: reader.position])
+    head = zlib.crc32(reader.data[: reader.position - CRC_BYTES])
     chunks = header.chunks
     if chunks > reader.remaining:
         reader.part = "the chunks"
         reader.take(chunks)
     payloads = []
-    for k in range(chunks):
+    for k, least in enumerate(header.least_bytes()):
         reader.part = f"chunk {k + 1} of {chunks}"
         payload_bytes = reader.varint()
         if payload_bytes % WORD_BYTES and header.in_words(k):
             msg = f"{reader.part} is damaged: its length is no whole number of words"
             raise DamagedError(msg)
+        if payload_bytes < least:
+            msg = f"{reader.part} is damaged: {payload_bytes} bytes are too few for its pixels"
+            raise DamagedError(msg)
         payload = reader.take(payload_bytes)
-        if reader.take(CRC_BYTES) != chunk_crc(payload, k, head):
+        if reader.take(CRC_BYTES) != _chunk_crc(payload, k, head):
             msg = f"{reader.part} is damaged: its checksum does not match"
             raise DamagedError(msg)
         payloads.append(payload)

@@ -135,13 +135,16 @@ def _levels(count: int, packed: bytes) -> tuple[int, ...]:
 
 def _inflated(packed: bytes, size: int) -> bytes:
     _require(size <= MAX_CHUNK_BYTES, "its metadata are too large")
+    if not size:
+        _require(not packed, "its metadata do not inflate")
+        return b""
     inflated = zlib.decompressobj()
     try:
-        raw = inflated.decompress(packed, size + 1) if packed else b""
+        raw = inflated.decompress(packed, size + 1)
     except zlib.error as error:
         msg = "the file is damaged: its metadata do not inflate"
         raise DamagedError(msg) from error
-    _require(len(raw) == size and (inflated.eof or not packed) and not inflated.unused_data, "its metadata do not inflate")
+    _require(len(raw) == size and inflated.eof and not inflated.unused_data, "its metadata do not inflate")
     return raw
 
 

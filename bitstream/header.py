@@ -1,12 +1,16 @@
 """The header: everything about a file but its payload."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bitstream.constants import (
+    CODER_BYTES,
     CRC_BYTES,
     DRAWING_NUMERICS,
     ENVELOPE_VERSION,
+    FREQUENCY_BITS,
+    LEAST_COST,
     MAGIC,
     MAX_BAND_PIXELS,
     MAX_EXCEPTION_SHARE,
@@ -17,6 +21,7 @@ from bitstream.constants import (
     NUMERICS_VERSION,
     PIXEL_DIGEST_BYTES,
     VERSION,
+    WORD_BYTES,
 )
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError
 from bitstream.reader import Reader, varint
@@ -116,6 +121,25 @@ class Header:
         """Whether the payload of a chunk consists of whole words."""
         return not self.rows and not (self.past and chunk == 0)
 
+    def least_bytes(self) -> Iterator[int]:
+        """Of the payload of each chunk in turn: as every token, and every decision of a drawing, costs something."""
+        if self.past:
+            yield 0
+        if self.rows:
+            per_pixel = self.channels if self.bit_depth == 16 else 1  # decisions, at least
+            for first in range(0, self.height, self.rows):
+                yield max(1, _least_bytes(min(self.rows, self.height - first) * self.width * per_pixel) - CODER_BYTES)
+            return
+        planes = (2, 1) if self.past else (self.channels,)
+        if self.kind == PALETTE_KIND:
+            planes = 0, self.channels  # its tokens may cost next to nothing
+        for layer, per_pixel in zip(self.layers, planes, strict=False):
+            tiles, before = self._tiles(*layer), 0
+            for first in range(0, tiles, self.tiles_per_group):
+                behind = _pixels_before(layer, min(first + self.tiles_per_group, tiles), self.tile_side)
+                yield max(WORD_BYTES, _least_bytes((behind - before) * per_pixel))
+                before = behind
+
     @property
     def most_exceptions(self) -> int:
         return self.width * self.height // MAX_EXCEPTION_SHARE if self.past else 0
@@ -137,6 +161,19 @@ class Header:
             )
         )
         return fields + zlib.crc32(fields).to_bytes(CRC_BYTES, "little")
+
+
+def _least_bytes(tokens: int) -> int:
+    return -(-tokens * LEAST_COST // (8 << FREQUENCY_BITS))
+
+
+def _pixels_before(layer: tuple[int, int], tile: int, side: int) -> int:
+    """How many pixels of a layer lie in tiles with smaller numbers, in raster order."""
+    width, height = layer
+    row, column = divmod(tile, -(-width // side))
+    if row * side >= height:
+        return width * height
+    return row * side * width + min(side, height - row * side) * min(column * side, width)
 
 
 def named(digest: bytes, name: str) -> bytes:

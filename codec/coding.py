@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import ALPHABET
-from bitstream.errors import DamagedError
 from bitstream.words import TokenDecoder, TokenEncoder
 from codec.context import CENTRE, POSITIONS, SIDE
 from codec.network.integer import Engine, Impossible, Rows, Steps, Tables
@@ -157,9 +156,9 @@ def decode_groups(
         return tokens
 
     samples = step_through(engine, together, read_tokens, progress, positions)
-    if positions >= positions_needed(extents) and not all(decoder.exhausted for decoder in decoders):
-        msg = "a payload is damaged: words are left over"
-        raise DamagedError(msg)
+    if positions >= positions_needed(extents):
+        for decoder in decoders:
+            decoder.finish()
     return [samples[part] for part in parts]
 
 

@@ -146,13 +146,16 @@ def decoded_tiles(wanted: Sequence[Wanted], progress: Progress, positions: int =
     are decoded."""
     network, kind, *_ = wanted[0]
     engine, told = network.engine(sum(layer.grid.tiles for layer in wanted)), _one_at_a_time(progress)
-    batches = list(_batches(wanted, DECODED_TILES[network.device]))
+    at_once = DECODED_TILES[network.device]
+    batches = list(_batches(wanted, at_once))
+    largest = max(sum(end - begin for _, begin, end, _ in batch) for batch in batches)
+    beside = max(1, engine.at_once * at_once // max(at_once, largest))  # large groups take more memory, so fewer go side by side
 
     def decoded(batch: Batch) -> list[Samples]:
         groups = [wanted[which].known.group(kind, wanted[which].grid, first, last) for which, first, last, _ in batch]
         return decode_groups(engine, groups, [payload for *_, payload in batch], told, positions)
 
-    for batch, samples in zip(batches, side_by_side(decoded, batches, min(engine.at_once, len(batches))), strict=True):
+    for batch, samples in zip(batches, side_by_side(decoded, batches, min(beside, len(batches))), strict=True):
         for (which, first, *_), of_group in zip(batch, samples, strict=True):
             yield which, first, of_group
 

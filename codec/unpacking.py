@@ -74,14 +74,15 @@ def _picture(
     data: bytes, model: str | Path | None, device: str, max_pixels: int, progress: Progress
 ) -> "Generator[Wanted, Planes, Picture]":
     if not is_envelope(data):
-        plain = yield from _part(data, False, model, device, max_pixels, progress)
+        plain = yield from _part(*read_file(data), model, device, max_pixels, progress)
         return Picture(plain, Form(GREY if plain.shape[2] == 1 else RGB, 8))
     envelope = read_envelope(data)
     form = Form(envelope.colour, envelope.depth)
     headers_of(envelope)
+    files = [read_file(part, enclosed=True) for part in envelope.parts]  # all of them, before any is decoded
     parts = []
-    for part in envelope.parts:
-        parts.append((yield from _part(part, True, model, device, max_pixels, progress)))
+    for file in files:
+        parts.append((yield from _part(*file, model, device, max_pixels, progress)))
     pixels: npt.NDArray[Any] = np.concatenate(parts, 2)
     largest = len(envelope.levels) - 1 if envelope.levels else (1 << form.depth) - 1
     if int(pixels.max()) > largest:
@@ -92,9 +93,8 @@ def _picture(
     return Picture(pixels, form, envelope.chunks)
 
 
-def _part(data: bytes, enclosed: bool, model: str | Path | None, device: str, max_pixels: int, progress: Progress) -> "Way":
-    """A file without an envelope; enclosed: whether it lay in one."""
-    header, payloads = read_file(data, enclosed)
+def _part(header: Header, payloads: list[bytes], model: str | Path | None, device: str, max_pixels: int, progress: Progress) -> "Way":
+    """A file without an envelope, or one that lay in one."""
     check_size(header.width, header.height, max_pixels)
     if header.rows:
         pixels = _drawing(header, payloads, progress)

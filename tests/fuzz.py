@@ -3,7 +3,8 @@
 Case k of a target is the same for the same seed. Half of the cases are mutated as they are; in the other half the pieces that a file is
 made of are mutated, and its checksums are right again. A target may accept an input, or refuse it as its users expect. Anything else is a
 defect: another exception, more than 10 s of computing, more than 1 GB. Every target runs in a process of its own, which is watched and
-started again after a defect.
+started again after a defect. The target `promise` is not mutated: its headers promise pictures up to the limit on pixels, and a few bytes
+follow.
 
 `--coverage SECONDS` is the same for the parsers and drawings, guided by what the inputs reach; it needs atheris (https://github.com/google/atheris).
 """
@@ -32,12 +33,13 @@ from PIL import Image
 import bitstream.exceptions
 import codec
 import codec.mixing
-from bitstream.constants import MAGIC
-from bitstream.container import read_file
-from bitstream.envelope import headers_of, is_envelope, read_envelope, write_envelope
+from bitstream.constants import CRC_BYTES, MAGIC, MAX_BAND_PIXELS, MAX_SIDE, WORD_BYTES
+from bitstream.container import read_file, write_file
+from bitstream.envelope import Envelope, headers_of, is_envelope, read_envelope, write_envelope
 from bitstream.errors import IgptError
-from bitstream.header import PALETTE_KIND, read_header
+from bitstream.header import CELLS, CHANNELS_OF_KIND, DRAWING_KIND, PALETTE_KIND, Header, PastFields, read_header
 from bitstream.reader import Reader
+from codec.image import MAX_PIXELS
 from tests.mutations import Pieces, flat, joined, mutated, pieces_of, rearranged, unflat
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -45,15 +47,18 @@ TINY, TINY_YCC, TINY_PALETTE = GOLDEN / "tiny", GOLDEN / "tiny-ycc", GOLDEN / "t
 SECONDS, BYTES = 10, 1 << 30  # of a case, at most
 WIDE, SMALL = 1 << 20, 1 << 12  # limits on pixels: of what is not decoded by a network, and what is
 MOST_MUTATIONS = 4
+MOST_PROMISED = 240  # bytes of payloads
 
 
 class Target(NamedTuple):
-    """share: of all cases; seeds: what is mutated; work: gives whether an input is accepted; refusals: what it may raise."""
+    """share: of all cases; seeds: what is mutated; work: gives whether an input is accepted; refusals: what it may raise;
+    made: where its cases are made, not mutated."""
 
     share: float
     seeds: Callable[[], list[bytes]]
     work: Callable[[bytes], bool]
     refusals: tuple[type[Exception], ...] = (IgptError,)
+    made: Callable[[random.Random], bytes] | None = None
 
 
 class Outcome(NamedTuple):
@@ -81,6 +86,9 @@ class Outcome(NamedTuple):
 def case(target: str, seed: int, k: int) -> bytes:
     """The input of case k."""
     rng = random.Random(f"{seed}/{target}/{k}")
+    made = TARGETS[target].made
+    if made:
+        return made(rng)
     seeds = seeds_of(target)
     (data, pieces), (other, other_pieces) = rng.choice(seeds), rng.choice(seeds)
     times = rng.randrange(1, MOST_MUTATIONS + 1)
@@ -259,6 +267,64 @@ def command(data: bytes) -> bool:
     return not result.exit_code
 
 
+def promising(rng: random.Random) -> bytes:
+    """A file of at most some 300 bytes whose header promises a picture of up to MAX_PIXELS, all checksums right."""
+    kind = rng.choice((0, 1, 2, 3, 3, 3, 4))
+    pixels = int(2 ** rng.uniform(10, np.log2(MAX_PIXELS)))
+    width = min(MAX_SIDE, rng.choice((1, 32, int(pixels**0.5), int(2 ** rng.uniform(0, 24)), pixels)))
+    height = min(MAX_SIDE, max(1, pixels // width))
+    fields = {"width": width, "height": height, "kind": kind, "bit_depth": 8, "pixel_digest": bytes(16)}
+    enclosed = kind == DRAWING_KIND and rng.random() < 0.7
+    channels = rng.choice(CHANNELS_OF_KIND[kind]) if enclosed or kind != DRAWING_KIND else rng.choice((1, 3))
+    depth = rng.choice((8, 16)) if enclosed else 8
+    if kind == DRAWING_KIND:
+        rows = min(height, max(1, MAX_BAND_PIXELS // width))
+        fields |= {"rows": rows, "bit_depth": depth, "numerics_version": rng.choice((1, 2) if depth == 8 else (2, 3))}
+    else:
+        folder = {2: TINY_YCC, PALETTE_KIND: TINY_PALETTE}.get(kind, TINY)
+        fields |= {"tile_side": 32, "tiles_per_group": rng.choice((1, 16, 64) if kind == PALETTE_KIND else (1, 256, 4096, 4096))}
+        fields |= {"model_digest": model_digest(folder), "model_name": folder.name}
+    if kind == 2:
+        formula, filter_ = rng.randrange(2), rng.randrange(len(CELLS))
+        down, across = CELLS[filter_]
+        fields["past"] = PastFields(formula, filter_, 0, 0, 0, -(-width // across), -(-height // down))
+    elif kind == PALETTE_KIND and rng.random() < 0.5:
+        fields |= {"refinement_digest": model_digest(TINY), "refinement_name": TINY.name}
+    head = Header(channels=channels, **fields)
+    left, payloads = MOST_PROMISED, []
+    for k, least in zip(range(min(head.chunks, 50)), head.least_bytes(), strict=False):
+        words = WORD_BYTES if head.in_words(k) else 1
+        size = rng.choice((0, least, least, least + rng.randrange(16), rng.randrange(100)))
+        size = -(-min(size, left) // words) * words if head.past is None or k else 0
+        contents = (rng.randbytes(size), b"\xff" * size, rng.randbytes(size // 2) + bytes(size - size // 2))
+        zeros = rng.random() < (0.01 if kind == DRAWING_KIND else 0.3)  # honest code of 40,000 flat pixels a bit
+        payloads.append(bytes(size) if zeros else rng.choice(contents))
+        left = max(0, left - size - CRC_BYTES - 1)
+    data = write_file(head, payloads)
+    if not enclosed:
+        return data
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    levels = (0, 70, 65535) if depth == 8 and rng.random() < 0.3 else ()
+    return write_envelope(Envelope(colour, 16 if levels else depth, (), (data,), levels))
+
+
+@cache
+def model_digest(folder: Path) -> bytes:
+    """Of a tiny model, as the golden files name it."""
+    headers = [read_header(Reader(data, ""), True) for data in by_network() if not is_envelope(data)]
+    return next(header.model_digest for header in headers if header.model_name == folder.name)
+
+
+def promise(data: bytes) -> bool:
+    """With the tiny models, and no other limit on pixels than everybody's."""
+    kind = read_envelope_header(data)
+    if kind == DRAWING_KIND:
+        codec.decompress_picture(data, device="cpu")
+    else:
+        codec.decompress_picture(data, model={2: TINY_YCC, PALETTE_KIND: TINY_PALETTE}.get(kind, TINY), device="cpu")
+    return True
+
+
 FOREIGN_REFUSALS = (OSError, SyntaxError, Image.DecompressionBombError)  # UnidentifiedImageError is an OSError
 TARGETS = {
     "container": Target(0.28, plain_files, container),
@@ -268,6 +334,7 @@ TARGETS = {
     "network": Target(0.005, by_network, network),
     "picture": Target(0.2, pictures, opened_picture),
     "plugin": Target(0.08, lambda: [*drawings(), *by_network()], plugin, FOREIGN_REFUSALS),
+    "promise": Target(0.05, by_network, promise, made=promising),
     "command": Target(0.005, lambda: [*drawings(), *by_network(), *pictures()], command),
 }
 

@@ -232,14 +232,16 @@ def decode_tokens(model, chunks, group_size, width, height):
                 logits = model.logits(before[k], p, caches[k])
                 if x < width:
                     before[k] = plane[y, x] = decoder.token(frequencies_of(logits[None], 0)[0])
-        assert decoder.read >= len(decoder.words)
+        decoder.finish()
     return plane
 
 
 class RangeDecoder:
+    """Section 11."""
+
     def __init__(self, payload):
         self.words = [int.from_bytes(payload[k : k + 4], "little") for k in range(0, len(payload), 4)]
-        self.read = 0
+        self.read = self.cost = 0
         self.lower, self.range = 0, 2**64 - 1
         self.point = self.word() << 32 | self.word()
 
@@ -257,17 +259,49 @@ class RangeDecoder:
         if self.range < 2**32:
             self.lower, self.range = (self.lower << 32) % 2**64, self.range << 32
             self.point = (self.point << 32) % 2**64 | self.word()
+        f, k = c[t + 1] - c[t], 0
+        while f << k <= 2**23:
+            k += 1
+        self.cost += 2**24 * k + 23 * (2**24 - (f << k)) // 16
+        assert self.cost <= 2**27 * 4 * len(self.words)
         return t
+
+    def finish(self):
+        assert self.read >= len(self.words)
+        assert (self.point - self.lower) % 2**64 < 2**33 - 1
+
+
+def encode_tokens(tokens, tables):
+    """Section 11, the encoder: tokens, and a row of frequencies for each."""
+    lower, range_, renewed = 0, 2**64 - 1, 0
+    for t, frequencies in zip(tokens, tables, strict=True):
+        scale = range_ >> 24
+        lower, range_ = lower + scale * sum(frequencies[:t]), scale * frequencies[t]
+        if range_ < 2**32:
+            lower, range_, renewed = lower << 32, range_ << 32, renewed + 1
+    last = (lower + 2**32 - 1) >> 32
+    words = [last >> 32 * k & 0xFFFFFFFF for k in range(renewed, -1, -1)] + [0] * ((lower + range_) >> 32 == last)
+    return b"".join(word.to_bytes(4, "little") for word in words)
 
 
 def varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
+    value = 0
+    for k in range(5):
+        byte = data[at + k]
+        value |= (byte & 127) << 7 * k
         if byte < 128:
-            return value, at
+            assert byte or not k
+            return value, at + k + 1
+    raise AssertionError
+
+
+def inflate(packed, size):
+    """A zlib stream and nothing else, of at most so many bytes."""
+    stream = zlib.decompressobj()
+    raw = stream.decompress(packed, size + 1)
+    assert stream.eof
+    assert not stream.unused_data
+    return raw
 
 
 def decode_envelope(data, folder):
@@ -284,19 +318,27 @@ def decode_envelope(data, folder):
     if bits == 16:
         n, at = varint(data, at)
         packed, at = varint(data, at)
-        steps = zlib.decompress(data[at : at + packed]) if n else b""
+        assert n <= 2**16
+        assert bool(packed) == bool(n)
+        steps = inflate(data[at : at + packed], 2 * n) if n else b""
         at += packed
         assert len(steps) == 2 * n
         if n:
-            samples = np.cumsum([steps[i] + 256 * steps[n + i] for i in range(n)]).astype(np.uint16)[samples]
+            levels = np.cumsum([steps[i] + 256 * steps[n + i] for i in range(n)])
+            assert (np.diff(levels) > 0).all()
+            assert levels[-1] < 2**16
+            samples = levels.astype(np.uint16)[samples]
     size, at = varint(data, at)
     packed, at = varint(data, at)
-    raw = zlib.decompress(data[at : at + packed]) if size else b""
+    assert size <= 2**26
+    assert bool(packed) == bool(size)
+    raw = inflate(data[at : at + packed], size) if size else b""
     assert len(raw) == size
     assert at + packed + 8 == len(data)
     at, chunks = 0, []
     while at < len(raw):
         n, start = varint(raw, at + 4)
+        assert start + n <= len(raw)
         chunks.append((raw[at : at + 4], raw[start : start + n]))
         at = start + n
     return colour, bits, samples, chunks
@@ -369,19 +411,33 @@ def decode(data, folder, refinement=None):
         chroma = upsample(small.astype(np.int64), filter_, place & 1, place >> 1 & 1, place >> 2, height, width)
         luma = decode_layer(model, chunks, group_size, width, height, 1, 2 + 2 * formula, chroma)[0].astype(np.int64)
         pixels = develop(formula, luma, *chroma)
-        if exceptions:
-            raw = zlib.decompress(exceptions)
-            n, at = varint(raw, 0)
-            assert 1 <= n <= width * height // 8
-            assert len(raw) == at + 7 * n
-            gaps = [sum(raw[at + k * n + i] << 8 * k for k in range(4)) for i in range(n)]
-            for i in range(n):
-                y, x = divmod(sum(gaps[: i + 1]) + i, width)
-                for c in range(3):
-                    pixels[y, x, c] = (int(pixels[y, x, c]) + raw[at + (4 + c) * n + i]) % 256
+        for number, additions in exceptions_of(exceptions, width * height):
+            for c in range(3):
+                pixels[number // width, number % width, c] = (int(pixels[number // width, number % width, c]) + additions[c]) % 256
     assert not chunks
     assert hashlib.sha256(pixels.tobytes()).digest()[:16] == pixel_digest
     return pixels
+
+
+def exceptions_of(payload, pixels):
+    """Section 12: numbers of pixels, and additions to R, G and B."""
+    if not payload:
+        return []
+    raw = inflate(payload, 7 * pixels + 5)
+    n, at = varint(raw, 0)
+    assert 1 <= n <= pixels // 8
+    assert len(raw) == at + 7 * n
+    numbers, last = [], -1
+    for i in range(n):
+        last += 1 + sum(raw[at + k * n + i] << 8 * k for k in range(4))
+        numbers.append(last)
+    assert last < pixels
+    return [(number, raw[at + 4 * n + i :: n]) for i, number in enumerate(numbers)]
+
+
+def least_bytes(tokens):
+    """Section 3."""
+    return -(-366 * tokens // 2**27)
 
 
 def upsample(small, filter_, top, left, ring, height, width):
@@ -469,6 +525,7 @@ def coarse(x):
 
 
 def decode_group(model, payload, sizes, channels, kind, around, cells, corners):
+    assert len(payload) >= max(4, least_bytes(channels * sum(rows * columns for rows, columns in sizes)))
     decoder = RangeDecoder(payload)
     count = len(sizes)
     s = np.zeros((count, channels, 1024), np.int64)
@@ -517,7 +574,7 @@ def decode_group(model, payload, sizes, channels, kind, around, cells, corners):
                 elif x >= columns:
                     s[t, c, p] = s[t, c, p - 1]
             residual[:, c, p] = s[:, c, p] - prediction
-    assert decoder.read >= len(decoder.words)
+    decoder.finish()
     return s
 
 
@@ -592,6 +649,7 @@ class Band:
     """Section 13: one band of a drawing."""
 
     def __init__(self, payload, width, height, channels, guesses):
+        assert len(payload) >= max(1, least_bytes(width * height * (1 if guesses else channels)) - 3)
         self.guesses = guesses
         self.payload, self.asked = payload, 0
         self.width, self.height, self.channels = width, height, channels

@@ -1,5 +1,7 @@
 """Whole pictures, there and back."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import codec
-from bitstream.container import read_file
-from codec import coding, models
+from bitstream.container import read_file, write_file
+from bitstream.header import Header
+from codec import coding, layers, models
 from codec.frequencies import frequencies
 from codec.network.integer import IntegerImageGPT
 from codec.planes import GREY, RGB, pixels_to_planes, planes_to_pixels
@@ -80,13 +83,38 @@ def test_groups_are_chunks_and_decode_together_or_apart(monkeypatch):
 
 def test_a_payload_of_wrong_words_is_damage_never_wrong_pixels():
     """Words with a right checksum that no encoder wrote: caught by the coder, by words left over, or by the pixel digest."""
-    from bitstream.container import write_file
-
     header, (payload,) = read_file(codec.compress_pixels(picture(20, 20, 3), model=TINY, device="cpu"))
     rng = np.random.default_rng(0)
     for wrong in (b"", payload[:-4], payload + bytes(8), b"\xff" * len(payload), rng.bytes(len(payload))):
         with pytest.raises(codec.DamagedError):
             codec.decompress(write_file(header, [wrong]), model=TINY, device="cpu")
+
+
+@pytest.mark.parametrize("payload", [bytes(40), b"\xff" * 40, np.random.default_rng(0).bytes(40)], ids=["zeros", "ones", "noise"])
+def test_a_group_that_is_too_large_for_its_payload_ends_soon(payload, tiny):
+    """Four million pixels in one group, and forty bytes: minutes of decoding, if nobody counted."""
+    head = Header(2048, 2048, 3, 8, 0, bytes(16), 32, 4096, tiny.digest, "tiny")
+    start = time.process_time()
+    with pytest.raises(codec.DamagedError, match=r"more than it holds|no token"):
+        codec.decompress(write_file(head, [payload]), model=TINY, device="cpu")
+    assert time.process_time() - start < 2
+
+
+def test_large_groups_do_not_go_side_by_side(tiny, monkeypatch):
+    """Each takes as much memory as many small ones."""
+    asked = []
+
+    def side_by_side(work, items, count):
+        asked.append(count)
+        return map(work, items)
+
+    monkeypatch.setattr(layers, "side_by_side", side_by_side)
+    monkeypatch.setattr(type(tiny.engine(1)), "at_once", 8, raising=False)
+    for group, tiles in ((256, 8), (1024, 2), (4096, 1)):
+        head = Header(2048, 8192, 3, 8, 0, bytes(16), 32, group, tiny.digest, "tiny")
+        with pytest.raises(codec.DamagedError):
+            codec.decompress(write_file(head, [bytes(40)] * head.groups), model=TINY, device="cpu")
+        assert asked.pop() == tiles
 
 
 @pytest.mark.parametrize("size", [(1, 1), (40, 33)])

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import struct
 import time
 import zlib
@@ -28,6 +29,7 @@ from codec.pillow import picture_of
 from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, deep_samples, written
 from tests.conftest import DATA, TINY, picture, smooth
 from tests.make_golden import sums
+from tests.mutations import mutated
 from tests.plain_decoder import decode_envelope
 
 
@@ -555,3 +557,58 @@ def test_metadata_of_a_tiff_that_are_damaged_are_named():
     found = open_picture(io.BytesIO(data.replace(entry, struct.pack("<HHI", 270, 2, 1 << 20))), MAX_PIXELS)
     assert (found.pixels == smooth(5, 5)).all()
     assert found.left_out == ("what is damaged in its metadata",)
+
+
+def as_in_png(chunks):
+    names = [name for name, _ in chunks]
+    pixels = [body for name, body in chunks if name == b"IDAT"]
+    return all(name.isalpha() and name not in (b"IHDR", b"IEND", b"PLTE") for name in names) and pixels in ([], [b""])
+
+
+def test_the_text_and_the_code_agree_on_streams():
+    """Of chunks and of levels, mutated: as they are, and before they are deflated."""
+    rng = random.Random(0)
+    part = read_envelope(codec.compress(Image.new("LA", (2, 1), (0, 0)), device="cpu")).parts[0]
+    raw = b"".join(name + varint(len(body)) + body for name, body in ((b"tEXt", b"a\0b"), (b"IDAT", b""), (b"tEXt", b"c\0d")))
+    steps = bytes([5, 3, 200, 0, 0, 20])
+    accepted = refused = 0
+    for _ in range(400):
+        streams = []
+        for body in (steps, raw):
+            size, packed = len(body), zlib.compress(body)
+            if rng.random() < 0.3:
+                changed = mutated(body, rng, raw)
+                size, packed = rng.choice((size, len(changed))), zlib.compress(changed)
+            if rng.random() < 0.3:
+                packed = rng.choice((mutated(packed, rng, raw), packed + b"x", b"", zlib.compress(b"")))
+            if rng.random() < 0.1:
+                size = 0
+            streams.append(varint(size // 2 if body is steps else size) + varint(len(packed)) + packed)
+        data = part[:9] + bytes([5, 4, 16, 1]) + varint(len(part) - 9) + part[9:] + b"".join(streams)
+        data += hashlib.sha256(data).digest()[:8]
+        try:
+            found = read_envelope(data)
+        except IgptError:
+            found = None
+        try:
+            *_, chunks = decode_envelope(data, None)
+        except (AssertionError, IndexError, zlib.error):
+            chunks = None
+        if chunks is not None and not as_in_png(chunks):  # which the document's decoder does not look at
+            chunks = None
+        assert (None if found is None else [*found.chunks]) == chunks
+        accepted, refused = accepted + (found is not None), refused + (found is None)
+    assert min(accepted, refused) > 50
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_stream_of_nothing_is_refused(which):
+    """Empty is written as no bytes at all."""
+    nothing = varint(0) + varint(8) + zlib.compress(b"")
+    envelope = read_envelope(codec.compress(Image.new("LA", (2, 1), (1, 1)), device="cpu"))
+    part = envelope.parts[0]
+    streams = [varint(0) + varint(0)] * 2
+    streams[which] = nothing
+    data = part[:9] + bytes([5, 4, 16, 1]) + varint(len(part) - 9) + part[9:] + b"".join(streams)
+    with pytest.raises(DamagedError, match="inflate"):
+        read_envelope(data + hashlib.sha256(data).digest()[:8])

@@ -16,7 +16,17 @@ from bitstream.header import Header
 from tests import fuzz
 from tests.mutations import flat, joined, unflat
 
-CASES = {"container": 400, "header": 300, "envelope": 300, "drawing": 100, "network": 8, "picture": 300, "plugin": 60, "command": 12}
+CASES = {
+    "container": 400,
+    "header": 300,
+    "envelope": 300,
+    "drawing": 100,
+    "network": 8,
+    "picture": 300,
+    "plugin": 60,
+    "promise": 150,
+    "command": 12,
+}
 ROOT = Path(__file__).parents[1]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from codec import mixing
 from codec.planes import pixels_to_planes
 from tests import plain_decoder
 from tests.conftest import TINY, picture, smooth
+from tests.mutations import mutated
 
 
 def ignore(_):
@@ -256,3 +258,31 @@ def test_progress_counts_every_pixel_once():
         done = []
         codec.compress_pixels(pixels, progress=done.append)
         assert sum(done) == pixels.shape[0] * pixels.shape[1]
+
+
+@pytest.mark.parametrize(("depth", "channels"), [(8, 3), (8, 1), (16, 2), (16, 1)])
+def test_the_text_and_the_code_agree_on_payloads(depth, channels):
+    """Of a small band, mutated."""
+    rng = random.Random(depth + channels)
+    y, x = np.mgrid[:3, :5]
+    planes = np.stack([(x * 3 + y + c) % 5 for c in range(channels)]).astype(np.uint8 if depth == 8 else np.uint16)
+    (payload,) = mixing.encode(planes, 3, ignore)
+    accepted = refused = 0
+    for k in range(100):
+        changed = mutated(payload, rng, payload) if k % 2 else payload[:-1] + rng.randbytes(k % 3)
+        try:
+            found = mixing.decode([changed], (5, 3), channels, 3, ignore, depth=depth)
+        except codec.DamagedError:
+            found = None
+        try:
+            if depth == 8:
+                expected = plain_decoder.Band(changed, 5, 3, channels, 5).decode()
+            else:
+                expected = plain_decoder.DeepBand(changed, 5, 3, channels, False).decode()
+        except AssertionError:
+            expected = None
+        assert (found is None) == (expected is None)
+        if found is not None:
+            assert (np.moveaxis(found, 0, 2) == expected).all()
+        accepted, refused = accepted + (found is not None), refused + (found is None)
+    assert min(accepted, refused) > 10

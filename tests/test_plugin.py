@@ -1,6 +1,7 @@
 """igpt as a format of Pillow."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -77,3 +78,19 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
     with pytest.raises(OSError, match="CMYK"):
         Image.new("CMYK", (3, 3)).save(tmp_path / "x.igpt")
     assert not (tmp_path / "x.igpt").exists()
+
+
+@pytest.mark.parametrize("payload", [b"", bytes(120), b"\xff" * 120])
+def test_large_promises_end_soon(payload):
+    """A quarter of a million pixels in a group, and hardly any code."""
+    from bitstream.container import write_file
+    from bitstream.header import Header
+    from codec import models
+
+    network = models.load(None, "rgb", "cpu")
+    head = Header(512, 512, 3, 8, 0, bytes(16), 32, 256, network.digest, network.name)
+    image = Image.open(io.BytesIO(write_file(head, [payload])))
+    start = time.process_time()
+    with pytest.raises(OSError, match="damaged"):
+        image.load()
+    assert time.process_time() - start < 2

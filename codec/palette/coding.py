@@ -121,7 +121,7 @@ def _decode_groups(
                 now[part][exist[part]] = decoder.decode(tables[part][exist[part]])
         tiles[:, position] = now
         progress(int(exist.sum()))
-    if positions >= positions_needed(extents) and not all(decoder.exhausted for decoder in decoders):
-        msg = "a payload is damaged: words are left over"
-        raise DamagedError(msg)
+    if positions >= positions_needed(extents):
+        for decoder in decoders:
+            decoder.finish()
     return tiles
