@@ -1,5 +1,7 @@
 """Jobs on a Ray cluster: files travel as bytes, so that only the driver, which has the disk, reads and writes them.
 
+A model travels by its digest: the worker looks for it among its own, and the driver looks whether what comes back names it.
+
 A worker process keeps its models from one chunk to the next. Ray gives the chunks of a process that died to another one; as nothing was
 written, nothing is written twice.
 """
@@ -11,12 +13,15 @@ import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import codec
-from bitstream.errors import IgptError
+from bitstream.container import read_file
+from bitstream.errors import IgptError, ModelError
 from codec.files import RequestError
-from codec.jobs import Begun, Chunk, Job, Output, Report, Result, Task, leave_if_stopped
+from codec.jobs import Begun, Chunk, Compression, Job, Output, Report, Result, Task, leave_if_stopped
+from codec.parsing import parsed
 
 RETRIES = 3  # of a chunk whose process died
 AHEAD = 2  # chunks on their way, for each that can be in work
@@ -37,6 +42,7 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
     The device "auto" is a CPU here: GPUs are what Ray gives out, one to each process, where they are asked for.
     """
     task = replace(task, device="cpu") if task.device == "auto" else task
+    digest, expected = _digests(task)
     ray = _connected(address, count * max(1, task.threads))
     gpus = 1 if task.device == "cuda" else 0
     work = ray.remote(transformed).options(num_cpus=max(1, task.threads), num_gpus=gpus, max_retries=RETRIES)
@@ -59,7 +65,7 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
                     else:
                         yield Result(job)
                 if jobs:
-                    reference = work.remote(codec.__version__, task, [(read.data, read.target.suffix) for read in begun])
+                    reference = work.remote(codec.__version__, task, digest, [(read.data, read.target.suffix) for read in begun])
                     sent[reference] = Sent(jobs, [read._replace(data=b"") for read in begun])
             if not sent:
                 continue
@@ -75,25 +81,55 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
                         continue
                     outputs = [IgptError(f"Ray gave it up: {str(error).strip().splitlines()[-1]}")] * len(chunk.jobs)
                 for job, begun_job, output in zip(*chunk, outputs, strict=True):
-                    yield _ended(task, job, begun_job, output)
+                    yield _ended(task, job, begun_job, output, expected)
                     report(job.pixels, 0)
     finally:
         ray.shutdown()
 
 
-def _ended(task: Task, job: Job, begun: Begun, output: Output | Exception) -> Result:
+def _digests(task: Task) -> tuple[bytes, frozenset[bytes]]:
+    """Of the model that is named, if one is; and of all that an igpt file which a worker makes may name. Raises ModelError."""
+    from codec import models
+
+    folder = task.folder()
+    defaults = {models.digest_of(models.FOLDER / name) for name in models.DEFAULTS.values()}
+    digest = models.digest_of(folder) if folder else b""
+    return digest, frozenset({digest} - {b""} | defaults)
+
+
+def _ended(task: Task, job: Job, begun: Begun, output: Output | Exception, expected: frozenset[bytes]) -> Result:
     try:
         if isinstance(output, Exception):
             raise output
+        if isinstance(task, Compression):
+            require_models(output.data, expected)
         return task.ended(job, begun, output)
     except Exception as error:
         return task.failed(job, error)
 
 
-def transformed(version: str, task: Task, files: list[tuple[bytes, str]]) -> list[Output | Exception]:
-    """In a worker: the outputs of a chunk, or what went wrong with each. files: with the suffixes of their outputs."""
-    if version != codec.__version__:
-        error = IgptError(f"the cluster has igpt {codec.__version__}, this is {version}: install the same")
+def require_models(data: bytes, expected: frozenset[bytes]) -> None:
+    """Raises IgptError where an igpt file is damaged, or names a model that is not one of these."""
+    file = parsed(data)
+    for part in file.parts:
+        read_file(part, bool(file.envelope))
+    for header in file.headers:
+        for digest, name in ((header.model_digest, header.model_name), (header.refinement_digest, header.refinement_name)):
+            if digest and digest not in expected:
+                msg = f"a worker of the cluster used another model, {name} ({digest.hex()}): nothing was written"
+                raise ModelError(msg)
+
+
+def transformed(version: str, task: Task, digest: bytes, files: list[tuple[bytes, str]]) -> list[Output | Exception]:
+    """In a worker: the outputs of a chunk, or what went wrong with each. digest: of the task's model, if it has one. files: with the
+    suffixes of their outputs.
+    """
+    try:
+        if version != codec.__version__:
+            msg = f"the cluster has igpt {codec.__version__}, this is {version}: install the same"
+            raise IgptError(msg)
+        task = replace(task, model=str(_place_of(digest, str(task.model)))) if digest else task
+    except IgptError as error:
         return [error] * len(files)
     outputs: list[Output | Exception] = []
     for data, suffix in files:
@@ -102,6 +138,23 @@ def transformed(version: str, task: Task, files: list[tuple[bytes, str]]) -> lis
         except Exception as error:
             outputs.append(error)
     return outputs
+
+
+def _place_of(digest: bytes, model: str) -> Path:
+    """The folder of the model with this digest in a worker, where the driver's name for it need not mean the same. Raises ModelError."""
+    from codec import models
+
+    try:
+        folder = models.chosen(model)
+        if folder and models.digest_of(folder) == digest:
+            return folder
+    except ModelError:  # not here, or another one
+        pass
+    try:
+        return models.place_of(digest, model, None, "cpu")
+    except ModelError as error:
+        msg = f"a worker of the cluster lacks the model {model} ({digest.hex()}): bring it there with `igpt models add`"
+        raise ModelError(msg) from error
 
 
 def _connected(address: str, cpus: int) -> Any:
