@@ -20,11 +20,12 @@ from codec.files import (
     RequestError,
     destination,
     fill_streams,
+    flush,
     is_file,
     output_of,
+    put,
     read,
     sentence,
-    stopped_where_nobody_reads,
     stream_of,
     write,
 )
@@ -43,7 +44,7 @@ from codec.jobs import (
     planned,
     stop,
 )
-from codec.saying import heard, say
+from codec.saying import heard, room, say
 from codec.threads import cores, use_threads
 
 if TYPE_CHECKING:
@@ -274,7 +275,9 @@ def on_files(
     quiet: bool,
 ) -> None:
     """Does the task with every input, whatever happens to the others, and says what came of it."""
-    several = bool(out_dir or recursive or len(inputs) > 2 or (len(inputs) == 2 and is_input(inputs[1], wanted)))
+    several = bool(
+        out_dir or recursive or len(inputs) > 2 or (len(inputs) == 2 and is_input(inputs[1], wanted)) or os.path.isdir(inputs[0])
+    )
     plan = Plan([], [], [])
     with reported(inputs[0], task.verbose):
         if several:
@@ -325,21 +328,21 @@ def tell(result: Result, as_json: bool, quiet: bool, verbose: bool) -> None:
     if result.error:
         say(f"igpt: {result.error}")
         if as_json:
-            say_object(input=source, error=result.error)
+            put_object(input=source, error=result.error)
     elif output:
         if output.note and not (quiet and as_json):
             say(f"igpt: {source}: note: {output.note}")
         if verbose:
             say(f"igpt: {output.details}")
         if as_json:
-            say_object(input=source, output=target, **output.figures)
+            put_object(input=source, output=target, **output.figures)
         elif not quiet:
             say(f"{source} -> {target}: {output.text}")
 
 
-def say_object(**fields: Any) -> None:
-    with stopped_where_nobody_reads():
-        say(json.dumps(fields), sys.stdout)
+def put_object(**fields: Any) -> None:
+    with room():
+        put(json.dumps(fields))
 
 
 def is_input(second: Path, wanted: Collection[str]) -> bool:
@@ -348,6 +351,8 @@ def is_input(second: Path, wanted: Collection[str]) -> bool:
     """
     from bitstream.constants import MAGIC
 
+    if stream_of(second) is not None:
+        return False
     if second.suffix.lower() in wanted:
         return True
     if second.suffix.lower() == ".igpt" or not is_file(second):
@@ -398,11 +403,10 @@ def show_info(
         data = read(source, largest_file)
         fields = {"file_bytes": len(data), **info(data)}
         if as_json:
-            print(json.dumps(fields))
+            put(json.dumps(fields))
         else:
             width = max(map(len, fields))
-            for name, value in fields.items():
-                print(f"{name.replace('_', ' '):{width}}  {value}")
+            put("\n".join(f"{name.replace('_', ' '):{width}}  {value}" for name, value in fields.items()))
 
 
 def png_destination(source: Path, target: Path, force: bool) -> Path:
@@ -559,12 +563,13 @@ def list_models(
     with reported(Path("models"), False):
         from codec import models
 
+        folders = [*models.shipped(), *models.added()]
     found = []
-    for folder in (*models.shipped(), *models.added()):
+    for folder in folders:
         with reported(folder, False), contextlib.suppress(typer.Exit):
             found.append(models.described(folder))
     if as_json:
-        print(json.dumps(found))
+        put(json.dumps(found))
         return
     table = [("name", "digest", "layout", "MB", "licence", "bpsp", "folder")]
     for m in found:
@@ -572,7 +577,7 @@ def list_models(
         table.append((m["name"], m["digest"], m["layout"], f"{m['bytes'] / 1e6:.1f}", m["licence"] or "?", rates or "?", m["folder"]))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        print("  ".join(cell.rjust(n) if k == 3 else cell.ljust(n) for k, (cell, n) in enumerate(zip(row, widths, strict=True))).rstrip())
+        put("  ".join(cell.rjust(n) if k == 3 else cell.ljust(n) for k, (cell, n) in enumerate(zip(row, widths, strict=True))).rstrip())
 
 
 @models_app.command("add")
@@ -622,7 +627,7 @@ def version(show: bool) -> None:
     if show:
         from codec import __version__
 
-        print(f"igpt {__version__}")
+        put(f"igpt {__version__}")
         raise typer.Exit
 
 
@@ -653,8 +658,7 @@ def leave(code: str | int | None) -> NoReturn:
         sys.exit(code)
     code = code or 0
     try:
-        with stopped_where_nobody_reads():
-            sys.stdout.flush()
+        flush()
     except SystemExit as error:
         code = int(str(error.code))
     except (OSError, ValueError) as error:

@@ -123,7 +123,7 @@ def destination(source: Path, target: Path, force: bool, folders: bool = False) 
     elif found and not stat.S_ISREG(found.st_mode):  # a device or a named pipe
         return target
     elif found:
-        target = target.resolve()
+        target = target.resolve() if target.is_symlink() else target
         if source != PIPE and (of_source := _status(source)) and os.path.samestat(of_source, found):
             msg = f"{target} is the input itself"
             raise RequestError(msg)
@@ -180,7 +180,7 @@ def write(
     """
     number = stream_of(target)
     if target == PIPE:
-        with _blamed(target, "standard output"), stopped_where_nobody_reads():
+        with _standard_output():
             save(sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return
@@ -211,12 +211,25 @@ def write(
 
 
 @contextlib.contextmanager
-def stopped_where_nobody_reads() -> Iterator[None]:
-    """Ends the run without a word where the reader of standard output has left, as SIGPIPE ends other programs."""
+def _standard_output() -> Iterator[None]:
+    """Is blamed for what goes wrong. Where its reader has left, the run ends without a word, as SIGPIPE ends other programs."""
     try:
-        yield
+        with _blamed(PIPE, "standard output"):
+            yield
     except BrokenPipeError:
         raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def put(text: str) -> None:
+    """On standard output, for programs."""
+    with _standard_output():
+        print(text, flush=True)
+
+
+def flush() -> None:
+    """What others have said on standard output."""
+    with _standard_output():
+        sys.stdout.flush()
 
 
 def _sync(folder: Path) -> None:

@@ -3,17 +3,21 @@
 import contextlib
 import logging
 import sys
-from typing import TextIO
+from collections.abc import Iterator
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
-    """On stderr, or another stream; a progress bar makes room. Raises OSError, but not for stderr: who closed it wants no news."""
-    with contextlib.ExitStack() as stack:
-        if stream is None:
-            stack.enter_context(contextlib.suppress(OSError))
-        if tqdm := sys.modules.get("tqdm"):
-            stack.enter_context(tqdm.tqdm.external_write_mode())
-        print(text, file=stream or sys.stderr, flush=True)
+def say(text: str) -> None:
+    """A progress bar makes room. Who closed the stream wants no news, which is no error."""
+    with contextlib.suppress(OSError), room():
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def room() -> Iterator[None]:
+    """For a line on a terminal that may show a progress bar."""
+    tqdm = sys.modules.get("tqdm")
+    with tqdm.tqdm.external_write_mode() if tqdm else contextlib.nullcontext():
+        yield
 
 
 class _Said(logging.Handler):

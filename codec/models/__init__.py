@@ -231,7 +231,7 @@ def checkpoint_folder(source: str, revision: str | None, download: bool) -> Path
     if Path(source).is_dir():
         return Path(source)
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        msg = f"{source}: there is no such folder"
+        msg = f"{source}: there is no such folder, nor a model of this name"
         raise ModelError(msg)
     try:
         import huggingface_hub as hub
