@@ -566,7 +566,7 @@ def list_models(
         folders = [*models.shipped(), *models.added()]
     found = []
     for folder in folders:
-        with reported(folder, False), contextlib.suppress(typer.Exit):
+        with contextlib.suppress(typer.Exit), reported(folder, False):
             found.append(models.described(folder))
     if as_json:
         put(json.dumps(found))

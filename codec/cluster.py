@@ -6,6 +6,7 @@ A worker process keeps its models from one chunk to the next. Ray gives the chun
 written, nothing is written twice.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -29,6 +30,13 @@ WAIT_SECONDS = 0.2
 CONNECT_SECONDS = 10
 
 
+class Named(NamedTuple):
+    """The model of a task. name: as the header is to have it."""
+
+    digest: bytes
+    name: str
+
+
 class Sent(NamedTuple):
     """A chunk on its way, with what was read of it."""
 
@@ -42,7 +50,7 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
     The device "auto" is a CPU here: GPUs are what Ray gives out, one to each process, where they are asked for.
     """
     task = replace(task, device="cpu") if task.device == "auto" else task
-    digest, expected = _digests(task)
+    model, expected = _models(task)
     ray = _connected(address, count * max(1, task.threads))
     gpus = 1 if task.device == "cuda" else 0
     work = ray.remote(transformed).options(num_cpus=max(1, task.threads), num_gpus=gpus, max_retries=RETRIES)
@@ -65,7 +73,7 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
                     else:
                         yield Result(job)
                 if jobs:
-                    reference = work.remote(codec.__version__, task, digest, [(read.data, read.target.suffix) for read in begun])
+                    reference = work.remote(codec.__version__, task, model, [(read.data, read.target.suffix) for read in begun])
                     sent[reference] = Sent(jobs, [read._replace(data=b"") for read in begun])
             if not sent:
                 continue
@@ -87,14 +95,16 @@ def on_ray(task: Task, chunks: Sequence[Chunk], address: str, count: int, report
         ray.shutdown()
 
 
-def _digests(task: Task) -> tuple[bytes, frozenset[bytes]]:
-    """Of the model that is named, if one is; and of all that an igpt file which a worker makes may name. Raises ModelError."""
+def _models(task: Task) -> tuple[Named | None, frozenset[bytes]]:
+    """The model that is named, if one is; and the digests of all that an igpt file which a worker makes may name. Raises ModelError."""
     from codec import models
 
     folder = task.folder()
     defaults = {models.digest_of(models.FOLDER / name) for name in models.DEFAULTS.values()}
-    digest = models.digest_of(folder) if folder else b""
-    return digest, frozenset({digest} - {b""} | defaults)
+    if not folder:
+        return None, frozenset(defaults)
+    model = models.read(folder, "cpu")
+    return Named(model.digest, model.name), frozenset({model.digest, *defaults})
 
 
 def _ended(task: Task, job: Job, begun: Begun, output: Output | Exception, expected: frozenset[bytes]) -> Result:
@@ -120,15 +130,13 @@ def require_models(data: bytes, expected: frozenset[bytes]) -> None:
                 raise ModelError(msg)
 
 
-def transformed(version: str, task: Task, digest: bytes, files: list[tuple[bytes, str]]) -> list[Output | Exception]:
-    """In a worker: the outputs of a chunk, or what went wrong with each. digest: of the task's model, if it has one. files: with the
-    suffixes of their outputs.
-    """
+def transformed(version: str, task: Task, model: Named | None, files: list[tuple[bytes, str]]) -> list[Output | Exception]:
+    """In a worker: the outputs of a chunk, or what went wrong with each. files: with the suffixes of their outputs."""
     try:
         if version != codec.__version__:
             msg = f"the cluster has igpt {codec.__version__}, this is {version}: install the same"
             raise IgptError(msg)
-        task = replace(task, model=str(_place_of(digest, str(task.model)))) if digest else task
+        task = replace(task, model=str(_place_of(model, task))) if model else task
     except IgptError as error:
         return [error] * len(files)
     outputs: list[Output | Exception] = []
@@ -140,21 +148,23 @@ def transformed(version: str, task: Task, digest: bytes, files: list[tuple[bytes
     return outputs
 
 
-def _place_of(digest: bytes, model: str) -> Path:
-    """The folder of the model with this digest in a worker, where the driver's name for it need not mean the same. Raises ModelError."""
+def _place_of(model: Named, task: Task) -> Path:
+    """The folder of the model in a worker, where what the driver's user said for it may mean another one. Raises ModelError."""
     from codec import models
+    from codec.devices import device_named
 
+    device = device_named(task.device)
+    folder = None
+    with contextlib.suppress(ModelError):  # it means nothing here
+        folder = models.chosen(task.model)
+        folder = folder if folder and models.digest_of(folder, device) == model.digest else None
     try:
-        folder = models.chosen(model)
-        if folder and models.digest_of(folder) == digest:
-            return folder
-    except ModelError:  # not here, or another one
-        pass
-    try:
-        return models.place_of(digest, model, None, "cpu")
+        folder = folder or models.place_of(model.digest, model.name, None, device)
     except ModelError as error:
-        msg = f"a worker of the cluster lacks the model {model} ({digest.hex()}): bring it there with `igpt models add`"
+        msg = f"a worker of the cluster lacks the model {model.name} ({model.digest.hex()}): bring it there with `igpt models add`"
         raise ModelError(msg) from error
+    models.read(folder, device).name = model.name
+    return folder
 
 
 def _connected(address: str, cpus: int) -> Any:
