@@ -662,8 +662,9 @@ def leave(code: str | int | None) -> NoReturn:
     except SystemExit as error:
         code = int(str(error.code))
     except (OSError, ValueError) as error:
-        say(f"igpt: standard output: {getattr(error, 'strerror', None) or error}")
-        code = code or 1
+        if not code:  # else it was said
+            say(f"igpt: standard output: {getattr(error, 'strerror', None) or error}")
+            code = 1
     os._exit(code)
 
 

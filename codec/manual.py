@@ -178,7 +178,10 @@ def page(app: typer.Typer) -> str:
                 "Examples:",
                 *(line for e, what in DESCRIPTIONS[command.name].examples for line in (".TP", roff(e), roff(what))),
             ]
-    lines += [".SH EXIT STATUS", roff("0: done. 1: a file could not be done. 2: the request made no sense.")]
+    lines += [
+        ".SH EXIT STATUS",
+        roff("0: done. 1: a file could not be done. 2: the request made no sense. 141: whoever read standard output has left."),
+    ]
     lines += [".SH ENVIRONMENT", ".TP", "IGPT_MODEL_PATH", roff("Folders of added models; the first one takes new ones.")]
     return "\n".join(lines) + "\n"
 

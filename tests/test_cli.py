@@ -265,9 +265,8 @@ def test_verify(photo):
 
 
 def test_verbose_shows_times_and_tracebacks(photo):
-    assert re.search(
-        r"^igpt: \d+\.\d\d s; coded as: rgb(; engine: .*)?$", igpt("compress", photo, "-v", "--model", TINY).stderr, re.MULTILINE
-    )
+    said = igpt("compress", photo, "-v", "--model", TINY).stderr
+    assert re.search(r"^igpt: \d+\.\d\d s; coded as: rgb(; engine: .*)?$", said, re.MULTILINE)
     assert "Traceback" in igpt("info", photo, "-v").stderr
     assert "Traceback" not in igpt("info", photo).stderr
 

@@ -55,9 +55,11 @@ def stores() -> list[Path]:
     else:
         import platformdirs
 
-        paths = [os.path.join(platformdirs.user_data_dir("igpt"), "models")]
-        paths = [path for path in paths if os.path.isabs(path)]
-    return [Path(path) for path in paths if not path.startswith("~")]  # nobody is at home
+        try:
+            paths = [os.path.join(platformdirs.user_data_dir("igpt"), "models")]
+        except RuntimeError:  # nobody is at home; others give the path as it is, with a ~
+            paths = []
+    return [Path(path) for path in paths if not path.startswith("~")]
 
 
 def added() -> list[Path]:
