@@ -351,8 +351,6 @@ def is_input(second: Path, wanted: Collection[str]) -> bool:
     """
     from bitstream.constants import MAGIC
 
-    if stream_of(second) is not None:
-        return False
     if second.suffix.lower() in wanted:
         return True
     if second.suffix.lower() == ".igpt" or not is_file(second):

@@ -64,7 +64,12 @@ def stream_of(path: Path) -> int | None:
 
 def is_file(path: Path) -> bool:
     """Whether it can be read more than once, and without waiting for anybody: a regular file."""
-    return path != PIPE and path.is_file()
+    return path != PIPE and stream_of(path) is None and os.path.isfile(path)
+
+
+def is_passing(path: Path) -> bool:
+    """Whether what is written there goes through it and is not kept under that name: standard output, a device, a pipe."""
+    return path == PIPE or stream_of(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
 
 
 def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
@@ -103,7 +108,7 @@ def output_of(source: Path, out: Path | None, option: Path | None, suffix: str) 
     if out and option:
         msg = "the output is named twice"
         raise RequestError(msg)
-    if source.is_dir():
+    if os.path.isdir(source):
         msg = f"{source} is a folder, not a file"
         raise RequestError(msg)
     return out or option or (PIPE if source == PIPE or stream_of(source) is not None else source.with_suffix(suffix))
@@ -184,7 +189,7 @@ def write(
             save(sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return
-    if number is not None or (target.exists() and not target.is_file()):  # a device or a named pipe
+    if is_passing(target):
         with _blamed(target), target.open("wb") if number is None else open(os.dup(number), "wb") as stream:
             save(stream)
         return

@@ -27,6 +27,7 @@ from codec.files import (
     RequestError,
     destination,
     is_file,
+    is_passing,
     is_up_to_date,
     read,
     sentence,
@@ -141,7 +142,7 @@ class Task(ABC):
         if self.skip_existing and is_up_to_date(job.source, job.target):
             return None
         target = destination(job.source, job.target, self.force, self.folders)
-        if self.delete_input and not (is_file(job.source) and (is_file(target) or not target.exists())):
+        if self.delete_input and (not is_file(job.source) or is_passing(target)):
             msg = "--delete-input needs an input and an output that are files"
             raise RequestError(msg)
         seen = _state(job.source) if job.source != PIPE else ()
@@ -416,7 +417,7 @@ def planned(
     if option:
         msg = "several inputs have several outputs: use --out-dir"
         raise RequestError(msg)
-    if out_dir and out_dir.exists() and not out_dir.is_dir():
+    if out_dir and os.path.exists(out_dir) and not os.path.isdir(out_dir):
         msg = f"{out_dir} is no folder: --out-dir needs one"
         raise RequestError(msg)
     plan = Plan([], [], [])
@@ -426,11 +427,12 @@ def planned(
         if path == PIPE or stream_of(path) is not None:
             msg = f"{'standard input' if path == PIPE else path} cannot be one of several inputs"
             raise RequestError(msg)
-        if path.is_dir() and not recursive:
+        if os.path.isdir(path) and not recursive:
             msg = f"{path} is a folder: use -r to go through it"
             raise RequestError(msg)
-        for source in _found(path, wanted, plan) if path.is_dir() else [path]:
-            place = source.relative_to(path) if path.is_dir() else Path(source.name)
+        is_folder = os.path.isdir(path)
+        for source in _found(path, wanted, plan) if is_folder else [path]:
+            place = source.relative_to(path) if is_folder else Path(source.name)
             target = ((out_dir / place) if out_dir else source).with_suffix(suffix)
             if (parent := target.parent) not in places:
                 places[parent] = Path(os.path.realpath(parent))
@@ -459,7 +461,7 @@ def _found(folder: Path, wanted: Collection[str], plan: Plan) -> list[Path]:
         for path in (Path(place, name) for name in names):
             if path.suffix.lower() not in wanted:
                 continue
-            if path.exists() and not path.is_file():
+            if os.path.exists(path) and not os.path.isfile(path):
                 plan.notes.append(f"{path}: note: neither a file nor a folder, so it is left alone")
             else:
                 found.append(path)

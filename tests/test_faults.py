@@ -65,7 +65,8 @@ def test_inputs_whose_loss_would_be_a_loss_are_kept(place):
     assert_refused(igpt("compress", place / "y.jpg", "--model", TINY, "--delete-input"), 1, "comment", "--delete-input")
     assert_refused(igpt("compress", place / "x.png", "-f", "--strip", "--delete-input"), 2, "--strip")
     assert_refused(igpt("compress", place / "x.png", "-", "--delete-input"), 2, "--delete-input")
-    assert_refused(igpt("compress", place / "x.png", "/dev/null", "-f", "--delete-input"), 2, "--delete-input")
+    for target in ("/dev/null", "/dev/stdout"):
+        assert_refused(igpt("compress", place / "x.png", target, "-f", "--delete-input"), 2, "--delete-input")
     assert_refused(
         igpt("compress", "-", place / "x.igpt", "-f", "--delete-input", data=(place / "x.png").read_bytes()), 2, "--delete-input"
     )
