@@ -9,17 +9,31 @@ import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from bitstream.errors import IgptError
 from codec import manual
-from codec.files import PIPE, RequestError, destination, output_of, read, sentence, write
+from codec.files import (
+    PIPE,
+    RequestError,
+    destination,
+    fill_streams,
+    flush,
+    is_file,
+    output_of,
+    put,
+    read,
+    sentence,
+    stream_of,
+    write,
+)
 from codec.jobs import (
     Compression,
     Decompression,
     Job,
+    Plan,
     Report,
     Result,
     Task,
@@ -30,6 +44,7 @@ from codec.jobs import (
     planned,
     stop,
 )
+from codec.saying import heard, room, say
 from codec.threads import cores, use_threads
 
 if TYPE_CHECKING:
@@ -43,23 +58,36 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-Input = Annotated[Path, typer.Argument(metavar="IN", help="Input file; - for standard input.")]
-Output = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Output file; - for standard output.")]
+
+def name(text: str) -> Path:
+    """An argument that names a file."""
+    if not text:
+        msg = "an empty name is that of no file"
+        raise typer.BadParameter(msg)
+    return Path(text)
+
+
+Input = Annotated[Path, typer.Argument(metavar="IN", parser=name, help="Input file; - for standard input.")]
+Output = Annotated[Path | None, typer.Argument(metavar="[OUT]", parser=name, help="Output file; - for standard output.")]
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="IN... [OUT]", help="Input files, or one and its output; - for standard input or output.")
+    list[Path],
+    typer.Argument(metavar="IN... [OUT]", parser=name, help="Input files, or one and its output; - for standard input or output."),
 ]
-OutDir = Annotated[Path | None, typer.Option("--out-dir", metavar="FOLDER", help="Where the outputs go, under their inputs' names.")]
+OutDir = Annotated[
+    Path | None, typer.Option("--out-dir", metavar="FOLDER", parser=name, help="Where the outputs go, under their inputs' names.")
+]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Go through folders; --out-dir gets the same tree.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave outputs alone that are not older than their inputs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per file on standard output.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="Output file, instead of [OUT].")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", parser=name, help="Output file, instead of [OUT].")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        metavar="FOLDER|ID",
-        help="Folder of an integer model, or folder or hub id of a published ImageGPT; default: the models in the package.",
+        metavar="FOLDER|NAME|ID",
+        help="Folder of an integer model, name or digest of one that `igpt models` lists, or folder or hub id of a published ImageGPT; "
+        "default: the models in the package.",
     ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model on the hub.")]
@@ -82,22 +110,14 @@ UsePast = Annotated[
     typer.Option("--past/--no-past", help="Code what a decoded JPEG or PhotoCD was made of, where it is recognised."),
 ]
 Preserve = Annotated[bool, typer.Option("--preserve/--no-preserve", help="Copy the modification time and the mode bits.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print times, and tracebacks of errors.")]
-
-
-def say(text: str, stream: TextIO | None = None) -> None:
-    """On stderr, if nothing else is said; a progress bar makes room."""
-    if tqdm := sys.modules.get("tqdm"):
-        with tqdm.tqdm.external_write_mode():
-            print(text, file=stream or sys.stderr, flush=True)
-    else:
-        print(text, file=stream or sys.stderr, flush=True)
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only, and what is not stored where --json does not say it.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print times, the engine, and tracebacks of errors.")]
 
 
 @contextlib.contextmanager
 def reported(source: Path, verbose: bool) -> Iterator[None]:
     """Turns errors into one sentence on stderr and an exit code."""
+    heard(verbose)
     try:
         yield
     except (RequestError, IgptError, OSError, MemoryError) as error:
@@ -172,6 +192,9 @@ def compress(
 ) -> None:
     """Compress pictures: IN OUT, or with --out-dir, -r or more than two names all are inputs.
 
+    Of two names the second is an input, too, if it has a picture's extension, or is a file with something else in it than an igpt file; -o
+    names an output in any case.
+
     An output is by default the input with the extension .igpt. It gets its name after a check: its beginnings, or with --verify all of it,
     are decompressed and compared with the input.
     """
@@ -222,7 +245,8 @@ def decompress(
 ) -> None:
     """Decompress igpt files to PNG, or to what OUT's extension says: PPM, BMP, TIFF, lossless WebP.
 
-    IN OUT, or with --out-dir, -r or more than two names all are inputs. An output is by default the input with the extension .png.
+    IN OUT, or with --out-dir, -r or more than two names all are inputs. Of two names the second is an input, too, if it ends in .igpt, or
+    is an igpt file; -o names an output in any case. An output is by default the input with the extension .png.
     """
     task = Decompression(
         model=model,
@@ -251,28 +275,33 @@ def on_files(
     quiet: bool,
 ) -> None:
     """Does the task with every input, whatever happens to the others, and says what came of it."""
-    several = bool(out_dir or recursive or len(inputs) > 2)
+    several = bool(
+        out_dir or recursive or len(inputs) > 2 or (len(inputs) == 2 and is_input(inputs[1], wanted)) or os.path.isdir(inputs[0])
+    )
+    plan = Plan([], [], [])
     with reported(inputs[0], task.verbose):
         if several:
-            jobs = list(planned(inputs, option, out_dir, recursive, task.suffix, wanted))
+            plan = planned(inputs, option, out_dir, recursive, task.suffix, wanted)
         else:
-            jobs = [Job(inputs[0], output_of(inputs[0], inputs[1] if len(inputs) > 1 else None, option, task.suffix))]
-            refuse_pictures_as_output(*jobs[0][:2], task.suffix)
-            if as_json and jobs[0].target == PIPE:
+            plan.jobs.append(Job(inputs[0], output_of(inputs[0], inputs[1] if len(inputs) > 1 else None, option, task.suffix)))
+            if as_json and (plan.jobs[0].target == PIPE or stream_of(plan.jobs[0].target) == 1):
                 msg = "--json and the output would both go to standard output"
                 raise RequestError(msg)
-    if several:
-        jobs = [job._replace(pixels=task.pixels_of(job.source)) for job in jobs]
+    jobs = [task.measured(job) for job in plan.jobs] if several else plan.jobs
+    for note in plan.notes if not quiet else ():
+        say(f"igpt: {note}")
+    for result in plan.unread:
+        tell(result, as_json, quiet, task.verbose)
     results: list[Result] = []
     what = f"{len(jobs)} files" if several else inputs[0].name
     with reported(inputs[0], task.verbose), progress_bar(sum(job.pixels for job in jobs), what, quiet) as report:
         for result in executed(task, jobs, count, ray, report):
             results.append(result)
             tell(result, as_json and (several or not result.error), quiet, task.verbose)
-    failed = [result.code for result in results if result.error]
+    failed = [result.code for result in (*plan.unread, *results) if result.error]
     if several and not quiet:
         done = [result.output.figures for result in results if result.output]
-        skipped = len(results) - len(done) - len(failed)
+        skipped = sum(not result.output and not result.error for result in results)
         counted = f"{len(done)} of {len(jobs)} files, {sum(figures['bytes'] for figures in done):,} bytes"
         before = sum(figures.get("input_bytes", 0) for figures in done)
         say(counted + (f" from {before:,}" if before else "") + (f", {skipped} up to date" if skipped else ""))
@@ -299,25 +328,37 @@ def tell(result: Result, as_json: bool, quiet: bool, verbose: bool) -> None:
     if result.error:
         say(f"igpt: {result.error}")
         if as_json:
-            say(json.dumps({"input": source, "error": result.error}), sys.stdout)
+            put_object(input=source, error=result.error)
     elif output:
-        if output.note and not quiet:
+        if output.note and not (quiet and as_json):
             say(f"igpt: {source}: note: {output.note}")
         if verbose:
             say(f"igpt: {output.details}")
         if as_json:
-            say(json.dumps({"input": source, "output": target, **output.figures}), sys.stdout)
+            put_object(input=source, output=target, **output.figures)
         elif not quiet:
             say(f"{source} -> {target}: {output.text}")
 
 
-def refuse_pictures_as_output(source: Path, target: Path, suffix: str) -> None:
-    """What looks like a second input is no output of `compress`."""
-    from codec.image import SUFFIXES
+def put_object(**fields: Any) -> None:
+    with room():
+        put(json.dumps(fields))
 
-    if target != source and suffix == ".igpt" and target.suffix.lower() in SUFFIXES:
-        msg = f"{target} looks like a picture, not like an output: name it .igpt, or use --out-dir for several inputs"
-        raise RequestError(msg)
+
+def is_input(second: Path, wanted: Collection[str]) -> bool:
+    """Whether the second of two names is no output but another input: it has the extension of one, or is a file that it would be a loss to
+    overwrite. wanted: the extensions of inputs.
+    """
+    from bitstream.constants import MAGIC
+
+    if second.suffix.lower() in wanted:
+        return True
+    if second.suffix.lower() == ".igpt" or not is_file(second):
+        return False
+    with contextlib.suppress(OSError), second.open("rb") as stream:
+        start = stream.read(len(MAGIC))
+        return bool(start) and (start == MAGIC) == (".igpt" in wanted)
+    return False
 
 
 @app.command()
@@ -338,13 +379,13 @@ def verify(
 
 
 def decompressed(source: Path, model: str | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> "Picture":
-    from codec import decompress_picture, info, largest_file
+    from codec import decompress_parsed, largest_file
+    from codec.parsing import parsed
 
-    data = read(source, largest_file)
-    header = info(data)
+    file = parsed(read(source, largest_file))
     use_threads(threads)
-    with progress_bar(header["width"] * header["height"], source.name, quiet) as progress:
-        return decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=lambda pixels: progress(pixels, 0))
+    with progress_bar(file.pixels, source.name, quiet) as progress:
+        return decompress_parsed(file, model=model, device=device, max_pixels=max_pixels, progress=lambda pixels: progress(pixels, 0))
 
 
 @app.command("info")
@@ -360,11 +401,18 @@ def show_info(
         data = read(source, largest_file)
         fields = {"file_bytes": len(data), **info(data)}
         if as_json:
-            print(json.dumps(fields))
+            put(json.dumps(fields))
         else:
             width = max(map(len, fields))
-            for name, value in fields.items():
-                print(f"{name.replace('_', ' '):{width}}  {value}")
+            put("\n".join(f"{name.replace('_', ' '):{width}}  {value}" for name, value in fields.items()))
+
+
+def png_destination(source: Path, target: Path, force: bool) -> Path:
+    """As `destination`, of a PNG. Raises RequestError for the extension of something else."""
+    if target.suffix.lower() not in ("", ".png"):
+        msg = f"{target}: the output is a PNG; name it .png"
+        raise RequestError(msg)
+    return destination(source, target, force)
 
 
 @app.command()
@@ -386,7 +434,7 @@ def heatmap(
     OUT is by default IN with the extension .heat.png.
     """
     with reported(source, verbose):
-        target = destination(source, output_of(source, out, option, ".heat.png"), force)
+        target = png_destination(source, output_of(source, out, option, ".heat.png"), force)
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models, what_is_coded
         from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
@@ -401,9 +449,11 @@ def heatmap(
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="PNG for the grid of pictures.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=name, help="PNG for the grid of pictures; - for standard output.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1024, help="Pictures to draw.")] = 16,
-    complete: Annotated[Path | None, typer.Option(metavar="IN", help="Keep the upper half of this picture's 32x32 thumbnail.")] = None,
+    complete: Annotated[
+        Path | None, typer.Option(metavar="IN", parser=name, help="Keep the upper half of this picture's 32x32 thumbnail.")
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1: likelier pictures; above: wilder ones.")] = 1.0,
     top_k: Annotated[int, typer.Option(min=0, max=256, help="Draw from the K likeliest tokens only; 0: from all.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures on the same machine.")] = 0,
@@ -415,7 +465,7 @@ def sample(
 ) -> None:
     """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file."""
     with reported(complete or out, verbose):
-        target = destination(PIPE, out, force)
+        target = png_destination(PIPE, out, force)
         import numpy as np
         from PIL import Image
 
@@ -471,8 +521,8 @@ def train(
 @app.command()
 def quantize(
     source: Input,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="PNG; - for standard output.")],
-    model: Annotated[str, typer.Option("--model", metavar="FOLDER|ID", help="Folder or hub id of a published ImageGPT.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=name, help="PNG; - for standard output.")],
+    model: Annotated[str, typer.Option("--model", metavar="FOLDER|NAME|ID", help="Folder, name or hub id of a published ImageGPT.")],
     revision: Revision = None,
     force: Force = False,
     max_pixels: MaxPixels = None,
@@ -481,10 +531,7 @@ def quantize(
 ) -> None:
     """Write a picture in the colours of a published ImageGPT's palette. This is lossy; the result compresses without loss as any other."""
     with reported(source, verbose):
-        target = destination(source, out, force)
-        if str(target) != "-" and target.suffix.lower() != ".png":
-            msg = f"{target}: the output is a PNG; name it .png"
-            raise RequestError(msg)
+        target = png_destination(source, out, force)
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models
         from codec.palette.packing import quantized
@@ -514,12 +561,13 @@ def list_models(
     with reported(Path("models"), False):
         from codec import models
 
+        folders = [*models.shipped(), *models.added()]
     found = []
-    for folder in (*models.shipped(), *models.added()):
-        with reported(folder, False), contextlib.suppress(typer.Exit):
+    for folder in folders:
+        with contextlib.suppress(typer.Exit), reported(folder, False):
             found.append(models.described(folder))
     if as_json:
-        print(json.dumps(found))
+        put(json.dumps(found))
         return
     table = [("name", "digest", "layout", "MB", "licence", "bpsp", "folder")]
     for m in found:
@@ -527,17 +575,22 @@ def list_models(
         table.append((m["name"], m["digest"], m["layout"], f"{m['bytes'] / 1e6:.1f}", m["licence"] or "?", rates or "?", m["folder"]))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        print("  ".join(cell.rjust(n) if k == 3 else cell.ljust(n) for k, (cell, n) in enumerate(zip(row, widths, strict=True))).rstrip())
+        put("  ".join(cell.rjust(n) if k == 3 else cell.ljust(n) for k, (cell, n) in enumerate(zip(row, widths, strict=True))).rstrip())
 
 
 @models_app.command("add")
 def add_model(
-    source: Annotated[str, typer.Argument(metavar="FOLDER|ID", help="Folder or hub id of a published ImageGPT, as openai/imagegpt-small.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|ID", help="Folder of an integer model, or folder or hub id of a published ImageGPT, as openai/imagegpt-small."
+        ),
+    ],
     revision: Revision = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Convert a published ImageGPT to integers and keep it.
+    """Keep a model: an integer one as it is, or a published ImageGPT, converted to integers.
 
     Files that are made with it need it for decompression. It is kept in the first folder of IGPT_MODEL_PATH, by default in the user's data
     folder. A hub id is downloaded if it is not in the hub's cache.
@@ -547,14 +600,32 @@ def add_model(
 
         folder = models.add(source, revision)
         if not quiet:
-            say(f"{source}: {models.read(folder, 'cpu').digest.hex()}, in {folder}")
+            say(f"{source}: {models.digest_of(folder).hex()}, in {folder}")
+
+
+@models_app.command("remove")
+def remove_model(
+    which: Annotated[str, typer.Argument(metavar="NAME|DIGEST", help="An added model, as `igpt models` lists it; or its folder.")],
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Remove a model that was added.
+
+    Files that were made with it can be decompressed when it is added again.
+    """
+    with reported(Path(which), verbose):
+        from codec import models
+
+        folder = models.remove(which)
+        if not quiet:
+            say(f"{which}: removed {folder}")
 
 
 def version(show: bool) -> None:
     if show:
         from codec import __version__
 
-        print(f"igpt {__version__}")
+        put(f"igpt {__version__}")
         raise typer.Exit
 
 
@@ -570,6 +641,7 @@ manual.describe(app)
 
 def main() -> None:
     """The entry point. A terminated or interrupted run cleans up after itself as any other error does."""
+    fill_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
@@ -583,12 +655,14 @@ def leave(code: str | int | None) -> NoReturn:
     if not isinstance(code, int | None):
         sys.exit(code)
     code = code or 0
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream:
-                stream.flush()
-        except (OSError, ValueError):
-            code = code or 1
+    try:
+        flush()
+    except SystemExit as error:
+        code = int(str(error.code))
+    except (OSError, ValueError) as error:
+        if not code:  # else it was said
+            say(f"igpt: standard output: {getattr(error, 'strerror', None) or error}")
+            code = 1
     os._exit(code)
 
 

@@ -29,6 +29,7 @@ from bitstream.words import TokenDecoder, TokenEncoder
 from codec import models, pasts
 from codec.network import compiled, kernels
 from codec.network.vectors import INPUT, LANES
+from codec.parsing import parsed
 from codec.threads import threads, use_threads
 
 TOGETHER = 256  # files that are decompressed at once
@@ -206,7 +207,7 @@ def main() -> None:
         spent, files = profiled(lambda: [codec.compress_pixels(pixels) for pixels in some])
         lines.append(row(f"compress {name}", spent))
         parts = [files[k : k + TOGETHER] for k in range(0, len(files), TOGETHER)]
-        lines.append(row(f"decompress {name}", profiled(lambda: [codec.decompress_pictures(part) for part in parts])[0]))
+        lines.append(row(f"decompress {name}", profiled(lambda: [codec.decompress_pictures([*map(parsed, part)]) for part in parts])[0]))
 
     for megapixels in arguments.megapixels:
         both(f"{megapixels:g} MP", [sized(pictures, megapixels)])

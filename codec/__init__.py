@@ -5,7 +5,6 @@
 >>> codec.info(data)["width"]
 """
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from codec.checking import Part
     from codec.image import Picture
     from codec.layers import Coded
+    from codec.parsing import Parsed
     from codec.planes import Pixels
 
 __version__ = "0.1.0"
@@ -237,7 +237,8 @@ def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str,
     from codec.network.palette import PaletteImageGPT
     from codec.palette.packing import packed
 
-    network, refinement = PaletteImageGPT.load(folder, device_named(device)), models.load(None, "rgb", device_named(device))
+    network, refinement = models.read(folder, device_named(device)), models.load(None, "rgb", device_named(device))
+    assert isinstance(network, PaletteImageGPT)
     data, coded = packed(pixels, pixel_digest(pixels), network, refinement, palette_only, progress)
     return Part(pixels, data, coded, network)
 
@@ -359,31 +360,39 @@ def decompress_picture(
     data: bytes, *, model: str | Path | None = None, device: str = "auto", max_pixels: int | None = None, progress: Progress | None = None
 ) -> "Picture":
     """As `decompress`, as what a picture file is made of."""
-    (found,) = decompress_pictures([data], model=model, device=device, max_pixels=max_pixels, progress=progress)
+    from codec.parsing import parsed
+
+    return decompress_parsed(parsed(data), model=model, device=device, max_pixels=max_pixels, progress=progress)
+
+
+def decompress_parsed(
+    file: "Parsed",
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    max_pixels: int | None = None,
+    progress: Progress | None = None,
+) -> "Picture":
+    """As `decompress_picture`, for a file that was taken apart."""
+    (found,) = decompress_pictures([file], model=model, device=device, max_pixels=max_pixels, progress=progress)
     if isinstance(found, IgptError):
         raise found
     return found
 
 
 def decompress_pictures(
-    files: Sequence[bytes],
+    files: "Sequence[Parsed]",
     *,
     model: str | Path | None = None,
     device: str = "auto",
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> "list[Picture | IgptError]":
-    """As `decompress_picture`, for several files at once: the network goes through the tiles of all of them together. An error takes the
+    """As `decompress_parsed`, for several files at once: the network goes through the tiles of all of them together. An error takes the
     place of a file's picture."""
-    from bitstream.envelope import headers_of, is_envelope, read_envelope
     from codec.unpacking import pictures
 
-    pixels, samples = 0, 0
-    for data in files:
-        with contextlib.suppress(IgptError):  # which is told in its place
-            headers = headers_of(read_envelope(data)) if is_envelope(data) else [first_header(data)]
-            pixels += headers[0].width * headers[0].height
-            samples += sum(width * height for header in headers for width, height in header.layers)
+    pixels, samples = sum(file.pixels for file in files), sum(file.samples for file in files)
     return pictures(files, model, device, max_pixels, _share(progress or _ignore, pixels, samples))
 
 
@@ -399,21 +408,25 @@ def info(data: bytes) -> dict[str, Any]:
 
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the header is at fault.
     """
-    from bitstream.constants import VERSION
-    from bitstream.envelope import headers_of, is_envelope, mode_of, read_envelope
-    from bitstream.header import read_header
-    from bitstream.reader import Reader
+    from codec.parsing import parsed
 
-    if not is_envelope(data):
-        return _fields(read_header(Reader(data, "the header")))
-    envelope = read_envelope(data)
-    headers = headers_of(envelope)
-    parts = [_fields(header) for header in headers]
+    return info_of(parsed(data))
+
+
+def info_of(file: "Parsed") -> dict[str, Any]:
+    """As `info`, for a file that was taken apart."""
+    from bitstream.constants import VERSION
+    from bitstream.envelope import mode_of
+
+    parts = [_fields(header) for header in file.headers]
+    envelope = file.envelope
+    if not envelope:
+        return parts[0]
     return {
         **parts[0],
         "version": VERSION,
         "mode": mode_of(envelope.colour, envelope.depth),
-        "channels": sum(header.channels for header in headers),
+        "channels": sum(header.channels for header in file.headers),
         "bit_depth": envelope.depth,
         **({"alpha": parts[1]["kind"]} if len(parts) > 1 else {}),
         "metadata": [name.decode() for name, _ in envelope.chunks if name != b"IDAT"],

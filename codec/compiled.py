@@ -1,6 +1,7 @@
 """numba's compiler, where it is there and can be used. What is compiled runs without the interpreter's lock, on whatever thread calls it;
 numba starts none of its own (see `codec.threads`)."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -66,6 +67,14 @@ def _keeping(dispatcher: Any) -> Any:
     return dispatcher
 
 
+def _has_place(function: Any) -> bool:
+    """Whether numba may look for a place for what it compiles: where nobody is at home, it would make a folder called "~" in any other."""
+    if "NUMBA_CACHE_DIR" in os.environ or os.path.isabs(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))):
+        return True
+    beside = Path(function.__code__.co_filename).parent
+    return os.access(beside / "__pycache__" if (beside / "__pycache__").exists() else beside, os.W_OK)
+
+
 kept = True  # whether what was compiled is there the next time
 
 
@@ -76,9 +85,9 @@ def compiled(function: Any) -> Any:
     """
     if numba is None:
         return function
-    try:
-        return _keeping(numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # no place
-        global kept
-        kept = False
-        return numba.njit(nogil=True)(function)
+    if _has_place(function):
+        with contextlib.suppress(RuntimeError):  # after all it has none
+            return _keeping(numba.njit(nogil=True, cache=True)(function))
+    global kept
+    kept = False
+    return numba.njit(nogil=True)(function)

@@ -2,20 +2,25 @@
 
 import contextlib
 import errno
+import io
 import os
+import re
 import secrets
 import shutil
+import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bitstream.errors import IgptError
 
 FIRST_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 24
 PIPE = Path("-")  # standard input or output
+STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+STREAM = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 TEMPORARY = ".igpt-"
 
 unfinished: set[Path] = set()  # outputs that are being written
@@ -47,9 +52,29 @@ def sentence(error: Exception, source: Path) -> str:
     return f"{name}: an error of igpt itself, {type(error).__name__}: {error}; please report it (--verbose has the details)"
 
 
+def stream_of(path: Path) -> int | None:
+    """The descriptor that a name such as /dev/stdout or /dev/fd/3 stands for; None for other names.
+
+    What it stands for was opened by somebody else, who may have written to it or read from it: so it is not opened again, nor replaced.
+    """
+    name = str(path)
+    found = STREAM.fullmatch(name)
+    return int(found[1]) if found else STREAMS.get(name)
+
+
+def is_file(path: Path) -> bool:
+    """Whether it can be read more than once, and without waiting for anybody: a regular file."""
+    return path != PIPE and stream_of(path) is None and os.path.isfile(path)
+
+
+def is_passing(path: Path) -> bool:
+    """Whether what is written there goes through it and is not kept under that name: standard output, a device, a pipe."""
+    return path == PIPE or stream_of(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
+
+
 def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
     """The whole input, but no more than it can be: `plausible` is shown how it begins, and gives its largest size or raises IgptError."""
-    with contextlib.nullcontext(sys.stdin.buffer) if source == PIPE else source.open("rb") as stream:
+    with _opened(source) as stream, _blamed(source, "standard input"):
         blocks = [stream.read(FIRST_BYTES)]
         left = plausible(blocks[0]) - len(blocks[0]) + 1
         while left > 0 and (block := stream.read(min(left, BLOCK_BYTES))):
@@ -58,32 +83,81 @@ def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
         return b"".join(blocks)
 
 
+def _opened(source: Path) -> contextlib.AbstractContextManager[BinaryIO]:
+    if source == PIPE:
+        return contextlib.nullcontext(sys.stdin.buffer)
+    number = stream_of(source)
+    with _blamed(source):
+        return source.open("rb") if number is None else open(os.dup(number), "rb")
+
+
+@contextlib.contextmanager
+def _blamed(path: Path, pipe: str = "") -> Iterator[None]:
+    """An OSError that names no file, or a temporary one, is about this one; `pipe` is what "-" means."""
+    try:
+        yield
+    except OSError as error:
+        temporary = error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(TEMPORARY)
+        if temporary and error.errno is not None:
+            error.filename = pipe if path == PIPE else str(path)
+        raise
+
+
 def output_of(source: Path, out: Path | None, option: Path | None, suffix: str) -> Path:
-    """The output that is named, or that of an input by default. Raises RequestError where it is named twice."""
+    """The output that is named, or that of an input by default. Raises RequestError where it is named twice, or the input is a folder."""
     if out and option:
         msg = "the output is named twice"
         raise RequestError(msg)
-    return out or option or (PIPE if source == PIPE else source.with_suffix(suffix))
+    if os.path.isdir(source):
+        msg = f"{source} is a folder, not a file"
+        raise RequestError(msg)
+    return out or option or (PIPE if source == PIPE or stream_of(source) is not None else source.with_suffix(suffix))
 
 
 def destination(source: Path, target: Path, force: bool, folders: bool = False) -> Path:
-    """Where the output goes; folders: it need not exist yet. Raises RequestError where that would be a mistake, or FileNotFoundError."""
-    if target == PIPE:
-        if sys.stdout.isatty():
-            msg = "refusing to write binary data to a terminal: name an output file or use a pipe"
-            raise RequestError(msg)
+    """Where the output goes; folders: it need not exist yet. Raises RequestError where that would be a mistake, or OSError."""
+    if target == PIPE or stream_of(target) is not None:
+        _require_open(target)
         return target
-    target = target.resolve() if target.is_symlink() else target
-    if target.is_dir():
+    found = _status(target)
+    if found is None and target.is_symlink():  # to what is not there yet
+        target = target.resolve()
+    elif found and stat.S_ISDIR(found.st_mode):
         msg = f"{target} is a folder: name an output file"
         raise RequestError(msg)
-    if source != PIPE and source.exists() and target.exists() and source.samefile(target):
-        msg = f"{target} is the input itself"
-        raise RequestError(msg)
-    refuse_overwriting(target, force)
+    elif found and not stat.S_ISREG(found.st_mode):  # a device or a named pipe
+        return target
+    elif found:
+        target = target.resolve() if target.is_symlink() else target
+        if source != PIPE and (of_source := _status(source)) and os.path.samestat(of_source, found):
+            msg = f"{target} is the input itself"
+            raise RequestError(msg)
+        refuse_overwriting(target, force)
     if not folders and not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
     return target
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None where there is nothing of that name. Raises OSError where that cannot be told: on the way lies a file, or a loop of links."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _require_open(target: Path) -> None:
+    """Raises RequestError for a terminal, and OSError for a stream that is closed or not for writing."""
+    with _blamed(target, "standard output"):
+        try:
+            number = sys.stdout.fileno() if target == PIPE else stream_of(target)
+        except io.UnsupportedOperation:  # somebody put another object in its place
+            return
+        assert number is not None
+        os.write(number, b"")
+        if os.isatty(number):
+            msg = "refusing to write binary data to a terminal: name an output file or use a pipe"
+            raise RequestError(msg)
 
 
 def refuse_overwriting(target: Path, force: bool) -> None:
@@ -109,23 +183,25 @@ def write(
 
     folders: make those that are missing. durable: return when it would survive a loss of power.
     """
+    number = stream_of(target)
     if target == PIPE:
-        save(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        with _standard_output():
+            save(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
         return
-    if target.exists() and not target.is_file():  # a device or a named pipe
-        with target.open("wb") as stream:
+    if is_passing(target):
+        with _blamed(target), target.open("wb") if number is None else open(os.dup(number), "wb") as stream:
             save(stream)
         return
     temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
-    with _begun(target), _folders(target.parent, folders) as made:
+    with _blamed(target), _begun(target), _folders(target.parent, folders) as made:
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)) as stream:
                 save(stream)
                 if durable:
                     stream.flush()
                     os.fsync(stream.fileno())
-            if preserve and source != PIPE:
+            if preserve and is_file(source):
                 shutil.copystat(source, temporary)
             else:
                 mask = os.umask(0)
@@ -137,6 +213,28 @@ def write(
     if durable and os.name != "nt":  # where folders cannot be opened
         for folder in {target.parent, *(path.parent for path in made)}:
             _sync(folder)
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[None]:
+    """Is blamed for what goes wrong. Where its reader has left, the run ends without a word, as SIGPIPE ends other programs."""
+    try:
+        with _blamed(PIPE, "standard output"):
+            yield
+    except BrokenPipeError:
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def put(text: str) -> None:
+    """On standard output, for programs."""
+    with _standard_output():
+        print(text, flush=True)
+
+
+def flush() -> None:
+    """What others have said on standard output."""
+    with _standard_output():
+        sys.stdout.flush()
 
 
 def _sync(folder: Path) -> None:
@@ -160,6 +258,24 @@ def _put(temporary: Path, target: Path, force: bool) -> None:
         else:
             return
     temporary.replace(target)
+
+
+def fill_streams() -> None:
+    """Has standard input, output and error exist where they were closed: what is opened next would take their numbers, and get what is
+    said. Of those two, reading and writing fail, as they should; what is said to nobody is lost.
+    """
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
 
 
 @contextlib.contextmanager

@@ -21,11 +21,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import codec
 from bitstream.errors import IgptError
-from codec.files import FIRST_BYTES, PIPE, RequestError, destination, is_up_to_date, read, sentence, unfinished, write
+from codec.files import (
+    FIRST_BYTES,
+    PIPE,
+    RequestError,
+    destination,
+    is_file,
+    is_passing,
+    is_up_to_date,
+    read,
+    sentence,
+    stream_of,
+    unfinished,
+    write,
+)
+from codec.saying import heard
 from codec.threads import use_threads
 
 if TYPE_CHECKING:
+    from bitstream.header import Header
     from codec.image import Picture
+    from codec.parsing import Parsed
 
 Report = Callable[[int, int], None]  # told how many more pixels are done, and how many more there are to do than was said before
 
@@ -91,7 +107,11 @@ class Task(ABC):
 
     @abstractmethod
     def pixels_of(self, source: Path) -> int:
-        """As its header says; 0 where that cannot be told."""
+        """As a file's header says; 0 where that cannot be told."""
+
+    def measured(self, job: Job) -> Job:
+        """With its source's pixels. What can be read only once is not touched."""
+        return job._replace(pixels=self.pixels_of(job.source) if is_file(job.source) else 0)
 
     @abstractmethod
     def largest(self, start: bytes) -> int:
@@ -101,12 +121,28 @@ class Task(ABC):
     def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
         """Input file -> output file, of the format that the suffix says."""
 
+    def folder(self) -> Path | None:
+        """Of the model that is named. Raises ModelError."""
+        from codec import models
+
+        return models.chosen(self.model)
+
+    def engine_of(self, header: "Header") -> str | None:
+        """The name of what runs a file's network; None for a drawing, which has none."""
+        if header.rows:
+            return None
+        from codec import models
+        from codec.devices import device_named
+
+        network: Any = models.find(header.model_digest, header.model_name, self.folder(), device_named(self.device))
+        return getattr(network.engine(header.tiles), "name", None) if hasattr(network, "engine") else None
+
     def begun(self, job: Job) -> Begun | None:
         """None where there is nothing to do."""
         if self.skip_existing and is_up_to_date(job.source, job.target):
             return None
         target = destination(job.source, job.target, self.force, self.folders)
-        if self.delete_input and (PIPE in (job.source, target) or (target.exists() and not target.is_file())):
+        if self.delete_input and (not is_file(job.source) or is_passing(target)):
             msg = "--delete-input needs an input and an output that are files"
             raise RequestError(msg)
         seen = _state(job.source) if job.source != PIPE else ()
@@ -170,6 +206,11 @@ class Compression(Task):
 
         return pixels_in(source)
 
+    def folder(self) -> Path | None:
+        from codec import models
+
+        return models.chosen(self.model, self.revision)
+
     @property
     def limit(self) -> int:
         from codec.image import MAX_PIXELS
@@ -189,7 +230,8 @@ class Compression(Task):
         if self.delete_input and picture.left_out:
             msg = f"with --delete-input this would be lost: {', '.join(picture.left_out)}"
             raise IgptError(msg)
-        note = "" if self.strip or not picture.left_out else f"not stored: {', '.join(picture.left_out)}"
+        note = f"not stored: {', '.join(picture.left_out)}" if picture.left_out else ""
+        left_out = list(picture.left_out)
         picture = picture.stripped() if self.strip else picture
         height, width, _ = picture.pixels.shape
         use_threads(self.threads)
@@ -204,11 +246,19 @@ class Compression(Task):
             verify=self.verify or self.delete_input,
             progress=lambda pixels: report(pixels, 0),
         )
-        header, seconds = codec.info(packed), time.perf_counter() - start
+        header, seconds = codec.first_header(packed), time.perf_counter() - start
         raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(packed) / picture.pixels.size
         ratios = f"{len(packed) / len(data):.3f} of the input file, {len(packed) / raw:.3f} of raw"
-        figures = {"input_bytes": len(data), "bytes": len(packed), "bpsp": round(bpsp, 4), "seconds": round(seconds, 3)}
-        details = f"{seconds:.2f} s; coded as: {header.get('past', header['kind'])}"
+        engine = self.engine_of(header)
+        figures = {
+            "input_bytes": len(data),
+            "bytes": len(packed),
+            "bpsp": round(bpsp, 4),
+            "seconds": round(seconds, 3),
+            "left_out": left_out,
+            "engine": engine,
+        }
+        details = f"{seconds:.2f} s; coded as: {coded_as(header)}{told(engine)}"
         return Output(packed, f"{len(packed):,} bytes, {bpsp:.3f} bpsp, {ratios}", details, note, figures)
 
 
@@ -236,21 +286,24 @@ class Decompression(Task):
         return super().begun(job)
 
     def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
-        start = time.perf_counter()
-        header = codec.info(data)
-        use_threads(self.threads)
-        report(0, header["width"] * header["height"])
-        picture = codec.decompress_picture(
-            data, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=lambda pixels: report(pixels, 0)
-        )
-        return self._output(picture, suffix, time.perf_counter() - start)
+        from codec.parsing import parsed
 
-    def _output(self, picture: "Picture", suffix: str, seconds: float) -> Output:
+        start = time.perf_counter()
+        file = parsed(data)
+        use_threads(self.threads)
+        report(0, file.pixels)
+        picture = codec.decompress_parsed(
+            file, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=lambda pixels: report(pixels, 0)
+        )
+        return self._output(file, picture, suffix, time.perf_counter() - start)
+
+    def _output(self, file: "Parsed", picture: "Picture", suffix: str, seconds: float) -> Output:
         from codec.outputs import written_as
 
         written = written_as(picture, suffix)
-        figures = {"bytes": len(written), "seconds": round(seconds, 3)}
-        return Output(written, picture.described, f"{seconds:.2f} s", "", figures)
+        engine = self.engine_of(file.headers[0])
+        figures = {"bytes": len(written), "seconds": round(seconds, 3), "engine": engine}
+        return Output(written, picture.described, f"{seconds:.2f} s{told(engine)}", "", figures)
 
     def most_together(self, jobs: int, count: int) -> int:
         return min(CHUNK_FILES, -(-jobs // max(1, count)))
@@ -260,6 +313,28 @@ class Decompression(Task):
         if len(chunk) == 1:
             yield self.done(chunk[0], report)
             return
+        from codec.parsing import parsed
+
+        ready: list[Read] = []
+        for job in chunk:
+            try:
+                begun = self.begun(job)
+                read = Read(job, begun._replace(data=b""), parsed(begun.data)) if begun else None
+            except Exception as error:
+                report(0, -job.pixels)
+                yield self.failed(job, error)
+                continue
+            if not read:
+                report(0, -job.pixels)
+                yield Result(job)
+            elif read.file.metadata_bytes > CHUNK_METADATA:
+                yield from self._together([read], report)
+            else:
+                ready.append(read)
+        if ready:
+            yield from self._together(ready, report)
+
+    def _together(self, ready: "list[Read]", report: Report) -> Iterator[Result]:
         start, finished = time.perf_counter(), 0
 
         def counted(pixels: int) -> None:
@@ -267,49 +342,44 @@ class Decompression(Task):
             finished += pixels
             report(pixels, 0)
 
-        ready: list[tuple[Job, Begun]] = []
-        alone: list[Job] = []
-        for job in chunk:
-            try:
-                begun = self.begun(job)
-            except Exception as error:
-                yield self.failed(job, error)
-            else:
-                if not begun:
-                    yield Result(job)
-                elif _metadata_bytes(begun.data) > CHUNK_METADATA:
-                    alone.append(job)
-                else:
-                    ready.append((job, begun))
         use_threads(self.threads)
-        files = [begun.data for _, begun in ready]
+        files = [read.file for read in ready]
         try:
             found = codec.decompress_pictures(files, model=self.model, device=self.device, max_pixels=self.max_pixels, progress=counted)
         except Exception:  # each by itself, so that it stops no other
             report(0, finished)
-            finished = 0
-            alone, ready, found = [*alone, *(job for job, _ in ready)], [], []
-        seconds = (time.perf_counter() - start) / max(1, len(files))
-        report(0, finished - sum(job.pixels for job in chunk if job not in alone))
-        for (job, begun), picture in zip(ready, found, strict=True):
+            for read in ready:
+                yield self.done(read.job, report)
+            return
+        seconds = (time.perf_counter() - start) / len(files)
+        report(0, finished - sum(read.job.pixels for read in ready))
+        for read, picture in zip(ready, found, strict=True):
             try:
                 if isinstance(picture, IgptError):
                     raise picture
-                yield self.ended(job, begun, self._output(picture, begun.target.suffix, seconds))
+                yield self.ended(read.job, read.begun, self._output(read.file, picture, read.begun.target.suffix, seconds))
             except Exception as error:
-                yield self.failed(job, error)
-        for job in alone:
-            yield self.done(job, report)
+                yield self.failed(read.job, error)
 
 
-def _metadata_bytes(data: bytes) -> int:
-    """Of a file, unpacked; 0 where it has none that can be read."""
-    from bitstream.envelope import is_envelope, read_envelope
+class Read(NamedTuple):
+    """A file that is about to be decompressed."""
 
-    try:
-        return sum(len(body) for _, body in read_envelope(data).chunks) if is_envelope(data) else 0
-    except IgptError:
-        return 0
+    job: Job
+    begun: Begun
+    file: "Parsed"
+
+
+def told(engine: str | None) -> str:
+    """The end of a sentence."""
+    return f"; engine: {engine}" if engine else ""
+
+
+def coded_as(header: "Header") -> str:
+    """What a file holds, for people."""
+    from bitstream.header import KINDS, past_name
+
+    return past_name(header.past.formula, header.past.filter) if header.past else KINDS[header.kind]
 
 
 def _state(source: Path) -> tuple[int, ...]:
@@ -332,30 +402,70 @@ def leave_if_stopped() -> None:
         raise SystemExit(128 + stopped[0])
 
 
+class Plan(NamedTuple):
+    """unread: folders that could not be gone through, as results; notes: what in them was passed over, for people."""
+
+    jobs: list[Job]
+    unread: list[Result]
+    notes: list[str]
+
+
 def planned(
     inputs: Sequence[Path], option: Path | None, out_dir: Path | None, recursive: bool, suffix: str, wanted: Collection[str]
-) -> Iterator[Job]:
+) -> Plan:
     """Inputs with their outputs: folders are gone through, and mirrored in out_dir. Raises RequestError where two have the same output."""
     if option:
         msg = "several inputs have several outputs: use --out-dir"
         raise RequestError(msg)
-    if PIPE in inputs:
-        msg = "standard input cannot be one of several inputs"
+    if out_dir and os.path.exists(out_dir) and not os.path.isdir(out_dir):
+        msg = f"{out_dir} is no folder: --out-dir needs one"
         raise RequestError(msg)
+    plan = Plan([], [], [])
     taken: dict[Path, Path] = {}
+    places: dict[Path, Path] = {}  # folders by their names
     for path in inputs:
-        if path.is_dir() and not recursive:
+        if path == PIPE or stream_of(path) is not None:
+            msg = f"{'standard input' if path == PIPE else path} cannot be one of several inputs"
+            raise RequestError(msg)
+        if os.path.isdir(path) and not recursive:
             msg = f"{path} is a folder: use -r to go through it"
             raise RequestError(msg)
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file()) if path.is_dir() else [path]
-        for source in found:
-            place = source.relative_to(path) if path.is_dir() else Path(source.name)
+        is_folder = os.path.isdir(path)
+        for source in _found(path, wanted, plan) if is_folder else [path]:
+            place = source.relative_to(path) if is_folder else Path(source.name)
             target = ((out_dir / place) if out_dir else source).with_suffix(suffix)
-            if target in taken:
-                msg = f"{taken[target]} and {source} would both become {target}"
+            if (parent := target.parent) not in places:
+                places[parent] = Path(os.path.realpath(parent))
+            real = places[parent] / target.name
+            if real in taken:
+                msg = f"{taken[real]} and {source} would both become {target}"
                 raise RequestError(msg)
-            taken[target] = source
-            yield Job(source, target)
+            taken[real] = source
+            plan.jobs.append(Job(source, target))
+    return plan
+
+
+def _found(folder: Path, wanted: Collection[str], plan: Plan) -> list[Path]:
+    """The files with such extensions in a folder and those below it, sorted. Links to files are followed, so that broken ones fail; links
+    to folders, which may lead around in a circle, are not; devices and pipes are not opened.
+    """
+    found = []
+
+    def unread(error: OSError) -> None:
+        plan.unread.append(Result(Job(Path(error.filename), Path(error.filename)), error=sentence(error, folder), code=1))
+
+    for place, folders, names in os.walk(folder, onerror=unread):
+        leave_if_stopped()
+        links = [path for name in folders if (path := Path(place, name)).is_symlink()]
+        plan.notes.extend(f"{path}: note: a link to a folder, which is not followed" for path in links)
+        for path in (Path(place, name) for name in names):
+            if path.suffix.lower() not in wanted:
+                continue
+            if os.path.exists(path) and not os.path.isfile(path):
+                plan.notes.append(f"{path}: note: neither a file nor a folder, so it is left alone")
+            else:
+                found.append(path)
+    return sorted(found)
 
 
 def in_chunks(jobs: Sequence[Job], most: int = CHUNK_FILES) -> list[Chunk]:
@@ -470,6 +580,7 @@ def _serve(line: "Connection[Any, Any]", task: Task) -> None:
     """A worker: takes chunks off the line, and gives back results, and (pixels, more) as `Report` has them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: who hired this process knows what to do
     signal.signal(signal.SIGTERM, _leave)
+    heard(task.verbose)
     use_threads(task.threads)
     pixels = more = 0
     last = time.monotonic()

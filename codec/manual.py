@@ -26,6 +26,7 @@ DESCRIPTIONS = {
         (
             ("igpt compress photo.png", "writes photo.igpt"),
             ("igpt compress -r pictures/ --out-dir packed/", "every picture of a folder, the tree mirrored"),
+            ("igpt compress *.png", "any number of them, each beside its picture"),
             ("igpt compress *.png --out-dir packed/ --skip-existing", "only what is not up to date"),
             ("igpt compress --strip photo.png small.igpt", "without metadata"),
             ("convert photo.tif png:- | igpt compress - - > photo.igpt", "through pipes"),
@@ -74,12 +75,19 @@ DESCRIPTIONS = {
         (("igpt quantize photo.png tokens.png --model openai/imagegpt-small", "its 512 colours"),),
     ),
     "models": Description(
-        "List the models on this machine, or add published ones.",
+        "List the models on this machine, add and remove them.",
         (("igpt models", "digest, size, licence, measured rate"), ("igpt models --json | jq -r '.[].digest'", "for programs")),
     ),
     "add": Description(
-        "Convert a published ImageGPT to integers and keep it.",
-        (("igpt models add openai/imagegpt-small", "downloads it, once"), ("igpt models add checkpoints/my-imagegpt", "from a folder")),
+        "Keep a model, converted to integers if it is a published ImageGPT.",
+        (
+            ("igpt models add openai/imagegpt-small", "downloads it, once"),
+            ("igpt models add my-model", "what `igpt train` wrote, or somebody sent"),
+        ),
+    ),
+    "remove": Description(
+        "Remove a model that was added.",
+        (("igpt models remove my-model", "by its name"), ("igpt models remove 3f0c1a", "or by how its digest begins")),
     ),
 }
 GROUPS = {  # options by the names of their parameters; others come first, as "Options"
@@ -170,7 +178,10 @@ def page(app: typer.Typer) -> str:
                 "Examples:",
                 *(line for e, what in DESCRIPTIONS[command.name].examples for line in (".TP", roff(e), roff(what))),
             ]
-    lines += [".SH EXIT STATUS", roff("0: done. 1: a file could not be done. 2: the request made no sense.")]
+    lines += [
+        ".SH EXIT STATUS",
+        roff("0: done. 1: a file could not be done. 2: the request made no sense. 141: whoever read standard output has left."),
+    ]
     lines += [".SH ENVIRONMENT", ".TP", "IGPT_MODEL_PATH", roff("Folders of added models; the first one takes new ones.")]
     return "\n".join(lines) + "\n"
 

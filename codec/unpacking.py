@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 import codec
 from bitstream.container import read_file
-from bitstream.envelope import headers_of, is_envelope, read_envelope
 from bitstream.errors import DamagedError, IgptError
 from bitstream.exceptions import unpack
 from bitstream.header import PALETTE_KIND, Header
 from codec.devices import check_device
 from codec.image import MAX_PIXELS, Picture, check_size
+from codec.parsing import Parsed
 from codec.planes import Kind, Pixels, Planes, planes_to_pixels
 from codec.png import GREY, RGB, Form
 
@@ -29,11 +29,11 @@ Progress = Callable[[int], None]
 
 
 def pictures(
-    files: Sequence[bytes], model: str | Path | None, device: str, max_pixels: int | None, progress: Progress
+    files: Sequence[Parsed], model: str | Path | None, device: str, max_pixels: int | None, progress: Progress
 ) -> list[Picture | IgptError]:
     """See `codec.decompress_pictures`."""
     check_device(device)
-    ways = [_picture(data, model, device, MAX_PIXELS if max_pixels is None else max_pixels, progress) for data in files]
+    ways = [_picture(file, model, device, MAX_PIXELS if max_pixels is None else max_pixels, progress) for file in files]
     asked: dict[int, Any] = {}  # what each waits for
     found: dict[int, Picture | IgptError] = {}
 
@@ -71,18 +71,16 @@ def _decoded(wanted: "list[Wanted]", progress: Progress) -> "list[Planes | IgptE
 
 
 def _picture(
-    data: bytes, model: str | Path | None, device: str, max_pixels: int, progress: Progress
+    file: Parsed, model: str | Path | None, device: str, max_pixels: int, progress: Progress
 ) -> "Generator[Wanted, Planes, Picture]":
-    if not is_envelope(data):
-        plain = yield from _part(*read_file(data), model, device, max_pixels, progress)
-        return Picture(plain, Form(GREY if plain.shape[2] == 1 else RGB, 8))
-    envelope = read_envelope(data)
-    form = Form(envelope.colour, envelope.depth)
-    headers_of(envelope)
-    files = [read_file(part, enclosed=True) for part in envelope.parts]  # all of them, before any is decoded
+    envelope = file.envelope
+    files = [read_file(part, bool(envelope)) for part in file.parts]  # all of them, before any is decoded
     parts = []
-    for file in files:
-        parts.append((yield from _part(*file, model, device, max_pixels, progress)))
+    for header, payloads in files:
+        parts.append((yield from _part(header, payloads, model, device, max_pixels, progress)))
+    if not envelope:
+        return Picture(parts[0], Form(GREY if parts[0].shape[2] == 1 else RGB, 8))
+    form = Form(envelope.colour, envelope.depth)
     pixels: npt.NDArray[Any] = np.concatenate(parts, 2)
     largest = len(envelope.levels) - 1 if envelope.levels else (1 << form.depth) - 1
     if int(pixels.max()) > largest:

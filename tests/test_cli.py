@@ -109,7 +109,11 @@ def test_nothing_is_overwritten_unless_forced(photo):
     assert packed.read_bytes() == b"precious"
     assert igpt("compress", photo, "--model", TINY, "-f").exit_code == 0
     assert_refused(igpt("decompress", packed, "--model", TINY), 1, "photo.png exists")
-    assert_refused(igpt("compress", photo, photo, "-f"), 2, "input itself")
+    assert_refused(igpt("compress", photo, "-o", photo, "-f"), 2, "input itself")
+    for make in (os.link, os.symlink):
+        other = photo.with_name(f"{make.__name__}.igpt")
+        make(photo, other)
+        assert_refused(igpt("compress", photo, other, "-f"), 2, "input itself")
 
 
 def test_links_and_devices_are_written_through(photo, tmp_path):
@@ -146,6 +150,45 @@ def test_outputs_that_make_no_sense(photo, tmp_path):
     assert_refused(igpt("compress", photo, tmp_path), 2, "folder")
     assert_refused(igpt("decompress", packed, tmp_path / "x.jpg"), 2, ".png")
     assert_refused(igpt("compress", photo, tmp_path / "none" / "x.igpt", "--model", TINY), 1, "No such file")
+    assert_refused(igpt("compress", photo, photo / "x.igpt"), 1, "Not a directory")
+    assert_refused(igpt("compress", photo, "--out-dir", photo), 2, "no folder")
+    (tmp_path / "loop.igpt").symlink_to("loop.igpt")
+    assert_refused(igpt("compress", photo, tmp_path / "loop.igpt", "-f"), 1, "loop.igpt: Too many levels")
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "folder.png"])
+def test_folders_are_no_files(name, tmp_path, monkeypatch):
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert_refused(igpt("compress", name), 2, "folder", "-r")
+    assert_refused(igpt("decompress", name), 2, "folder", "-r")
+    assert_refused(igpt("heatmap", name), 2, "folder")
+    assert_refused(igpt("info", name), 1, "directory")
+
+
+@pytest.mark.parametrize("arguments", [["compress", ""], ["compress", "x.png", ""], ["info", ""], ["compress", "x.png", "-o", ""]])
+def test_an_empty_name_is_no_file(arguments):
+    result = igpt(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "an empty name" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["heatmap", "sample", "quantize"])
+def test_a_png_is_called_so(command, photo):
+    for suffix in (".jpg", ".tif"):
+        target = photo.with_name(f"out{suffix}")
+        arguments = {"heatmap": [photo, target], "sample": [target], "quantize": [photo, target, "--model", TINY]}[command]
+        assert_refused(igpt(command, *arguments), 2, ".png")
+        assert not target.exists()
+
+
+def test_names_that_are_no_text(photo):
+    name = photo.with_name(os.fsdecode(b"\xff.png"))
+    photo.rename(name)
+    result = igpt("compress", name, "--model", TINY, "--json", "-v")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["input"] == str(name)
+    assert_refused(igpt("compress", name, "--model", TINY), 1, "exists already")
 
 
 BAD = {"missing": None, "empty": b"", "text": b"hello", "png": b"\x89PNG\r\n\x1a\n"}
@@ -189,6 +232,10 @@ def test_metadata_that_is_left_out_is_said(photo):
     Image.fromarray(PIXELS).save(jpeg, comment="hello")
     result = igpt("compress", jpeg, "--model", TINY)
     assert "not stored: comment, the JPEG itself" in result.stderr.splitlines()[0]
+    assert "not stored: comment" in igpt("compress", jpeg, "-f", "-q", "--strip", "--model", TINY).stderr
+    result = igpt("compress", jpeg, "-f", "-q", "--json", "--model", TINY)
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["left_out"][0] == "comment"
 
 
 def test_metadata_are_kept_or_stripped(photo, tmp_path):
@@ -218,7 +265,8 @@ def test_verify(photo):
 
 
 def test_verbose_shows_times_and_tracebacks(photo):
-    assert re.search(r"^igpt: \d+\.\d\d s; coded as: rgb$", igpt("compress", photo, "-v", "--model", TINY).stderr, re.MULTILINE)
+    said = igpt("compress", photo, "-v", "--model", TINY).stderr
+    assert re.search(r"^igpt: \d+\.\d\d s; coded as: rgb(; engine: .*)?$", said, re.MULTILINE)
     assert "Traceback" in igpt("info", photo, "-v").stderr
     assert "Traceback" not in igpt("info", photo).stderr
 
@@ -307,6 +355,38 @@ def test_several_names_and_one_bad_file(tree):
     assert sorted(p.name for p in (tree / "out").iterdir()) == ["a.igpt", "b.igpt"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_names(count, tmp_path):
+    """As `*.png` and `*.igpt` give them."""
+    names = [tmp_path / f"{k}.png" for k in range(count)]
+    for name in names:
+        Image.fromarray(PIXELS).save(name)
+    assert igpt("compress", *names, "--model", TINY).exit_code == 0
+    packed = [name.with_suffix(".igpt") for name in names]
+    assert all(path.exists() for path in packed)
+    assert igpt("decompress", *packed, "-f", "--model", TINY).exit_code == 0
+    assert sorted(tmp_path.iterdir()) == sorted([*names, *packed])
+
+
+def test_the_second_name_is_an_output_where_nothing_can_be_lost(photo, tmp_path):
+    notes, empty, old, other = (tmp_path / name for name in ("notes.txt", "empty", "old", "plain"))
+    notes.write_text("hello")
+    result = igpt("compress", photo, notes, "-f", "--model", TINY)
+    assert result.exit_code == 1
+    assert "notes.txt: this is not a picture" in result.stderr
+    assert notes.read_text() == "hello"
+    packed = photo.with_suffix(".igpt")
+    empty.touch()
+    old.write_bytes(packed.read_bytes())
+    other.write_bytes(packed.read_bytes())
+    for target in (empty, old):
+        assert igpt("compress", photo, target, "-f", "--model", TINY).exit_code == 0
+        assert target.read_bytes() == packed.read_bytes()
+    assert igpt("decompress", packed, other, "-f", "--model", TINY).exit_code == 0
+    assert other.read_bytes() == packed.read_bytes()
+    assert (np.asarray(Image.open(tmp_path / "plain.png")) == PIXELS).all()
+
+
 def test_what_is_up_to_date_is_skipped(tree):
     arguments = ("compress", "-r", tree / "in", "--out-dir", tree / "out", "--model", TINY)
     assert igpt(*arguments).exit_code == 0
@@ -320,7 +400,9 @@ def test_what_is_up_to_date_is_skipped(tree):
 
 def test_requests_with_several_inputs_that_make_no_sense(tree):
     a, b = tree / "in" / "a.png", tree / "in" / "deeper" / "b.bmp"
-    assert_refused(igpt("compress", a, b), 2, "--out-dir")
+    assert_refused(igpt("compress", a, b, "-o", tree / "x.igpt"), 2, "--out-dir")
+    assert_refused(igpt("compress", "-", b), 2, "standard input")
+    assert_refused(igpt("compress", "/dev/fd/0", b), 2, "/dev/fd/0")
     assert_refused(igpt("compress", tree / "in", "--out-dir", tree / "out"), 2, "-r")
     assert_refused(igpt("compress", a, b, a, "-o", tree / "x.igpt"), 2, "--out-dir")
     assert_refused(igpt("compress", a, a, "--out-dir", tree / "out"), 2, "both")

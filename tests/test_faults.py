@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import random
 import resource
@@ -19,7 +20,7 @@ import pytest
 from PIL import Image
 
 import codec
-from codec import coding, files, jobs
+from codec import coding, compiled, files, jobs, models
 from codec.jobs import Compression, Job
 from tests.conftest import TINY, picture
 from tests.test_cli import IGPT, PIXELS, assert_refused, igpt
@@ -64,7 +65,8 @@ def test_inputs_whose_loss_would_be_a_loss_are_kept(place):
     assert_refused(igpt("compress", place / "y.jpg", "--model", TINY, "--delete-input"), 1, "comment", "--delete-input")
     assert_refused(igpt("compress", place / "x.png", "-f", "--strip", "--delete-input"), 2, "--strip")
     assert_refused(igpt("compress", place / "x.png", "-", "--delete-input"), 2, "--delete-input")
-    assert_refused(igpt("compress", place / "x.png", "/dev/null", "-f", "--delete-input"), 2, "--delete-input")
+    for target in ("/dev/null", "/dev/stdout"):
+        assert_refused(igpt("compress", place / "x.png", target, "-f", "--delete-input"), 2, "--delete-input")
     assert_refused(
         igpt("compress", "-", place / "x.igpt", "-f", "--delete-input", data=(place / "x.png").read_bytes()), 2, "--delete-input"
     )
@@ -177,6 +179,88 @@ def test_two_that_write_the_same_output_at_once(place, force):
     assert len(came) == (len(bodies) if force else 1)
     assert (place / "new").read_bytes() in came
     assert_untouched(place, "new")
+
+
+STREAMS = {  # a command line, its exit code, and what is said on stderr
+    '"$IGPT" compress "$X" -f -o - <&- | wc -c': (0, ""),
+    '"$IGPT" compress - <&-': (1, "standard input: Bad file descriptor"),
+    '"$IGPT" compress "$X" - >&-': (1, "standard output: Bad file descriptor"),
+    '"$IGPT" info "$Y" >&-': (1, "standard output: Bad file descriptor"),
+    '"$IGPT" info "$Y" 2>&-': (0, ""),
+    '"$IGPT" info none 2>&-': (1, ""),
+    '"$IGPT" compress "$X" -f >&- 2>&-; cmp "$Y" "${X%png}igpt"': (0, ""),
+    '"$IGPT" info "$Y" >/dev/full': (1, "standard output: No space left on device"),
+    '"$IGPT" compress "$X" - >/dev/full': (1, "standard output: No space left on device"),
+    '"$IGPT" info "$Y" | true; exit ${PIPESTATUS[0]}': (141, ""),
+    '"$IGPT" compress "$X" - -q 2>&1 | (exec <&-; sleep 0.1); exit ${PIPESTATUS[0]}': (141, ""),
+    'set -o pipefail; "$IGPT" compress "$X" /dev/stdout -q | cmp "$Y"': (0, ""),
+    'set -o pipefail; "$IGPT" compress /dev/stdin -q <"$X" | cmp "$Y"': (0, ""),
+    '"$IGPT" compress "$X" -q >(cat >"$Z"; kill $$); sleep 5; cmp "$Y" "$Z"': (-signal.SIGTERM, ""),
+    '"$IGPT" compress <(cat "$X") "$Z" -q; cmp "$Y" "$Z"': (0, ""),
+    '(printf head; "$IGPT" compress "$X" /dev/fd/1 -q) >"$Z"; cmp <(printf head; cat "$Y") "$Z"': (0, ""),
+    '"$IGPT" compress "$X" /dev/fd/9': (1, "/dev/fd/9: Bad file descriptor"),
+    'mkfifo "$Z"; (cat "$Z" | cmp "$Y") & "$IGPT" compress "$X" "$Z" -q && wait $!': (0, ""),
+}
+
+
+@pytest.mark.parametrize("line", STREAMS)
+def test_streams(line, tmp_path):
+    """Named or closed, full or unread."""
+    Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(tmp_path / "x.png")
+    (tmp_path / "y").write_bytes(codec.compress(Image.open(tmp_path / "x.png")))
+    code, text = STREAMS[line]
+    names = {name.upper(): str(tmp_path / path) for name, path in (("x", "x.png"), ("y", "y"), ("z", "z"))}
+    result = subprocess.run(
+        ["bash", "-c", line], env={**os.environ, "IGPT": str(IGPT), **names}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == code, result
+    assert text in result.stderr
+    assert result.stderr.count("\n") == (1 if text else 0) or " -> " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "y: " not in result.stderr
+
+
+def test_a_tree_that_cannot_be_read_whole(place):
+    """Root may read everywhere, so it becomes nobody."""
+    folder, user = Path(tempfile.mkdtemp()), os.geteuid()
+    for name in ("open", "shut"):
+        (folder / "in" / name).mkdir(parents=True)
+        shutil.copy(place / "x.png", folder / "in" / name)
+    assert igpt("compress", place / "x.png", "-f", "--model", TINY).exit_code == 0  # everything is compiled
+    (folder / "in" / "shut").chmod(0)
+    for path in (folder, folder / "in"):
+        path.chmod(0o777)
+    try:
+        if user == 0:
+            os.seteuid(NOBODY)
+        result = igpt("compress", "-r", folder / "in", "--out-dir", folder / "out", "--json", "--model", TINY)
+        assert result.exit_code == 1
+        said = [json.loads(line) for line in result.stdout.splitlines()]
+        assert said[0] == {"input": str(folder / "in" / "shut"), "error": f"{folder / 'in' / 'shut'}: Permission denied"}
+        assert (folder / "out" / "open" / "x.igpt").exists()
+        assert "1 of 1 files" in result.stderr
+        assert_refused(igpt("decompress", "-r", folder / "in" / "shut", "-q"), 1, "shut: Permission denied")
+    finally:
+        os.seteuid(user)
+        (folder / "in" / "shut").chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_nobody_is_at_home(place, monkeypatch):
+    """A name that begins with ~ stays as it is where there is no home folder: nothing may be made that is called so."""
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "IGPT_MODEL_PATH", "NUMBA_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(place)
+    assert models.stores() == []
+    assert igpt("models").exit_code == 0
+    assert_refused(igpt("models", "add", TINY), 1, "IGPT_MODEL_PATH")
+    assert igpt("compress", "x.png", "-f", "-q").exit_code == 0
+    monkeypatch.setenv("IGPT_MODEL_PATH", "~/models")
+    assert_refused(igpt("models", "add", TINY), 1, "IGPT_MODEL_PATH")
+    assert sorted(path.name for path in place.iterdir()) == ["x.igpt", "x.png"]
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert not compiled._has_place(models.stores)
 
 
 PHASES = {  # where a signal is to arrive: a function of the package that is entered then

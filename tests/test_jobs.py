@@ -3,9 +3,11 @@
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec import cluster
+import codec
+from bitstream.errors import ModelError
+from codec import cluster, models
 from codec.files import RequestError
 from codec.jobs import Compression, Job, Output, Task, in_chunks, in_processes, in_turn, planned
 from tests.conftest import TINY, picture
@@ -185,7 +189,8 @@ def test_a_stopped_run_leaves_no_process_and_no_half_file(number, tmp_path):
 
 
 def test_inputs_are_planned_before_anything_is_done(tree):
-    jobs = list(planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",)))
+    jobs, unread, notes = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
+    assert (unread, notes) == ([], [])
     assert [job.target.relative_to(tree / "out").as_posix() for job in jobs] == [
         "0.igpt",
         "2.igpt",
@@ -193,7 +198,83 @@ def test_inputs_are_planned_before_anything_is_done(tree):
         "deeper/3.igpt",
         "worse/bad.igpt",
     ]
-    assert [Compression().pixels_of(job.source) for job in jobs] == [600, 640, 620, 660, 0]
+    assert [Compression().measured(job).pixels for job in jobs] == [600, 640, 620, 660, 0]
+
+
+def test_what_is_no_file_in_a_tree(tree):
+    """Links to folders and named pipes are passed over with a note, broken links fail, nothing is waited for."""
+    (tree / "in" / "up").symlink_to("..")
+    (tree / "in" / "loop.png").symlink_to("loop.png")
+    (tree / "in" / "dead.png").symlink_to("nowhere")
+    os.mkfifo(tree / "in" / "pipe.png")
+    (tree / "in" / "link.png").symlink_to("0.png")
+    (tree / "in" / "folder.png").mkdir()
+    jobs, unread, notes = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
+    assert [job.source.name for job in jobs] == ["0.png", "2.png", "dead.png", "1.png", "3.png", "link.png", "loop.png", "bad.png"]
+    assert unread == []
+    assert sorted(note.partition(": note: ")[0] for note in notes) == [str(tree / "in" / "pipe.png"), str(tree / "in" / "up")]
+    for name, reason in (("dead.png", "No such file"), ("loop.png", "Too many levels")):
+        result = Compression().done(Job(tree / "in" / name, tree / "x.igpt"), lambda _, __: None)
+        assert result.code == 1
+        assert reason in result.error
+
+
+def test_named_pipes_among_several_inputs(tree):
+    pipe, names = tree / "pipe.png", [tree / "in" / "0.png", tree / "in" / "2.png"]
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(names[0].read_bytes()))
+    writer.start()
+    result = igpt("compress", names[0], pipe, names[1], "--model", TINY)
+    writer.join()
+    assert result.exit_code == 0
+    assert "3 of 3 files" in result.stderr
+    assert pipe.with_suffix(".igpt").read_bytes() == names[0].with_suffix(".igpt").read_bytes()
+
+
+def test_one_output_by_two_ways_is_noticed(tree):
+    (tree / "link").symlink_to("in")
+    (tree / "in" / "0.bmp").write_bytes((tree / "in" / "2.png").read_bytes())
+    with pytest.raises(RequestError, match="would both become"):
+        planned([tree / "in" / "0.png", tree / "link" / "0.bmp"], None, None, False, ".igpt", ())
+
+
+def sent(task, model, data, version=codec.__version__):
+    (output,) = cluster.transformed(version, task, model, [(data, ".igpt")])
+    return output
+
+
+def test_a_cluster_knows_models_by_their_digest(tmp_path, monkeypatch):
+    monkeypatch.setenv("IGPT_MODEL_PATH", str(tmp_path / "store"))
+    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "x.png")
+    data, digest = (tmp_path / "x.png").read_bytes(), models.digest_of(TINY)
+    mine = shutil.copytree(TINY, tmp_path / "mine")
+    model, _ = cluster._models(Compression(model=str(mine)))
+    assert model == (digest, "mine")
+    made = sent(Compression(model=str(mine), device="cpu"), model, data)
+    assert codec.info(made.data)["model_digest"] == digest.hex()
+    (mine / "config.json").write_text((mine / "config.json").read_text().replace('window": 40', 'window": 32'))  # means another one here
+    lacking = sent(Compression(model=str(mine), device="cpu"), model, data)
+    assert isinstance(lacking, ModelError)
+    assert digest.hex() in str(lacking)
+    assert "models add" in str(lacking)
+    models.add(str(TINY))
+    assert sent(Compression(model=str(mine), device="cpu"), model, data).data == made.data
+    assert "install the same" in str(sent(Compression(), None, data, version="0"))
+
+
+def test_what_comes_back_from_a_cluster_is_checked(tmp_path):
+    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "x.png")
+    task, job = Compression(device="cpu"), Job(tmp_path / "x.png", tmp_path / "x.igpt")
+    begun, (model, expected) = task.begun(job), cluster._models(task)
+    assert model is None
+    other = sent(Compression(model=str(TINY), device="cpu"), cluster.Named(models.digest_of(TINY), "tiny"), begun.data)
+    refused = cluster._ended(task, job, begun, other, expected)
+    assert "another model" in refused.error
+    assert models.digest_of(TINY).hex() in refused.error
+    broken = other._replace(data=other.data[:-1] + bytes([other.data[-1] ^ 1]))
+    assert "damaged" in cluster._ended(task, job, begun, broken, expected | {models.digest_of(TINY)}).error
+    assert not job.target.exists()
+    assert not cluster._ended(task, job, begun, other, expected | {models.digest_of(TINY)}).error
 
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install igpt[ray]")

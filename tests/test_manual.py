@@ -13,8 +13,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import cli
+import codec
 from codec import manual, models
-from tests.conftest import TINY
+from tests.conftest import TINY, picture
 
 IGPT = Path(sys.executable).parent / "igpt"
 NAMES = [" ".join(names[1:]) for names, _ in manual.commands(get_command(cli.app), ("igpt",))]
@@ -111,3 +112,66 @@ def test_a_model_without_a_card_is_listed(monkeypatch):
     assert "?" in result.stdout
     assert TINY.name in result.stdout
     assert json.loads(CliRunner().invoke(cli.app, ["models", "--json"]).stdout)[0]["licence"] is None
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Added models are there."""
+    monkeypatch.setenv("IGPT_MODEL_PATH", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def igpt(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def test_our_own_models_are_added_and_removed(store, tmp_path):
+    digest = models.digest_of(TINY).hex()
+    mine = shutil.copytree(TINY, tmp_path / "mine")
+    (mine / "card.json").write_text('{"licence": "mine"}')
+    for _ in range(2):
+        assert igpt("models", "add", mine).exit_code == 0
+        assert [path.name for path in store.iterdir()] == [f"mine-{digest}"]
+    listed = json.loads(igpt("models", "--json").stdout)[-1]
+    assert (listed["name"], listed["digest"], listed["licence"]) == ("mine", digest, "mine")
+    data = codec.compress_pixels(picture(20, 30, 3), model="mine", device="cpu")
+    assert (codec.info(data)["model"], codec.info(data)["model_digest"]) == ("mine", digest)
+    assert (codec.decompress_pixels(data, device="cpu") == picture(20, 30, 3)).all()
+    shutil.copytree(TINY, store / "again")  # the same, by another name
+    for text, code, words in (("none", 1, "no added model"), (models.DEFAULTS["rgb"], 1, "came with igpt"), (digest[:6], 0, "removed")):
+        result = igpt("models", "remove", text)
+        assert result.exit_code == code
+        assert words in result.stderr
+    (next(store.iterdir()) / "notes").touch()
+    assert "notes" in igpt("models", "remove", digest).stderr
+    assert len(list(store.iterdir())) == 1
+    assert igpt("models", "add", models.FOLDER / models.DEFAULTS["rgb"]).exit_code == 0
+    assert len(list(store.iterdir())) == 1
+
+
+def test_models_are_found_by_digest_whatever_their_folders_name(store, caplog):
+    shutil.copytree(TINY, store / "any")
+    (store / "broken").mkdir()
+    (store / "broken" / "config.json").write_text("{}")
+    (store / "else").write_text("not a folder")
+    data = codec.compress_pixels(picture(20, 30, 3), model=TINY, device="cpu")
+    assert (codec.decompress_pixels(data, device="cpu") == picture(20, 30, 3)).all()
+    shutil.rmtree(store / "any")
+    with caplog.at_level("WARNING", "igpt"), pytest.raises(codec.ModelError, match="models add"):
+        codec.decompress_pixels(data, device="cpu")
+    assert "broken" in caplog.text
+    result = igpt("models")
+    assert result.exit_code == 0
+    assert "broken" in result.stderr
+
+
+def test_names_and_digests_that_mean_several_models(store):
+    for name, window in (("mine-0123456789abcdef", 40), ("mine", 32)):
+        shutil.copytree(TINY, store / name)
+        config = store / name / "config.json"
+        config.write_text(config.read_text().replace('window": 40', f'window": {window}'))
+    with pytest.raises(codec.ModelError, match="mine may be any of"):
+        models.chosen("mine")
+    digest = models.digest_of(store / "mine").hex()
+    for text in (digest, digest[:6]):
+        assert models.chosen(text) == store / "mine"

@@ -1,15 +1,24 @@
 """Several files at once: each gives what it gives alone, and one that is damaged spoils no other."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import codec
 from bitstream.container import read_file, write_file
-from bitstream.errors import DamagedError, IgptError, NotIgptError
-from codec import jobs
-from codec.jobs import Decompression, Job
+from bitstream.errors import DamagedError, IgptError
+from codec import jobs, layers, parsing
+from codec.jobs import Compression, Decompression, Job
+from codec.network.integer import IntegerImageGPT
+from codec.parsing import parsed
 from tests.conftest import TINY, picture, smooth
 from tests.test_pasts import decoded_jpeg
+
+
+def unpacked(files, **options):
+    return codec.decompress_pictures([*map(parsed, files)], device="cpu", **options)
 
 
 def files(only_tiny_models):
@@ -22,7 +31,7 @@ def test_files_of_several_kinds_together(only_tiny_models):
     with_alpha = Image.fromarray(picture(20, 50, 4))
     packed.append(codec.compress(with_alpha, device="cpu"))
     done = []
-    found = codec.decompress_pictures(packed, device="cpu", progress=done.append)
+    found = unpacked(packed, progress=done.append)
     for expected, back in zip([*pixels, np.asarray(with_alpha)], found, strict=True):
         assert (back.pixels == expected).all()
     assert sum(done) == sum(p.shape[0] * p.shape[1] for p in pixels) + 20 * 50
@@ -32,12 +41,10 @@ def test_a_damaged_file_among_others(only_tiny_models):
     pixels, packed = files(only_tiny_models)
     header, payloads = read_file(packed[1])
     packed[1] = write_file(header, [bytes(payload[k] ^ (k % 7 == 3) for k in range(len(payload))) for payload in payloads])
-    packed.insert(3, b"no igpt file")
-    found = codec.decompress_pictures(packed, device="cpu")
-    assert [isinstance(back, IgptError) for back in found] == [False, True, False, True, False, False]
+    found = unpacked(packed)
+    assert [isinstance(back, IgptError) for back in found] == [False, True, False, False, False]
     assert isinstance(found[1], DamagedError)
-    assert isinstance(found[3], NotIgptError)
-    for k, expected in zip((0, 2, 4, 5), (pixels[0], *pixels[2:]), strict=True):
+    for k, expected in zip((0, 2, 3, 4), (pixels[0], *pixels[2:]), strict=True):
         assert (found[k].pixels == expected).all()
 
 
@@ -71,7 +78,7 @@ def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
         (tmp_path / f"{k}.igpt").write_bytes(data)
 
     def short_of_memory(files, **options):
-        if packed[1] in files:
+        if any(file.parts == (packed[1],) for file in files):
             raise MemoryError
         return right(files, **options)
 
@@ -79,6 +86,46 @@ def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
     chunk = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
     results = list(Decompression(model=str(TINY), device="cpu").together(chunk, lambda _, __: None))
     assert [(result.job.source.stem, bool(result.error)) for result in results] == [("0", False), ("1", True), ("2", False)]
+
+
+def test_a_named_model_is_read_once_and_its_files_are_decoded_together(tmp_path, monkeypatch):
+    loads, together, load, decode = [], [], IntegerImageGPT.load, layers.decode_layers
+    folder = shutil.copytree(TINY, tmp_path / "mine")
+    for k in range(5):
+        (tmp_path / f"{k}.igpt").write_bytes(codec.compress_pixels(picture(32, 32, 3, k), model=TINY, device="cpu"))
+    monkeypatch.setattr(IntegerImageGPT, "load", lambda *arguments: loads.append(arguments) or load(*arguments))
+    monkeypatch.setattr(layers, "decode_layers", lambda wanted, told: together.append(len(wanted)) or decode(wanted, told))
+    chunk = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(5)]
+    results = list(Decompression(model=str(folder), device="cpu").together(chunk, lambda _, __: None))
+    assert not any(result.error for result in results)
+    assert together == [5]
+    assert [Path(where) for where, _ in loads] == [folder]
+    (folder / "config.json").write_text((folder / "config.json").read_text().replace('window": 40', 'window": 32'))  # another model
+    again = list(Decompression(model=str(folder), device="cpu", force=True).together(chunk[:2], lambda _, __: None))
+    assert all("needs the model" in result.error for result in again)
+
+
+def test_an_envelope_is_read_once(tmp_path, monkeypatch):
+    reads, read = [], parsing.read_envelope
+    monkeypatch.setattr(parsing, "read_envelope", lambda data: reads.append(data) or read(data))
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * (jobs.CHUNK_METADATA + 1))
+    for k in range(3):
+        image = Image.fromarray(np.full((5, 6, 4), k, np.uint8))
+        image.save(tmp_path / f"{k}.png", pnginfo=text if k == 2 else None)
+        compressed = Compression(device="cpu").done(Job(tmp_path / f"{k}.png", tmp_path / f"{k}.igpt"), lambda _, __: None)
+        assert not compressed.error
+    assert reads == []
+    done = []
+    for chunk in ([0], [0, 1, 2]):
+        some = [Job(tmp_path / f"{k}.igpt", tmp_path / f"back-{k}.png", 30) for k in chunk]
+        results = list(Decompression(device="cpu", force=True).together(some, lambda pixels, more: done.append((pixels, more))))
+        assert [result.error for result in results] == [""] * len(chunk)
+        assert len(reads) == len(chunk)
+        assert sum(pixels for pixels, _ in done) == 30 * len(chunk)
+        assert sum(more for _, more in done) == 0
+        reads.clear()
+        done.clear()
 
 
 def test_chunks_leave_work_for_every_process():

@@ -3,14 +3,18 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from functools import cache
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitstream.constants import MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.config import name_of
 from codec.network.integer import WEIGHTS_FILE, IntegerImageGPT
@@ -24,7 +28,19 @@ FOLDER = Path(__file__).parent
 DEFAULTS = {"rgb": "photo-2", "ycc": "past-1"}  # by layout
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: licence; bpsp, by kind
+CARDS = (CARD_FILE, "MODEL_CARD.md")
+KEPT_FILES = {"config.json", WEIGHTS_FILE, SOURCE_FILE, *CARDS}  # of an added model
+MOST_LOADED, MOST_BYTES = 8, 1 << 32  # models that a process keeps
+LONGEST_NAME = MAX_MODEL_NAME_BYTES - 2 * MODEL_DIGEST_BYTES - 1  # before the digest, in a folder's name
+SHORTEST_DIGEST = 6  # hexadecimal digits that may stand for a digest
 BLOCK = 1 << 20
+
+logger = logging.getLogger("igpt")
+_lock = threading.Lock()
+_Stamp = tuple[tuple[int, ...], ...]
+_loaded: "dict[tuple[Path, str], tuple[_Stamp, AnyModel]]" = {}  # by folder and device; the last used at the end
+_digests: dict[Path, tuple[_Stamp, bytes]] = {}
+_fingerprints: dict[Path, tuple[_Stamp, str]] = {}  # of published checkpoints
 
 
 def shipped() -> list[Path]:
@@ -33,18 +49,42 @@ def shipped() -> list[Path]:
 
 
 def stores() -> list[Path]:
-    """Folders of added models: those of IGPT_MODEL_PATH, or one of the user's. The first one takes new models."""
+    """Folders of added models: those of IGPT_MODEL_PATH, or one of the user's, who may have none. The first one takes new models."""
     if named := os.environ.get("IGPT_MODEL_PATH"):
-        return [Path(part) for part in named.split(os.pathsep) if part]
-    import platformdirs
+        paths = [os.path.expanduser(part) for part in named.split(os.pathsep) if part]
+    else:
+        import platformdirs
 
-    return [platformdirs.user_data_path("igpt") / "models"]
+        try:
+            paths = [os.path.join(platformdirs.user_data_dir("igpt"), "models")]
+        except RuntimeError:  # nobody is at home; others give the path as it is, with a ~
+            paths = []
+    return [Path(path) for path in paths if not path.startswith("~")]
 
 
-def added() -> Iterator[Path]:
-    """The folders of the models that were added."""
-    for store in stores():
-        yield from sorted(path.parent for path in store.glob("*/config.json") if not path.parent.name.startswith("."))
+def added() -> list[Path]:
+    """The folders of the models that were added. What cannot be read is told to the logger."""
+    return [folder for store in stores() for folder in _in(store)]
+
+
+def _in(store: Path) -> list[Path]:
+    found = []
+    try:
+        paths = sorted(path for path in store.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            logger.warning("%s: no models can be looked for here: %s", store, error.strerror)
+        return []
+    for path in paths:
+        try:
+            (path / "config.json").stat()
+        except (FileNotFoundError, NotADirectoryError):  # something else
+            continue
+        except OSError as error:
+            logger.warning("%s: this model is left alone: %s", path, error.strerror)
+        else:
+            found.append(path)
+    return found
 
 
 def layout_of(folder: Path) -> str:
@@ -58,12 +98,50 @@ def layout_of(folder: Path) -> str:
 
 
 def read(folder: Path, device: str) -> "AnyModel":
-    """The integer model in a folder, of whichever layout. Raises ModelError."""
-    if layout_of(folder) != "palette":
-        return IntegerImageGPT.load(folder, device)
-    from codec.network.palette import PaletteImageGPT
+    """The integer model in a folder, of whichever layout; once in a process, unless its files change. Raises ModelError."""
+    key, stamp = (Path(os.path.realpath(folder)), device), _stamp(folder)
+    with _lock:
+        if (found := _loaded.pop(key, None)) and found[0] == stamp:
+            _loaded[key] = found
+            return found[1]
+        if layout_of(folder) == "palette":
+            from codec.network.palette import PaletteImageGPT
 
-    return PaletteImageGPT.load(folder, device)
+            model: AnyModel = PaletteImageGPT.load(folder, device)
+        else:
+            model = IntegerImageGPT.load(folder, device)
+        model.name = model.name.removesuffix(f"-{model.digest.hex()}")
+        if stamp:
+            _loaded[key], _digests[key[0]] = (stamp, model), (stamp, model.digest)
+        while len(_loaded) > MOST_LOADED or (len(_loaded) > 1 and sum(kept.nbytes for _, kept in _loaded.values()) > MOST_BYTES):
+            del _loaded[next(iter(_loaded))]
+    return model
+
+
+def _stamp(folder: Path, *names: str) -> _Stamp:
+    """Changes with files in a folder, those of an integer model if none are named; empty where that cannot be told."""
+    try:
+        states = [(folder / name).stat() for name in names or ("config.json", WEIGHTS_FILE)]
+    except OSError:
+        return ()
+    return tuple((state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in states)
+
+
+def digest_of(folder: Path, device: str = "cpu") -> bytes:
+    """Of the model in a folder, which is read for it at most once, and to that device. Raises ModelError."""
+    stamp, digest = _digests.get(Path(os.path.realpath(folder)), ((), b""))
+    return digest if stamp and stamp == _stamp(folder) else read(folder, device).digest
+
+
+def _usable(folders: Iterable[Path], device: str = "cpu") -> Iterator[tuple[Path, bytes]]:
+    """With their digests; those that hold no usable model are told to the logger."""
+    for folder in folders:
+        try:
+            digest = digest_of(folder, device)
+        except (ModelError, OSError) as error:
+            logger.warning("this model is left alone: %s", error)
+        else:
+            yield folder, digest
 
 
 def described(folder: Path) -> dict[str, Any]:
@@ -83,10 +161,10 @@ def described(folder: Path) -> dict[str, Any]:
 
 def load(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     """The model in `folder` if it has this layout, else the default one of the layout. Raises ModelError."""
-    model = IntegerImageGPT.load(folder, device) if folder else None
-    if model and model.config.layout == layout:
+    model = read(folder, device) if folder else None
+    if isinstance(model, IntegerImageGPT) and model.config.layout == layout:
         return model
-    default = _shipped_model(FOLDER / DEFAULTS[layout], device)
+    default = read(FOLDER / DEFAULTS[layout], device)
     assert isinstance(default, IntegerImageGPT)
     return default
 
@@ -94,36 +172,57 @@ def load(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
 def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     """The model in `folder`, or the default one of the layout. Raises ModelError where the folder's has another layout."""
     model = load(folder, layout, device)
-    if folder and IntegerImageGPT.load(folder, device).digest != model.digest:
+    if folder and digest_of(folder) != model.digest:
         msg = f"{folder}: this model is not for {layout}"
         raise ModelError(msg)
     return model
 
 
-@cache
-def _shipped_model(folder: Path, device: str) -> "AnyModel":
-    """Loaded and checked once in a process; what ships with the package does not change under it."""
-    return read(folder, device)
-
-
 def find(digest: bytes, name: str, folder: Path | None, device: str) -> "AnyModel":
     """The model with this digest: the one in `folder`, if given, a shipped or an added one. Raises ModelError naming the digests."""
-    candidates = [read(folder, device)] if folder else []
-    if candidates and candidates[0].digest == digest:
-        return candidates[0]
-    for path in sorted(shipped(), key=lambda path: path.name != name):
-        candidates.append(_shipped_model(path, device))
-        if candidates[-1].digest == digest:
-            return candidates[-1]
-    for path in added():
-        if path.name.endswith(f"-{digest.hex()}"):
-            model = read(path, device)
-            if model.digest == digest:
-                return model
-    have = ", ".join(f"{model.name} ({model.digest.hex()})" for model in candidates)
+    return read(place_of(digest, name, folder, device), device)
+
+
+def place_of(digest: bytes, name: str, folder: Path | None, device: str) -> Path:
+    """Its folder. Raises as `find`."""
+    have = {digest_of(folder, device): name_of(folder)} if folder else {}
+    if folder and digest in have:
+        return folder
+    for path, found in _usable(_likeliest_first(digest, name), device):
+        if found == digest:
+            return path
+        have.setdefault(found, _short(path))
+    listed = ", ".join(f"{name} ({digest.hex()})" for digest, name in have.items()) or "none"
     advice = "give its folder with --model" if folder is None else "give the folder of the model that it names"
-    msg = f"the file needs the model {name} ({digest.hex()}), here is {have}: {advice}, or bring it with `igpt models add`"
+    msg = f"the file needs the model {name} ({digest.hex()}), here is {listed}: {advice}, or bring it with `igpt models add`"
     raise ModelError(msg)
+
+
+def _likeliest_first(digest: bytes, name: str) -> Iterator[Path]:
+    """All shipped and added models: those that are called so, those whose folder is called after the digest, and the others."""
+    ours = shipped()
+    yield from (path for path in ours if path.name == name)
+    theirs = added()
+    yield from (path for path in theirs if path.name.endswith(f"-{digest.hex()}"))
+    yield from (*ours, *theirs)
+
+
+def _short(folder: Path) -> str:
+    """The name of a model in this folder, without the digest that may follow it."""
+    return re.sub(f"-[0-9a-f]{{{2 * MODEL_DIGEST_BYTES}}}$", "", name_of(folder))
+
+
+def named(text: str, folders: Iterable[Path]) -> Path | None:
+    """The one of these folders with a model of this name, or whose digest begins so; None where there is none. Raises ModelError where
+    there are several."""
+    folders = list(folders)
+    found = dict((digest_of(path), path) for path in folders if text in (path.name, _short(path)))
+    if not found and re.fullmatch(f"[0-9a-f]{{{SHORTEST_DIGEST},{2 * MODEL_DIGEST_BYTES}}}", text):
+        found = {digest: path for path, digest in _usable(folders) if digest.hex().startswith(text)}
+    if len(found) > 1:
+        msg = f"{text} may be any of {', '.join(f'{_short(path)} ({digest.hex()})' for digest, path in found.items())}: give the digest"
+        raise ModelError(msg)
+    return next(iter(found.values()), None)
 
 
 def checkpoint_folder(source: str, revision: str | None, download: bool) -> Path:
@@ -134,7 +233,7 @@ def checkpoint_folder(source: str, revision: str | None, download: bool) -> Path
     if Path(source).is_dir():
         return Path(source)
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        msg = f"{source}: there is no such folder"
+        msg = f"{source}: there is no such folder, nor a model of this name"
         raise ModelError(msg)
     try:
         import huggingface_hub as hub
@@ -154,12 +253,15 @@ def checkpoint_folder(source: str, revision: str | None, download: bool) -> Path
 
 
 def chosen(source: str | Path | None, revision: str | None = None) -> Path | None:
-    """The folder of the integer model that a user means: a folder of one, or a published checkpoint, which is added if it is not yet.
+    """The folder of the integer model that a user means: a folder of one, the name or digest of one that is here, or a published
+    checkpoint, which is added if it is not yet.
 
     Raises ModelError.
     """
     if source is None or (Path(source) / WEIGHTS_FILE).exists():
         return Path(source) if source else None
+    if not Path(source).is_dir() and (folder := named(str(source), (*shipped(), *added()))):
+        return folder
     return add(str(source), revision, download=False)
 
 
@@ -168,16 +270,24 @@ def with_palette(source: str, revision: str | None, device: str) -> "PaletteImag
     from codec.network.palette import PaletteImageGPT
 
     folder = chosen(source, revision)
-    if folder is None or layout_of(folder) != "palette":
+    model = read(folder, device) if folder else None
+    if not isinstance(model, PaletteImageGPT):
         msg = f"{source}: this model has no palette"
         raise ModelError(msg)
-    return PaletteImageGPT.load(folder, device)
+    return model
 
 
 def add(source: str, revision: str | None = None, download: bool = True) -> Path:
-    """Converts a published checkpoint, once, and keeps the integer model among the added ones. Returns its folder. Raises ModelError."""
+    """Keeps an integer model among the added ones, or what a published checkpoint becomes when it is converted, once. Returns its folder.
+
+    Raises ModelError.
+    """
     from codec.network.published import converted, is_published
 
+    if (Path(source) / WEIGHTS_FILE).exists():
+        model = read(Path(source), "cpu")
+        here = next((path for path, digest in _usable((*shipped(), *added())) if digest == model.digest), None)
+        return here or _kept(model, [Path(source) / name for name in CARDS], {"source": source})
     folder = checkpoint_folder(source, revision, download)
     if not is_published(folder):
         msg = f"{source}: this is neither an integer model nor a published ImageGPT checkpoint with its image processor"
@@ -186,18 +296,28 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
     for path in added():
         if made_from == _values(path / SOURCE_FILE).get("fingerprint"):
             return path
-    name = name_of(Path(source))[:40]
-    model = converted(folder, name, "cpu")
-    target = stores()[0] / f"{name}-{model.digest.hex()}"
+    model = converted(folder, name_of(Path(source)), "cpu")
+    return _kept(model, [], {"fingerprint": made_from, "source": source, "revision": revision})
+
+
+def _kept(model: "AnyModel", cards: list[Path], made_from: dict[str, Any]) -> Path:
+    """The folder of a model that is now among the added ones. cards: files that go with it, where they exist. Raises ModelError."""
+    if not stores():
+        msg = "there is no place for models, as there is no home folder: set IGPT_MODEL_PATH to a folder"
+        raise ModelError(msg)
+    target = stores()[0] / f"{model.name[:LONGEST_NAME]}-{model.digest.hex()}"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".igpt-", dir=target.parent))
     try:
         model.save(temporary)
-        (temporary / SOURCE_FILE).write_text(json.dumps({"fingerprint": made_from, "source": source, "revision": revision}) + "\n")
+        for card in cards:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(card, temporary / card.name)
+        (temporary / SOURCE_FILE).write_text(json.dumps(made_from) + "\n")
         temporary.chmod(0o755)
         with contextlib.suppress(OSError):  # made before, from a file that differs in what does not count, or at the same time
             temporary.replace(target)
-        if read(target, "cpu").digest != model.digest:
+        if digest_of(target) != model.digest:
             msg = f"{target} holds another model: remove it"
             raise ModelError(msg)
     finally:
@@ -205,13 +325,42 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
     return target
 
 
+def remove(text: str) -> Path:
+    """Removes the added model of this name, digest or folder; returns its folder. Raises ModelError for others, and where its folder holds
+    what is not of a model."""
+    folder = next((path for path in added() if os.path.realpath(path) == os.path.realpath(text)), None) or named(text, added())
+    if folder is None:
+        ours = named(text, shipped())
+        what = "this model came with igpt, and stays" if ours else "no added model is called so; `igpt models` lists them"
+        msg = f"{text}: {what}"
+        raise ModelError(msg)
+    if folder.is_symlink():
+        folder.unlink()
+        return folder
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in KEPT_FILES):
+        msg = f"{folder} holds other files, too, such as {others[0]}: remove it yourself"
+        raise ModelError(msg)
+    going = folder.with_name(f".igpt-{secrets.token_hex(8)}")  # at once out of sight
+    folder.rename(going)
+    shutil.rmtree(going)
+    return folder
+
+
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of the files of a checkpoint that its integer form depends on."""
+    """SHA-256 of the files of a checkpoint that its integer form depends on; read once in a process, unless they change."""
     from codec.network.published import CLUSTERS_FILE, FILES
 
+    names = ("config.json", CLUSTERS_FILE, next(name for name in FILES if (folder / name).exists()))
+    key, stamp = Path(os.path.realpath(folder)), _stamp(folder, *names)
+    known = _fingerprints.get(key)
+    if not known or not stamp or known[0] != stamp:
+        known = _fingerprints[key] = stamp, _fingerprint(folder, names)
+    return known[1]
+
+
+def _fingerprint(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    weights = next(name for name in FILES if (folder / name).exists())
-    for name in ("config.json", CLUSTERS_FILE, weights):
+    for name in names:
         try:
             with (folder / name).open("rb") as stream:
                 while block := stream.read(BLOCK):

@@ -5,6 +5,7 @@ give the same integers faster and need no torch. Each proves that it is exact in
 look at whole tiles, the decoder take one position of many tiles at a time.
 """
 
+import functools
 import hashlib
 import logging
 from pathlib import Path

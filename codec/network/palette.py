@@ -217,9 +217,7 @@ class PaletteImageGPT:
         except (OSError, SafetensorError) as error:
             msg = f"{folder}: no usable {WEIGHTS_FILE} ({error})"
             raise ModelError(msg) from error
-        model = cls(config, tensors, name_of(folder), device)
-        model.name = model.name.removesuffix(f"-{model.digest.hex()}")
-        return model
+        return cls(config, tensors, name_of(folder), device)
 
     def save(self, folder: Path) -> None:
         """Writes `config.json` and the weights."""
