@@ -248,9 +248,9 @@ class Decompression(Task):
     def _output(self, picture: "Picture", suffix: str, seconds: float) -> Output:
         from codec.outputs import written_as
 
-        written = written_as(picture, suffix)
-        figures = {"bytes": len(written), "seconds": round(seconds, 3)}
-        return Output(written, picture.described, f"{seconds:.2f} s", "", figures)
+        written, left_out = written_as(picture, suffix)
+        figures = {"bytes": len(written), "seconds": round(seconds, 3), "left_out": [*left_out]}
+        return Output(written, picture.described, f"{seconds:.2f} s", f"not written: {', '.join(left_out)}" if left_out else "", figures)
 
     def most_together(self, jobs: int, count: int) -> int:
         return min(CHUNK_FILES, -(-jobs // max(1, count)))
