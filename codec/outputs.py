@@ -20,6 +20,7 @@ OUTPUTS = (".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")  # 
 EXIF, PROFILE, RESOLUTION, XMP = "EXIF", "colour profile", "resolution", "XMP"  # metadata that other formats, too, have
 _CHUNKS = {b"eXIf": EXIF, b"iCCP": PROFILE, b"pHYs": RESOLUTION, b"tEXt": "text", b"zTXt": "text", b"iTXt": "text"}
 _INFO = {EXIF: "exif", PROFILE: "icc_profile", XMP: "xmp"}  # as Pillow names them
+_PREFIX = b"Exif\0\0"  # Pillow's, and that of files that have it although a PNG's needs none
 
 Metadata = dict[str, Any]  # bytes; the resolution is (x, y, unit) as in a pHYs chunk
 Written = tuple[bytes, tuple[str, ...]]  # a file, and names of what is not in it
@@ -65,13 +66,13 @@ def _metadata_of(picture: Picture) -> tuple[Metadata, list[str]]:
     info, metadata, rest = known_of(picture.form, picture.chunks).info, Metadata(), []
     for name, body in picture.chunks:
         kind = XMP if name == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0") else _CHUNKS.get(name, name.decode())
-        value = struct.unpack(">IIB", body) if kind == RESOLUTION and len(body) == 9 else info.get(_INFO.get(kind, ""))
+        value: Any = struct.unpack(">IIB", body) if kind == RESOLUTION and len(body) == 9 else info.get(_INFO.get(kind, ""))
         if name == b"IDAT" or (name == b"PLTE" and picture.form.colour == PALETTE):
             continue
         if kind in metadata or not value:
             rest.append(kind)
         else:
-            metadata[kind] = value
+            metadata[kind] = value.removeprefix(_PREFIX).removeprefix(_PREFIX) if kind == EXIF else value
     return metadata, rest
 
 
@@ -160,7 +161,7 @@ def _tiff(picture: Picture, metadata: Metadata) -> Written:
     left_out: list[str] = []
     exif = _Exif(b"II*\0\0\0\0\0", "<", {}, has_thumbnail=False)
     if EXIF in metadata:
-        found = _exif_of(metadata.pop(EXIF).removeprefix(b"Exif\0\0"))
+        found = _exif_of(metadata.pop(EXIF))
         exif = found or exif
         left_out += [] if found else [EXIF]
     data, entries = bytearray(exif.block), dict(exif.entries)
@@ -186,7 +187,7 @@ def _tiff(picture: Picture, metadata: Metadata) -> Written:
     if exif.has_thumbnail:
         left_out.append(f"{EXIF} thumbnail")
 
-    rows = max(1, STRIP_BYTES // max(1, width * channels * form.depth // 8))
+    rows = min(height, max(1, STRIP_BYTES // max(1, width * channels * form.depth // 8)))
     strips = [zlib.compress(_strip(picture.pixels[at : at + rows], form.depth, exif.order)) for at in range(0, height, rows)]
     put(256, LONG, [width])
     put(257, LONG, [height])

@@ -64,7 +64,7 @@ _INFLATED_BYTES = 1 << 28  # of all texts and profiles of a picture; further one
 def picture_kept(image: Image.Image, given: Mapping[str, Any] | None = None) -> Picture:
     """As `picture_of`, for an image that a caller has: loaded or not, changed, without its file. What is not stored of it is logged."""
     if isinstance(image, ImageFile.ImageFile) and image.mode in _MODES and (what := _cut(image)):
-        msg = f"Pillow's image may have less than its file, {what}: compress the file itself, or image.copy() for what Pillow has"
+        msg = f"{what}: Pillow's image may have less; compress the file itself, or image.copy() for what Pillow has"
         raise UnsupportedImageError(msg)
     picture = picture_of(image, given)
     if picture.left_out:
@@ -97,15 +97,22 @@ def picture_of(image: Image.Image, given: Mapping[str, Any] | None = None) -> Pi
         chunks.append((b"PLTE", entries))
         if transparency in (None, b"") and mode == "RGBA":
             transparency = table[:, 3].tobytes()
-    if transparency not in (None, b"") and form.colour not in ALPHA:  # beside an alpha it is a stale note
+    if form.colour in ALPHA:  # beside that it is a stale note
+        info |= {"transparency": 0} if (given or {}).get("transparency") is not None else {}
+    elif transparency not in (None, b""):
         chunks.append((b"tRNS", _transparent(transparency, image.mode, len(entries) // 3)))
     chunks += added.behind_palette
     if added.last:
         chunks += [(b"IDAT", b""), *added.last]
-    left_out = {*map(str, info.keys() - _LAYOUT), *added.left_out}
+    left_out = {*(_printable(str(name)) for name in info.keys() - _LAYOUT), *added.left_out}
     if image.format == "TIFF":
         left_out |= {TiffTags.lookup(tag).name for tag in set(getattr(image, "tag_v2", {})) - _TIFF_LAYOUT - _TIFF_KEPT}
     return Picture(samples, form, tuple(chunks), tuple(sorted(left_out)))
+
+
+def _printable(name: str) -> str:
+    """A file may have named it."""
+    return name if name.isprintable() else ascii(name)
 
 
 class _Added(NamedTuple):
@@ -128,15 +135,15 @@ def _settled(image: Image.Image, given: Mapping[str, Any]) -> tuple[dict[Any, An
     for name in ("exif", "icc_profile", "dpi", "xmp", "transparency"):
         if name in given:
             info[name] = given[name]
-            if given[name] is None or (not isinstance(given[name], int) and not len(given[name])):
+            if given[name] is None or (hasattr(given[name], "__len__") and not len(given[name])):
                 del info[name]
     if info.get("dpi") == (0, 0) or (image.format == "TIFF" and 282 not in getattr(image, "tag_v2", {}) and "dpi" not in given):
         info.pop("dpi", None)  # Pillow's word for none
         info.pop("resolution", None)
     if "dpi" in info:
         info.pop("resolution", None)  # the same
-    density = info.get("jfif_density", (1, 1))
-    if info.get("jfif_unit") == 0 and density[0] != density[1]:
+    density = info.get("jfif_density")
+    if info.get("jfif_unit") == 0 and isinstance(density, tuple) and len(set(density)) > 1:
         info["aspect"] = density
     return info, _added(given.get("pnginfo"))
 
@@ -152,7 +159,7 @@ def _added(pnginfo: Any) -> _Added:
             place = last if private and any(behind) else behind_palette if name in (b"bKGD", b"hIST") else first
             place.append((name, body))
         else:
-            left_out.append(f"{name.decode('latin-1')} of pnginfo")
+            left_out.append(_printable(f"{name.decode('latin-1')} of pnginfo"))
     instead = frozenset(name for name, _ in first) - {b"iTXt"}
     return _Added(instead, tuple(first), tuple(behind_palette), tuple(last), tuple(left_out))
 
@@ -355,7 +362,7 @@ def known_of(form: Form, chunks: Chunks) -> Known:
             read(name, body)
         except DAMAGES:
             if name == b"iCCP":
-                inflated += MAX_CHUNK_BYTES
+                inflated += _INFLATED_BYTES // 2
                 stream.im_info |= _large_profile(body)
     palette = ImagePalette.raw(*stream.im_palette) if stream.im_palette else None
     return Known(stream.im_info, stream.im_text, palette)
