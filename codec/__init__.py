@@ -344,7 +344,8 @@ def decompress(
     model: the folder of the model that the file names, where it is not in the package. max_pixels: refuse larger pictures; the default is
     Pillow's limit. device, progress: as in `compress`.
 
-    Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError.
+    Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError, and UnsupportedImageError where
+    Pillow has no mode for the picture.
     """
     from codec.pillow import opened
 

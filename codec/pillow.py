@@ -53,6 +53,7 @@ _MODES = {
     "RGBA": Form(RGB_ALPHA, 8),
 }
 _EIGHT_BITS = {"BMP", "DIB", "GIF", "JPEG", "MPO", "PCX", "QOI", "TGA", "WEBP", "XBM", "XPM"}  # formats of which Pillow keeps every bit
+_EXACT = {"PNG": ("1", "P", "I;16"), "PPM": ("1", "I;16"), "IGPT": ("1", "P", "I;16", "LA", "RGB", "RGBA")}  # modes that hide nothing
 _SMALL = {"L;2": 2, "L;4": 4}  # raw modes of few bits, which Pillow stretches to 0 to 255
 XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
@@ -137,7 +138,7 @@ def _settled(image: Image.Image, given: Mapping[str, Any]) -> tuple[dict[Any, An
             info[name] = given[name]
             if given[name] is None or (hasattr(given[name], "__len__") and not len(given[name])):
                 del info[name]
-    if info.get("dpi") == (0, 0) or (image.format == "TIFF" and 282 not in getattr(image, "tag_v2", {}) and "dpi" not in given):
+    if info.get("dpi") == (0, 0) or (image.format == "TIFF" and 282 not in getattr(image, "tag_v2", {282}) and "dpi" not in given):
         info.pop("dpi", None)  # Pillow's word for none
         info.pop("resolution", None)
     if "dpi" in info:
@@ -265,7 +266,7 @@ def _cut(image: ImageFile.ImageFile) -> str:
     """
     if image.format == "TIFF":
         return _cut_tiff(image)
-    if image.format in _EIGHT_BITS or (image.format in ("PNG", "PPM") and image.mode in ("1", "P", "I;16")):
+    if image.format in _EIGHT_BITS or image.mode in _EXACT.get(image.format or "", ()):
         return ""
     if image.format not in ("PNG", "PPM", "IGPT"):
         return f"a file of the format {image.format}, whose depth Pillow does not tell"
@@ -278,7 +279,9 @@ def _cut(image: ImageFile.ImageFile) -> str:
 
 
 def _cut_tiff(image: ImageFile.ImageFile) -> str:
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    tags: Mapping[int, Any] | None = getattr(image, "tag_v2", None)
+    if tags is None:
+        return "a TIFF that has lost its tags"
     bits = set(tags.get(258, (1,)))
     if bits != {{"1": 1, "I;16": 16}.get(image.mode, 8)} and not (image.mode == "P" and max(bits) < 8):
         return "a TIFF with samples of other than 8 bits"
@@ -300,23 +303,21 @@ def _raw_mode(image: ImageFile.ImageFile) -> str | None:
         return getattr(image, "raw_mode", None)
     if image.tile:
         return _raw_mode_of(image)
-    stream: Any = getattr(image, "_fp", None) or image.fp
-    try:
+    name: Any = image.filename
+    with contextlib.suppress(*DAMAGES):
+        stream: Any = getattr(image, "_fp", None) or image.fp
+        name = name or getattr(stream, "name", "")
         place = stream.tell()
         try:
             stream.seek(0)
             return _raw_mode_of(type(image)(stream))
         finally:
             stream.seek(place)
-    except (*DAMAGES, AssertionError):
-        name = image.filename or getattr(stream, "name", "")
-    if not isinstance(name, str | bytes) or not os.path.isfile(name):
-        return None
-    try:
-        with open(name, "rb") as stream:
-            return _raw_mode_of(type(image)(stream))
-    except DAMAGES:
-        return None
+    with contextlib.suppress(*DAMAGES):
+        if isinstance(name, str | bytes) and os.path.isfile(name):
+            with open(name, "rb") as file:
+                return _raw_mode_of(type(image)(file))
+    return None
 
 
 def _raw_mode_of(image: ImageFile.ImageFile) -> str:

@@ -384,6 +384,31 @@ def test_a_file_that_is_gone_cannot_vouch_for_an_image(tmp_path):
         assert codec.decompress(codec.compress(gone.copy(), device="cpu"), device="cpu").tobytes() == plain.tobytes()
 
 
+class Unseekable(io.BytesIO):
+    def seek(self, *_):
+        raise io.UnsupportedOperation
+
+
+def test_images_without_a_file_of_their_own(tmp_path):
+    """Pickled ones, as processes hand them on, and those of a pipe."""
+    image = with_mode("RGB")
+    image.save(tmp_path / "x.png")
+    image.save(tmp_path / "x.tif")
+    image.save(tmp_path / "x.igpt", device="cpu")
+    for name, why in (("x.png", ""), ("x.igpt", ""), ("x.tif", "lost its tags")):
+        with Image.open(tmp_path / name) as found:
+            found = pickle.loads(pickle.dumps(found))
+        if why:
+            with pytest.raises(codec.UnsupportedImageError, match=why):
+                codec.compress(found)
+        else:
+            assert codec.decompress(codec.compress(found, device="cpu"), device="cpu").tobytes() == image.tobytes()
+    found = Image.open(Unseekable((tmp_path / "x.png").read_bytes()))
+    found.load()
+    with pytest.raises(codec.UnsupportedImageError, match="no longer"):
+        codec.compress(found)
+
+
 def test_the_file_is_left_where_it_was():
     stream = io.BytesIO(png_of(Picture(smooth(9, 9), Form(RGB, 8))))
     image = Image.open(stream)
