@@ -1,12 +1,13 @@
 """The envelope: files of versions 1 to 4, which hold the samples, and around them what makes a picture of these."""
 
 import hashlib
+import io
 import itertools
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-from bitstream.constants import ENVELOPE_DIGEST_BYTES, ENVELOPE_VERSION, MAGIC, MAX_CHUNK_BYTES
+from bitstream.constants import ENVELOPE_DIGEST_BYTES, ENVELOPE_VERSION, MAGIC, MAX_CHUNK_BYTES, MAX_VARINT_BYTES
 from bitstream.container import largest_file
 from bitstream.errors import DamagedError, UnsupportedImageError
 from bitstream.header import Header, read_header
@@ -89,6 +90,38 @@ def first_header(data: bytes) -> Header:
     reader.take(len(MAGIC) + 4)
     reader.varint()
     return read_header(Reader(MAGIC + bytes(reader.data[reader.position :]), "the header"), enclosed=True)
+
+
+def chunks_in(stream: IO[bytes]) -> Chunks:
+    """Of an envelope, of which nothing else is read but the lengths in front of them. Raises DamagedError or TruncatedError.
+
+    The envelope's digest is left to `read_envelope`; chunks have a checksum of their own.
+    """
+    stream.seek(0, io.SEEK_END)
+    end, at = stream.tell(), len(MAGIC) + 1
+
+    def taken(most: int) -> Reader:
+        """What follows, so many bytes at most."""
+        stream.seek(min(at, end))
+        return Reader(stream.read(most), "the envelope")
+
+    def number() -> int:
+        nonlocal at
+        reader = taken(MAX_VARINT_BYTES)
+        value = reader.varint()
+        at += reader.position
+        return value
+
+    colour, depth, count = taken(3).take(3)
+    at += 3
+    for k in range(min(count, 3) + (depth == 16)):
+        if k == count:
+            number()  # of levels
+        size = number()
+        at += size
+    raw_bytes, packed_bytes = number(), number()
+    _require(max(raw_bytes, packed_bytes - (packed_bytes >> 8)) <= MAX_CHUNK_BYTES, "its metadata are too large")
+    return _chunks(_inflated(taken(packed_bytes).take(packed_bytes), raw_bytes), colour)
 
 
 def largest_envelope(header: Header) -> int:

@@ -86,19 +86,20 @@ class Options(TypedDict, total=False):
 def compress(image: "Image.Image", *, verify: bool = False, **options: Unpack[Options]) -> bytes:
     """The bytes of an igpt file.
 
-    image: of mode RGB, RGBA, L, LA, P or 1. Its colour profile, EXIF, XMP and resolution are kept. model: a folder with an integer model,
-    which is used instead of the default one for what it codes; without it, drawings are coded without any. Or a published ImageGPT
-    checkpoint, as a folder or a hub id with its revision, which then codes colours by its palette; palette_only: refuse other colours.
-    device: auto, cpu or cuda; it does not change the bytes. past: whether a recognised past may be coded instead of the pixels. progress:
-    called with the number of pixels just done. verify: decompress all of the result and compare it with the image, not only how each of its
-    groups begins.
+    image: of mode RGB, RGBA, L, LA, P, 1 or I;16. Its colour profile, EXIF, XMP and resolution are kept; the logger "igpt" is told what of
+    its info is not. Where Pillow has opened a file of more bits than its image has, it is refused; its copy() is not. model: a folder with
+    an integer model, which is used instead of the default one for what it codes; without it, drawings are coded without any. Or a published
+    ImageGPT checkpoint, as a folder or a hub id with its revision, which then codes colours by its palette; palette_only: refuse other
+    colours. device: auto, cpu or cuda; it does not change the bytes. past: whether a recognised past may be coded instead of the pixels.
+    progress: called with the number of pixels just done. verify: decompress all of the result and compare it with the image, not only how
+    each of its groups begins.
 
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model, VerificationError where the
     result does not give back the image.
     """
-    from codec.pillow import picture_of
+    from codec.pillow import picture_kept
 
-    return compress_picture(picture_of(image), verify=verify, **options)
+    return compress_picture(picture_kept(image), verify=verify, **options)
 
 
 def compress_picture(picture: "Picture", *, verify: bool = False, **options: Unpack[Options]) -> bytes:
@@ -344,16 +345,12 @@ def decompress(
     model: the folder of the model that the file names, where it is not in the package. max_pixels: refuse larger pictures; the default is
     Pillow's limit. device, progress: as in `compress`.
 
-    Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError.
+    Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError, and UnsupportedImageError where
+    Pillow has no mode for the picture.
     """
     from codec.pillow import opened
-    from codec.png import GREY
 
-    picture = decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress)
-    if picture.form.depth == 16 and picture.form.colour != GREY:
-        msg = "Pillow has no mode for 16 bits but greyscale: use decompress_picture, or igpt decompress"
-        raise UnsupportedImageError(msg)
-    return opened(picture)
+    return opened(decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress))
 
 
 def decompress_picture(

@@ -300,10 +300,11 @@ class Decompression(Task):
     def _output(self, file: "Parsed", picture: "Picture", suffix: str, seconds: float) -> Output:
         from codec.outputs import written_as
 
-        written = written_as(picture, suffix)
+        written, left_out = written_as(picture, suffix)
         engine = self.engine_of(file.headers[0])
-        figures = {"bytes": len(written), "seconds": round(seconds, 3), "engine": engine}
-        return Output(written, picture.described, f"{seconds:.2f} s{told(engine)}", "", figures)
+        figures = {"bytes": len(written), "seconds": round(seconds, 3), "left_out": [*left_out], "engine": engine}
+        note = f"not written: {', '.join(left_out)}" if left_out else ""
+        return Output(written, picture.described, f"{seconds:.2f} s{told(engine)}", note, figures)
 
     def most_together(self, jobs: int, count: int) -> int:
         return min(CHUNK_FILES, -(-jobs // max(1, count)))

@@ -106,7 +106,7 @@ def _pixels(samples: Samples, form: Form) -> list[bytes]:
     parts = []
     rows = max(1, FILTERED_BYTES // row_bytes)
     for first in range(0, height, rows):
-        now = _rows(samples[first : first + rows], form.depth)
+        now = rows_of(samples[first : first + rows], form.depth)
         packed += compressor.compress(_filtered(now, before, form.step) if whole else np.pad(now, ((0, 0), (1, 0))).tobytes())
         before = now[-1]
         while len(packed) > LARGEST_IDAT:
@@ -115,7 +115,7 @@ def _pixels(samples: Samples, form: Form) -> list[bytes]:
     return [*parts, chunk(b"IDAT", packed + compressor.flush())]
 
 
-def _rows(samples: Samples, depth: int) -> Samples:
+def rows_of(samples: Samples, depth: int) -> Samples:
     """Samples as the bytes of rows, several in a byte where they are small."""
     height, width, channels = samples.shape
     flat = samples.reshape(height, width * channels)
