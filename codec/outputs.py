@@ -3,10 +3,8 @@
 import io
 from typing import Any
 
-from PIL import Image
-
 from bitstream.errors import UnsupportedImageError
-from codec.image import DAMAGES, Picture, no_limit
+from codec.image import DAMAGES, Picture, opened_by_pillow
 from codec.png import GREY, written
 
 OUTPUTS: dict[str, tuple[str, dict[str, Any]]] = {  # by extension: format and options that lose nothing
@@ -45,9 +43,7 @@ def written_as(picture: Picture, suffix: str) -> bytes:
     stream = io.BytesIO()
     try:
         image.save(stream, form, **options, **kept)
-        with no_limit():
-            again = Image.open(io.BytesIO(stream.getvalue()))
-            again.load()
+        again = opened_by_pillow(form, stream.getvalue())
         same = again.mode == image.mode and again.size == image.size and again.tobytes() == image.tobytes()
         if same and ("transparency" in image.info or image.mode == "P"):
             same = again.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()

@@ -1,7 +1,6 @@
 """Pillow's images <-> pictures."""
 
 import contextlib
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from PIL import Image, TiffTags
 
 from bitstream.constants import MAX_CHUNK_BYTES
 from bitstream.errors import DamagedError, UnsupportedImageError
-from codec.image import DAMAGES, Picture, no_limit
+from codec.image import DAMAGES, Picture, opened_by_pillow
 from codec.outputs import png_of
 from codec.planes import Pixels
 from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
@@ -151,9 +150,7 @@ def opened(picture: Picture) -> Image.Image:
     profiles = [body for name, body in picture.chunks if name == b"iCCP"]
     rest = tuple(chunk for chunk in picture.chunks if chunk[0] != b"iCCP")
     try:
-        with no_limit():
-            image = Image.open(io.BytesIO(png_of(replace(picture, chunks=rest))), formats=("PNG",))
-            image.load()
+        image = opened_by_pillow("PNG", png_of(replace(picture, chunks=rest)))
         for body in profiles:
             image.info["icc_profile"] = zlib.decompressobj().decompress(body.partition(b"\0")[2][1:], MAX_CHUNK_BYTES)
     except (*DAMAGES, zlib.error) as error:
