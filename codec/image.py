@@ -118,15 +118,18 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 def opened_by_pillow(name: str, data: bytes) -> Image.Image:
     """Pillow's image of a file of the format of that name, decoded. Raises DAMAGES, or TooLargeError.
 
-    By the format's own class: `Image.open` heeds a limit that belongs to the program around, while ours was heeded before.
+    By the format's own class, and into memory that is there: else Pillow heeds a limit that belongs to the program around, while ours was
+    heeded before.
     """
     Image.preinit()
     if name not in Image.OPEN:
         Image.init()
     try:
         image = Image.OPEN[name][0](io.BytesIO(data), "")
+        if name == "TIFF":
+            image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
         image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # some of them heed it still
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # WebP heeds it still
         msg = "the picture is larger than Image.MAX_IMAGE_PIXELS allows in this program"
         raise TooLargeError(msg) from error
     return image

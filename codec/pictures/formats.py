@@ -115,6 +115,8 @@ def _tiff_size(stream: BinaryIO, start: bytes) -> tuple[int, int]:
 
 def _webp_size(start: bytes) -> tuple[int, int]:
     match start[12:16]:
+        case _ if len(start) < 30:
+            return 0, 0
         case b"VP8X":
             return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
         case b"VP8L":

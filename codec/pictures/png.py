@@ -151,13 +151,14 @@ def _inflate(stream: list[memoryview], header: Header, take: Take) -> tuple[str,
     wanted = sum(count * row_bytes for _, _, count, row_bytes in header.passes)
     inflating, given = zlib.decompressobj(), 0
     pieces = (body[at : at + PIECE_BYTES] for body in stream for at in range(0, len(body), PIECE_BYTES))
-    for rows in _inflated(inflating, pieces, wanted):
-        if given + len(rows) > wanted:
-            return ("what its stream has behind its pixels",)
+    for inflated in _inflated(inflating, pieces, wanted):
+        rows = inflated[: wanted - given]
         if _has_unknown_filter(rows, given, header):
             refuse_as_damaged("a row has an unknown filter")
         take(rows)
         given += len(rows)
+        if len(rows) < len(inflated):
+            return ("what its stream has behind its pixels",)
     if given < wanted:
         refuse_as_damaged("its pixels are truncated")
     if not inflating.eof:
