@@ -115,8 +115,8 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise TooLargeError(msg)
 
 
-def opened_by_pillow(name: str, data: bytes) -> Image.Image:
-    """Pillow's image of a file of the format of that name, decoded. Raises DAMAGES, or TooLargeError.
+def opened_by_pillow(name: str, stream: BinaryIO) -> Image.Image:
+    """Pillow's image, decoded, of a file of the format of that name. Raises DAMAGES, or TooLargeError.
 
     By the format's own class, and into memory that is there: else Pillow heeds a limit that belongs to the program around, while ours was
     heeded before.
@@ -125,7 +125,7 @@ def opened_by_pillow(name: str, data: bytes) -> Image.Image:
     if name not in Image.OPEN:
         Image.init()
     try:
-        image = Image.OPEN[name][0](io.BytesIO(data), "")
+        image = Image.OPEN[name][0](stream, "")
         if name == "TIFF":
             image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
         image.load()
@@ -143,7 +143,7 @@ def _decoded(name: str, parsed: Parsed) -> Decoded:
         msg = "Pillow was told to invent what a truncated picture lacks (LOAD_TRUNCATED_IMAGES), so this one would not be exact"
         raise UnsupportedImageError(msg)
     try:
-        image = opened_by_pillow(name, parsed.plain)
+        image = opened_by_pillow(name, io.BytesIO(parsed.plain))
     except DAMAGES as error:
         refuse_as_damaged(str(error).rstrip(".") or type(error).__name__)
     if image.size != parsed.size:

@@ -43,7 +43,7 @@ def written_as(picture: Picture, suffix: str) -> bytes:
     stream = io.BytesIO()
     try:
         image.save(stream, form, **options, **kept)
-        again = opened_by_pillow(form, stream.getvalue())
+        again = opened_by_pillow(form, io.BytesIO(stream.getvalue()))
         same = again.mode == image.mode and again.size == image.size and again.tobytes() == image.tobytes()
         if same and ("transparency" in image.info or image.mode == "P"):
             same = again.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()

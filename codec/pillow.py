@@ -1,6 +1,7 @@
 """Pillow's images <-> pictures."""
 
 import contextlib
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -150,7 +151,7 @@ def opened(picture: Picture) -> Image.Image:
     profiles = [body for name, body in picture.chunks if name == b"iCCP"]
     rest = tuple(chunk for chunk in picture.chunks if chunk[0] != b"iCCP")
     try:
-        image = opened_by_pillow("PNG", png_of(replace(picture, chunks=rest)))
+        image = opened_by_pillow("PNG", io.BytesIO(png_of(replace(picture, chunks=rest))))
         for body in profiles:
             image.info["icc_profile"] = zlib.decompressobj().decompress(body.partition(b"\0")[2][1:], MAX_CHUNK_BYTES)
     except (*DAMAGES, zlib.error) as error:

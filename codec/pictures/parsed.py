@@ -36,7 +36,7 @@ class Parsed(NamedTuple):
 
 def refuse(what: str) -> NoReturn:
     """what: the subject of a sentence. Raises UnsupportedImageError."""
-    msg = f"{what} cannot be kept exactly by this version; convert it to PNG first"
+    msg = f"{what} cannot be kept exactly by this version; save it as a plain PNG first"
     raise UnsupportedImageError(msg)
 
 

@@ -4,6 +4,8 @@ Pillow undoes the filters of up to 8 bits, and sees the header and the pixels on
 stream lacks.
 """
 
+import io
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,8 +18,8 @@ from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed, refuse, refuse_
 from codec.png import ANIMATION, PALETTE, SIGNATURE, Form, chunk, chunks_in
 
 PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # row, column, steps of Adam7
-PIECE_BYTES = 1 << 16  # of a stream, at once
-INFLATED_BYTES = 1 << 20  # at once
+PIECE_BYTES = 1 << 15  # of a stream, at once
+INFLATED_BYTES = (1 << 16) - 1  # at once: what a stored block can have
 FILTERS = 5
 
 Take = Callable[[bytes], object]
@@ -112,17 +114,23 @@ def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt
     from codec.image import opened_by_pillow
     from codec.pillow import samples_of
 
-    storing = zlib.compressobj(0)
-    parts = [data[: len(SIGNATURE) + 25]]
+    plain = io.BytesIO()
+    plain.write(data[: len(SIGNATURE) + 25])
+    plain.write(chunk(b"IDAT", b"\x78\x01"))
+    check = 1
 
-    def take(piece: bytes) -> None:
-        if stored := storing.compress(piece):
-            parts.append(chunk(b"IDAT", stored))
+    def take(rows: bytes) -> None:
+        """Adds a block that is stored as it is: nothing is packed only to be unpacked."""
+        nonlocal check
+        check = zlib.adler32(rows, check)
+        start = b"IDAT" + struct.pack("<BHH", 0, len(rows), len(rows) ^ 0xFFFF)
+        for part in (struct.pack(">I", len(rows) + 5), start, rows, struct.pack(">I", zlib.crc32(rows, zlib.crc32(start)))):
+            plain.write(part)
 
     left_out = _inflate(stream, header, take)
-    parts += [chunk(b"IDAT", storing.flush()), chunk(b"IEND", b"")]
-    plain = b"".join(parts)
-    parts.clear()
+    plain.write(chunk(b"IDAT", struct.pack("<BHH", 1, 0, 0xFFFF) + struct.pack(">I", check)))
+    plain.write(chunk(b"IEND", b""))
+    plain.seek(0)
     return samples_of(opened_by_pillow("PNG", plain), header.form), left_out
 
 
@@ -148,14 +156,16 @@ def _inflate(stream: list[memoryview], header: Header, take: Take) -> tuple[str,
 
     Of a stream that is too long no more is inflated than is needed to see that. Raises UnsupportedImageError.
     """
-    wanted = sum(count * row_bytes for _, _, count, row_bytes in header.passes)
+    passes = [(count, row_bytes) for _, _, count, row_bytes in header.passes]
+    wanted = sum(count * row_bytes for count, row_bytes in passes)
     inflating, given = zlib.decompressobj(), 0
     pieces = (body[at : at + PIECE_BYTES] for body in stream for at in range(0, len(body), PIECE_BYTES))
     for inflated in _inflated(inflating, pieces, wanted):
         rows = inflated[: wanted - given]
-        if _has_unknown_filter(rows, given, header):
-            refuse_as_damaged("a row has an unknown filter")
-        take(rows)
+        if rows:
+            if _has_unknown_filter(rows, given, passes):
+                refuse_as_damaged("a row has an unknown filter")
+            take(rows)
         given += len(rows)
         if len(rows) < len(inflated):
             return ("what its stream has behind its pixels",)
@@ -187,10 +197,10 @@ def _inflated(inflating: Any, pieces: Iterator[memoryview], wanted: int) -> Iter
             return
 
 
-def _has_unknown_filter(part: bytes, given: int, header: Header) -> bool:
+def _has_unknown_filter(part: bytes, given: int, passes: list[tuple[int, int]]) -> bool:
     """part: of the filtered rows, what follows so many bytes."""
     start = 0  # of a pass
-    for _, _, rows, row_bytes in header.passes:
+    for rows, row_bytes in passes:
         end = start + rows * row_bytes
         first = start + -(-max(0, given - start) // row_bytes) * row_bytes
         filters = part[first - given : max(0, end - given) : row_bytes]

@@ -1,5 +1,6 @@
 """TIFF files, as Pillow has them."""
 
+import io
 import warnings
 
 from codec.image import DAMAGES, opened_by_pillow
@@ -15,7 +16,7 @@ def by_pillow(name: str, data: bytes) -> Parsed:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         try:
-            image = opened_by_pillow(name, data)
+            image = opened_by_pillow(name, io.BytesIO(data))
             picture = picture_of(image)
         except DAMAGES as error:
             refuse_as_damaged(str(error).rstrip(".") or type(error).__name__)
