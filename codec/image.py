@@ -1,25 +1,26 @@
 """A picture file <-> pixels. What cannot be kept exactly is refused here, before anything else happens."""
 
-import contextlib
+import importlib
 import io
 import struct
-import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile
 
+from bitstream.constants import MAX_SIDE
 from bitstream.envelope import Chunks
 from bitstream.errors import TooLargeError, UnsupportedImageError
+from codec.pictures.formats import format_of, size_in
+from codec.pictures.parsed import Decoded, Parsed, refuse, refuse_as_damaged
 from codec.planes import Pixels
-from codec.png import ANIMATION, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form, chunks_of, deep_samples
+from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
-FORMATS = ("PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG", "GIF")
+PARSERS = {"PNG": "png", "PPM": "pnm", "BMP": "bmp", "TIFF": "tiff", "WEBP": "webp", "JPEG": "jpeg", "GIF": "gif"}  # in codec.pictures
 SUFFIXES = (".png", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif")
 DAMAGES = (  # what Pillow raises
     OSError,
@@ -32,10 +33,8 @@ DAMAGES = (  # what Pillow raises
     ArithmeticError,
     struct.error,
 )
-FOREIGN = f"this is not a picture that igpt reads ({', '.join(FORMATS)}); convert it to PNG first"
 LARGEST_PIXEL = 16  # bytes in a file, for a picture that is stored plainly
 
-_limit = threading.Lock()  # of Image.MAX_IMAGE_PIXELS, which is everybody's
 _STRIPPED = (b"PLTE", b"tRNS", b"IDAT")  # what is left: what the pixels look like without them is another picture
 
 
@@ -76,42 +75,33 @@ class Picture:
 
 def largest_picture_file(start: bytes, max_pixels: int) -> int:
     """A bound in bytes on a picture file that begins with `start` and is to be kept. Raises UnsupportedImageError for foreign files."""
-    Image.init()
-    accepts = [Image.OPEN[form][1] for form in FORMATS]
-    if not any(accept is None or accept(start[:16]) for accept in accepts):
-        raise UnsupportedImageError(FOREIGN)
+    format_of(start)
     return max_pixels * LARGEST_PIXEL + (1 << 26)
 
 
 def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
-    """Reads a picture file. Raises UnsupportedImageError or TooLargeError."""
-    from codec.pillow import picture_of
+    """Reads a picture file. Raises UnsupportedImageError or TooLargeError.
 
+    A format's parser accounts for all of the file; the pixels come after the size is found to be allowed.
+    """
     data = stream.read()
-    try:
-        with no_limit(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            check_size(*image.size, max_pixels)
-            image.verify()
-        with no_limit() as warned, Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.format == "PNG":
-                return _png_picture(image, data)
-            picture = picture_of(image)
-            jpeg = ("the JPEG itself: these are its decoded pixels",) if image.format == "JPEG" else ()
-            damaged = ("what is damaged in its metadata",) if warned else ()
-            return replace(picture, left_out=(*picture.left_out, *jpeg, *damaged))
-    except UnidentifiedImageError as error:
-        raise UnsupportedImageError(FOREIGN) from error
-    except (*DAMAGES, MemoryError) as error:
-        msg = f"the picture is damaged: {str(error).rstrip('.') or type(error).__name__}"
-        raise UnsupportedImageError(msg) from error
+    name = format_of(data)
+    parser: Callable[[bytes], Parsed] = importlib.import_module(f"codec.pictures.{PARSERS[name]}").parsed
+    parsed = parser(data)
+    check_size(*parsed.size, max_pixels)
+    samples, form, more = parsed.decoded() if parsed.decoded else _decoded(name, parsed)
+    return Picture(samples, form, parsed.chunks, (*parsed.left_out, *more))
 
 
 def pixels_in(path: Path) -> int:
     """How many a picture file has, as it says at its beginning; 0 where that is no use."""
     try:
-        with no_limit(), Image.open(path, formats=FORMATS) as image:
-            return image.width * image.height
-    except DAMAGES:
+        if not path.is_file():  # what a pipe gives can be read only once
+            return 0
+        with path.open("rb") as stream:
+            width, height = size_in(stream)
+            return width * height
+    except (UnsupportedImageError, OSError, ValueError, LookupError, struct.error):
         return 0
 
 
@@ -120,28 +110,45 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         msg = f"the picture has {width}x{height} pixels, more than the limit of {max_pixels:,} (--max-pixels)"
         raise TooLargeError(msg)
+    if max(width, height) > MAX_SIDE:
+        msg = f"the picture has {width}x{height} pixels, and no side can have more than {MAX_SIDE:,}"
+        raise TooLargeError(msg)
 
 
-def _png_picture(image: Image.Image, data: bytes) -> Picture:
-    """A PNG that Pillow opened from `data`, with every chunk as it is."""
-    from codec.pillow import require_supported, samples_of
+def opened_by_pillow(name: str, stream: BinaryIO) -> Image.Image:
+    """Pillow's image, decoded, of a file of the format of that name. Raises DAMAGES, or TooLargeError.
 
-    form, chunks = chunks_of(data)
-    if any(name in ANIMATION for name, _ in chunks):
-        msg = "an animation cannot be kept by this version; still pictures can"
+    By the format's own class, and into memory that is there: else Pillow heeds a limit that belongs to the program around, while ours was
+    heeded before.
+    """
+    Image.preinit()
+    if name not in Image.OPEN:
+        Image.init()
+    try:
+        image = Image.OPEN[name][0](stream, "")
+        if name == "TIFF":
+            image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
+        image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # WebP heeds it still
+        msg = "the picture is larger than Image.MAX_IMAGE_PIXELS allows in this program"
+        raise TooLargeError(msg) from error
+    return image
+
+
+def _decoded(name: str, parsed: Parsed) -> Decoded:
+    """As Pillow decodes the plain file. Raises UnsupportedImageError."""
+    from codec.pillow import _MODES, samples_of
+
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        msg = "Pillow was told to invent what a truncated picture lacks (LOAD_TRUNCATED_IMAGES), so this one would not be exact"
         raise UnsupportedImageError(msg)
-    require_supported(image, form)
-    samples: npt.NDArray[Any] = deep_samples(data, image.size) if form.depth == 16 else samples_of(image, form)
-    return Picture(samples, form, chunks)
-
-
-@contextlib.contextmanager
-def no_limit() -> Iterator[list[warnings.WarningMessage]]:
-    """Pillow's own limit on pixels is off: ours was heeded before. Gives what it warns of, which nobody else hears."""
-    with _limit, warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always", UserWarning)
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield warned
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+    try:
+        image = opened_by_pillow(name, io.BytesIO(parsed.plain))
+    except DAMAGES as error:
+        refuse_as_damaged(str(error).rstrip(".") or type(error).__name__)
+    if image.size != parsed.size:
+        refuse_as_damaged("its pixels have another size than its header says")
+    if image.mode not in _MODES:
+        refuse(f"a picture of mode {image.mode}")
+    form = _MODES[image.mode]
+    return Decoded(samples_of(image, form), form)

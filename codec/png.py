@@ -1,6 +1,6 @@
 """PNG files as sequences of chunks (ISO/IEC 15948): what is read of them beside the pixels, and how they are written, at every bit depth.
 
-Pillow decodes the pixels; it neither keeps all chunks nor writes all depths.
+Pillow neither keeps all chunks nor writes all depths.
 """
 
 import struct
@@ -17,7 +17,6 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types
 ALPHA = (GREY_ALPHA, RGB_ALPHA)
 ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
-PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # row, column, steps of Adam7
 FILTERED_BYTES = 1 << 22  # at once
 LARGEST_IDAT = 1 << 20
 
@@ -51,33 +50,33 @@ MEANINGFUL = [
 
 def chunks_of(data: bytes) -> tuple[Form, Chunks]:
     """The form of a PNG, and its chunks between IHDR and IEND, where one empty IDAT stands for the pixels. Raises ValueError."""
-    if len(data) < 33 or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
+    found: list[tuple[bytes, bytes]] = []
+    for name, body, _ in chunks_in(data):
+        if name != b"IDAT":
+            found.append((name, bytes(body)))
+        elif (name, b"") not in found[-1:]:
+            found.append((name, b""))
+    return Form(data[25], data[24]), tuple(found[1:-1])
+
+
+def chunks_in(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """(name, body, where it ends) of each chunk from IHDR to IEND. Raises ValueError."""
+    view, at = memoryview(data), len(SIGNATURE)
+    if data[:at] != SIGNATURE:
         msg = "it is no PNG"
         raise ValueError(msg)
-    found: list[tuple[bytes, bytes]] = []
-    seen = False
-    for name, body in _chunks(data):
-        if name == b"IDAT":
-            if not seen:
-                found.append((name, b""))
-            seen = True
-        elif name not in (b"IHDR", b"IEND"):
-            found.append((name, body))
-    return Form(data[25], data[24]), tuple(found)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = len(SIGNATURE)
     while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        name, body, crc = data[at + 4 : at + 8], data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
-        if len(body) < length or int.from_bytes(crc, "big") != zlib.crc32(name + body):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        name = data[at + 4 : at + 8]
+        if end > len(data):
+            break
+        if int.from_bytes(data[end - 4 : end], "big") != zlib.crc32(view[at + 4 : end - 4]) or not name.isalpha():
             msg = f"its chunk {name!r} is damaged"
             raise ValueError(msg)
-        yield name, body
+        yield name, view[at + 8 : end - 4], end
         if name == b"IEND":
             return
-        at += 12 + length
+        at = end
     msg = "it is truncated"
     raise ValueError(msg)
 
@@ -141,37 +140,3 @@ def _filtered(rows: Samples, before: Samples, step: int) -> bytes:
     best = costs.argmin(0)
     chosen = ways[best, np.arange(len(rows))]
     return np.concatenate([best.astype(np.uint8)[:, None], chosen], 1).tobytes()
-
-
-def deep_samples(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
-    """The samples of a PNG of 16 bits and this (width, height), (height, width, channels). Raises ValueError."""
-    from codec.unfilter import unfilter
-
-    form, interlaced = Form(data[25], data[24]), data[28]
-    width, height = size
-    passes = PASSES if interlaced else [(0, 0, 1, 1)]
-    sizes = [(-(-(height - y) // down), -(-(width - x) // across)) for y, x, down, across in passes]
-    expected = sum(rows * (1 + columns * form.step) for rows, columns in sizes if rows > 0 and columns > 0)
-    inflated = zlib.decompressobj()
-    try:
-        raw = inflated.decompress(b"".join(body for name, body in _chunks(data) if name == b"IDAT"), expected)
-    except zlib.error as error:
-        msg = "its pixels do not inflate"
-        raise ValueError(msg) from error
-    if len(raw) < expected:
-        msg = "its pixels are truncated"
-        raise ValueError(msg)
-    samples = np.empty((height, width, form.channels), np.uint16)
-    at = 0
-    for (y, x, down, across), (rows, columns) in zip(passes, sizes, strict=True):
-        if rows > 0 and columns > 0:
-            row_bytes = columns * form.step
-            lines = np.frombuffer(raw, np.uint8, rows * (1 + row_bytes), at).reshape(rows, 1 + row_bytes)
-            at += lines.size
-            if lines[:, 0].max() > 4:
-                msg = "a row has an unknown filter"
-                raise ValueError(msg)
-            plain = np.zeros((rows, row_bytes), np.uint8)
-            unfilter(lines, form.step, plain)
-            samples[y::down, x::across] = plain.view(">u2").reshape(rows, columns, form.channels)
-    return samples

@@ -1,17 +1,46 @@
 """What taking a picture file apart gives. Each format has a module with a function `parsed`, which accounts for every byte of the file."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import numpy.typing as npt
 
 from bitstream.envelope import Chunks
+from bitstream.errors import UnsupportedImageError
+from codec.png import Form
 
 BYTES_BEHIND = "{:,} bytes behind its end"
 
 
+class Decoded(NamedTuple):
+    """samples: (height, width, channels) uint8 or uint16; left_out: what else was found to be in the file on the way."""
+
+    samples: npt.NDArray[Any]
+    form: Form
+    left_out: tuple[str, ...] = ()
+
+
 class Parsed(NamedTuple):
     """plain: a file of the same format with nothing in it but what the samples need, for Pillow to decode; size: (width, height) that it
-    promises; chunks: its metadata, as a PNG has them; left_out: names of what the file has and igpt does not store."""
+    promises; chunks: its metadata, as a PNG has them; left_out: names of what the file has and igpt does not store.
+
+    decoded: makes the samples where `plain` is not to be used, once the size is found to be allowed. Raises UnsupportedImageError.
+    """
 
     plain: bytes
     size: tuple[int, int]
     chunks: Chunks = ()
     left_out: tuple[str, ...] = ()
+    decoded: Callable[[], Decoded] | None = None
+
+
+def refuse(what: str) -> NoReturn:
+    """what: the subject of a sentence. Raises UnsupportedImageError."""
+    msg = f"{what} cannot be kept exactly by this version; save it as a plain PNG first"
+    raise UnsupportedImageError(msg)
+
+
+def refuse_as_damaged(what: str) -> NoReturn:
+    """what: a sentence. Raises UnsupportedImageError."""
+    msg = f"the picture is damaged: {what}"
+    raise UnsupportedImageError(msg)

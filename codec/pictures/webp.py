@@ -1,0 +1,8 @@
+"""WEBP files, as Pillow has them."""
+
+from codec.pictures.parsed import Parsed
+from codec.pictures.tiff import by_pillow
+
+
+def parsed(data: bytes) -> Parsed:
+    return by_pillow("WEBP", data)
