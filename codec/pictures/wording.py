@@ -1,0 +1,25 @@
+"""The words in which every reader refuses a file, or names what it leaves out."""
+
+from collections.abc import Iterable
+
+from bitstream.errors import UnsupportedImageError
+
+MOST_NAMES = 40
+TRUNCATED = "it is truncated"
+
+
+def unkept(what: str) -> UnsupportedImageError:
+    """what: the subject of the sentence, with its article."""
+    return UnsupportedImageError(
+        f"{what} cannot be kept exactly by this version; RGB and greyscale with and without alpha, palettes and bitmaps can"
+    )
+
+
+def damaged(why: str) -> UnsupportedImageError:
+    return UnsupportedImageError(f"the picture is damaged: {why}")
+
+
+def named(names: Iterable[str]) -> tuple[str, ...]:
+    """Each once, and no more of them than anybody reads."""
+    each = tuple(dict.fromkeys(names))
+    return each if len(each) <= MOST_NAMES else (*each[:MOST_NAMES], f"{len(each) - MOST_NAMES:,} more of such")
