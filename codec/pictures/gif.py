@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, damaged, named, unkept
+from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 from codec.png import GREY, PALETTE, Form
 
 EXTENSION, PICTURE, TRAILER = 0x21, 0x2C, 0x3B
@@ -23,7 +23,7 @@ PASSES = ((0, 8), (4, 8), (2, 4), (1, 2))  # first row and step
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for animations, and for what is damaged."""
     if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 13:
-        raise damaged("it is no GIF" if data[:3] != b"GIF" else TRUNCATED)
+        refuse_damaged("it is no GIF" if data[:3] != b"GIF" else TRUNCATED)
     screen = _sides(data, 6)
     table, at = _table(data, data[10], 13)
     left_out = _screen_left_out(data, bool(table))
@@ -53,9 +53,9 @@ def parsed(data: bytes) -> Parsed:
         elif kind != TRAILER:
             left_out.append(f"a GIF extension of kind {kind}")
     if len(pictures) > 1:
-        raise unkept(f"an animation or a file of {len(pictures)} pages")
+        refuse_unkept(f"an animation or a file of {len(pictures)} pages")
     if not pictures:
-        raise damaged("it has no picture")
+        refuse_damaged("it has no picture")
     if control:
         left_out.append(UNUSED_CONTROL)
     if at < len(data):
@@ -63,15 +63,15 @@ def parsed(data: bytes) -> Parsed:
     start, transparent = pictures[0]
     size, flags = _sides(data, start + 5), data[start + 9]
     if _sides(data, start + 1) != (0, 0) or size != screen:
-        raise unkept(f"a GIF whose picture of {size[0]}x{size[1]} pixels is not all of its screen of {screen[0]}x{screen[1]}")
+        refuse_unkept(f"a GIF whose picture of {size[0]}x{size[1]} pixels is not all of its screen of {screen[0]}x{screen[1]}")
     if 0 in size:
-        raise unkept("a picture without pixels")
+        refuse_unkept("a picture without pixels")
     if flags & 0x80 and table:
         left_out.append("the GIF's global palette, which its picture does not use")
     own, at = _table(data, flags, start + 10)
     table = own or table
     if not table:
-        raise unkept("a GIF without a palette")
+        refuse_unkept("a GIF without a palette")
     if flags & 0x20 or (flags & 0x18 and data[:6] == b"GIF89a"):
         left_out.append("flags of the GIF's picture")
     grey = all(table[k] == k // 3 for k in range(len(table)))  # then an index is a brightness
@@ -88,7 +88,7 @@ def _table(data: bytes, flags: int, at: int) -> tuple[bytes, int]:
     """The palette that the flags promise, and where it ends."""
     end = at + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     if end > len(data):
-        raise damaged(TRUNCATED)
+        refuse_damaged(TRUNCATED)
     return data[at:end], end
 
 
@@ -124,11 +124,11 @@ def _blocks(data: bytes, at: int) -> Iterator[tuple[int, int, int, bytes]]:
             yield kind, at, at + 1, first
             return
         elif at + 10 < len(data):
-            raise damaged(f"it has a block of the unknown kind {kind}")
+            refuse_damaged(f"it has a block of the unknown kind {kind}")
         else:
             break
         yield kind, start, at, first
-    raise damaged(TRUNCATED)
+    refuse_damaged(TRUNCATED)
 
 
 def _skipped(data: bytes, at: int) -> int:
@@ -137,7 +137,7 @@ def _skipped(data: bytes, at: int) -> int:
         if data[at] == 0:
             return at + 1
         at += 1 + data[at]
-    raise damaged(TRUNCATED)
+    refuse_damaged(TRUNCATED)
 
 
 def _joined(data: bytes, at: int) -> tuple[bytes, int]:
@@ -153,7 +153,7 @@ def _end_of_xmp(data: bytes, at: int) -> int:
     """XMP stands in a GIF as it is, not in sub-blocks, though it can be skipped as if it did."""
     end = _skipped(data, at)
     if data[end - len(XMP_TRAILER) : end] != XMP_TRAILER or end - len(XMP_TRAILER) < at:
-        raise damaged("its XMP has no end")
+        refuse_damaged("its XMP has no end")
     return end
 
 
@@ -172,17 +172,17 @@ def _samples(data: bytes, at: int, size: tuple[int, int], interlaced: bool, entr
     width, height = size
     root_bits, code = data[at], np.frombuffer(_joined(data, at + 1)[0], np.uint8)
     if not 1 <= root_bits <= 8:
-        raise damaged(f"its pixels have a code of {root_bits} bits")
+        refuse_damaged(f"its pixels have a code of {root_bits} bits")
     flat = np.empty(height * width, np.uint8)
     written, how, taken, largest = unpacked_lzw(code, root_bits, False, flat)
     if how == TOO_MUCH:
-        raise damaged("it has more pixels than its size says")
+        refuse_damaged("it has more pixels than its size says")
     if written < flat.size or how not in (ENDED, RAN_OUT):
-        raise damaged("its pixels are truncated")
+        refuse_damaged("its pixels are truncated")
     if taken < len(code):
-        raise damaged(f"it has {len(code) - taken:,} bytes behind its pixels")
+        refuse_damaged(f"it has {len(code) - taken:,} bytes behind its pixels")
     if largest >= entries:
-        raise damaged(f"it has pixels of colour {largest}, and {entries} colours")
+        refuse_damaged(f"it has pixels of colour {largest}, and {entries} colours")
     rows = flat.reshape(height, width, 1)
     if not interlaced:
         return rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, damaged, named, unkept
+from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 
 SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13, APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 RESTARTS, LONELY = range(0xD0, 0xD8), (0x01, *range(0xD0, 0xD9))  # markers without a segment
@@ -57,7 +57,7 @@ def segments(data: bytes) -> Iterator[Segment]:
             continue
         length = int.from_bytes(data[start : start + 2], "big")
         if length < 2:
-            raise damaged("a segment of it is too short")
+            refuse_damaged("a segment of it is too short")
         behind = at = start + length
         if marker == SOS and (coded := _CODED.search(data, at)):
             at = coded.start()
@@ -65,20 +65,20 @@ def segments(data: bytes) -> Iterator[Segment]:
             break
         yield Segment(marker, data[start + 2 : behind], data[behind:at], skipped, at)
         search = at
-    raise damaged(TRUNCATED)
+    refuse_damaged(TRUNCATED)
 
 
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for other kinds of JPEG than Pillow decodes, and where the end is missing."""
     if data[:3] != b"\xff\xd8\xff":
-        raise damaged(TRUNCATED if b"\xff\xd8\xff".startswith(data) and data else "it is no JPEG")
+        refuse_damaged(TRUNCATED if b"\xff\xd8\xff".startswith(data) and data else "it is no JPEG")
     plain, chunks, left_out = [b"\xff\xd8"], list[metadata.Chunk](), [LEFT_OUT]
     profile: list[bytes] = []
     frame, scans, skipped, end = b"", 0, 0, 0
     for marker, body, rest, before, end in segments(data):  # noqa: B007
         skipped += before
         if marker in OTHER_FRAMES:
-            raise unkept(OTHER_FRAMES[marker])
+            refuse_unkept(OTHER_FRAMES[marker])
         if marker in FRAMES:
             _require_kept(body, bool(frame))
             frame = body
@@ -101,13 +101,13 @@ def parsed(data: bytes) -> Parsed:
         elif APP0 <= marker <= 0xEF:
             left_out.append(f"the JPEG's segment APP{marker - APP0}{_owner(body)}")
         elif marker in LONELY and marker not in RESTARTS:
-            raise damaged("it has a picture inside the picture")
+            refuse_damaged("it has a picture inside the picture")
         else:
             plain.append(bytes([0xFF, marker]) if marker in (EOI, *LONELY) else _segment(marker, body) + rest)
     if not (frame and scans):
-        raise damaged("it has no picture")
+        refuse_damaged("it has no picture")
     if scans > MOST_SCANS:
-        raise unkept(f"a JPEG of {scans:,} scans")
+        refuse_unkept(f"a JPEG of {scans:,} scans")
     if profile:
         joined = _profile(profile)
         chunks += [metadata.colour_profile(joined)] if joined else []
@@ -128,16 +128,16 @@ def _segment(marker: int, body: bytes) -> bytes:
 def _require_kept(frame: bytes, again: bool) -> None:
     """Raises UnsupportedImageError. again: whether it is the second frame."""
     if len(frame) < 6 or again:
-        raise damaged("its header is damaged" if not again else "it has two headers")
+        refuse_damaged("its header is damaged" if not again else "it has two headers")
     bits, height, width, channels = struct.unpack(">BHHB", frame[:6])
     if bits != 8:
-        raise unkept(f"a JPEG of {bits} bits")
+        refuse_unkept(f"a JPEG of {bits} bits")
     if channels not in (1, 3):
-        raise unkept("a picture of mode CMYK" if channels == 4 else f"a JPEG of {channels} channels")
+        refuse_unkept("a picture of mode CMYK" if channels == 4 else f"a JPEG of {channels} channels")
     if not height:
-        raise unkept("a JPEG that says its height at the end")
+        refuse_unkept("a JPEG that says its height at the end")
     if not width:
-        raise unkept("a picture without pixels")
+        refuse_unkept("a picture without pixels")
 
 
 def _resolution(jfif: bytes, chunks: list[metadata.Chunk]) -> list[str]:

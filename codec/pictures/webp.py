@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, damaged, named, unkept
+from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 
 LOSSLESS, LOSSY, ALPHA, EXTENDED = b"VP8L", b"VP8 ", b"ALPH", b"VP8X"
 ANIMATION = (b"ANIM", b"ANMF")
@@ -17,10 +17,10 @@ LOSSY_LEFT_OUT = "the lossy WebP itself: these are its decoded pixels"
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for animations, and for what is damaged."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 20:
-        raise damaged(TRUNCATED if b"RIFF".startswith(data[:4]) and data else "it is no WebP")
+        refuse_damaged(TRUNCATED if b"RIFF".startswith(data[:4]) and data else "it is no WebP")
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        raise damaged(TRUNCATED)
+        refuse_damaged(TRUNCATED)
     found: dict[bytes, bytes] = {}  # of what is needed
     chunks: list[metadata.Chunk] = []
     left_out: list[str] = []
@@ -28,7 +28,7 @@ def parsed(data: bytes) -> Parsed:
     for name, body, behind in _chunks(data, end):
         known = name not in seen and (name in KEPT or name in (LOSSLESS, LOSSY, ALPHA, EXTENDED))
         if name in ANIMATION or (name == EXTENDED and body[:1] and body[0] & ANIMATED):
-            raise unkept("an animation")
+            refuse_unkept("an animation")
         if not known or (name == ALPHA and LOSSY in seen) or (name in (LOSSY, LOSSLESS) and seen & {LOSSY, LOSSLESS}):
             left_out.append(f"the WebP chunk {name.decode('latin-1')!r}" if name else f"{len(body):,} bytes behind its chunks")
         elif name in KEPT:
@@ -47,7 +47,7 @@ def parsed(data: bytes) -> Parsed:
         size, plain = _lossy(found[LOSSY], found.get(ALPHA))
         left_out.append(LOSSY_LEFT_OUT)
     else:
-        raise damaged("it has no picture")
+        refuse_damaged("it has no picture")
     if EXTENDED in found:
         left_out += _extended_left_out(found[EXTENDED], size)
     if end < len(data):
@@ -61,7 +61,7 @@ def _chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes, bytes]]:
     while at + 8 <= end:
         name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if at + 8 + length > end:
-            raise damaged(TRUNCATED)
+            refuse_damaged(TRUNCATED)
         at += 8 + length + (length & 1)
         yield name, data[at - length - (length & 1) : at - (length & 1)], data[at - (length & 1) : min(at, end)]
     if at < end:
@@ -79,20 +79,20 @@ def _riff(*chunks: bytes) -> bytes:
 def _lossless(body: bytes) -> tuple[tuple[int, int], bytes]:
     """The size of a picture in VP8L, and a file of it."""
     if len(body) < 5 or body[0] != 0x2F:
-        raise damaged("its pixels have no header")
+        refuse_damaged("its pixels have no header")
     bits = int.from_bytes(body[1:5], "little")
     if bits >> 29:
-        raise unkept(f"a lossless WebP of version {bits >> 29}")
+        refuse_unkept(f"a lossless WebP of version {bits >> 29}")
     return (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)), _riff(_chunk(LOSSLESS, body))
 
 
 def _lossy(body: bytes, alpha: bytes | None) -> tuple[tuple[int, int], bytes]:
     """As `_lossless`, of VP8, with alpha in a chunk of its own or without."""
     if len(body) < 10 or body[3:6] != b"\x9d\x01\x2a" or body[0] & 1:
-        raise damaged("its pixels have no header")
+        refuse_damaged("its pixels have no header")
     width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:10]))
     if not (width and height):
-        raise unkept("a picture without pixels")
+        refuse_unkept("a picture without pixels")
     if alpha is None:
         return (width, height), _riff(_chunk(LOSSY, body))
     canvas = struct.pack("<II", HAS_ALPHA, width - 1)[:7] + struct.pack("<I", height - 1)[:3]
@@ -102,8 +102,8 @@ def _lossy(body: bytes, alpha: bytes | None) -> tuple[tuple[int, int], bytes]:
 def _extended_left_out(body: bytes, size: tuple[int, int]) -> list[str]:
     """Raises UnsupportedImageError where the canvas is another than the picture."""
     if len(body) < 10:
-        raise damaged("its header is too short")
+        refuse_damaged("its header is too short")
     canvas = 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if canvas != size:
-        raise damaged(f"its picture has {size[0]}x{size[1]} pixels, its canvas {canvas[0]}x{canvas[1]}")
+        refuse_damaged(f"its picture has {size[0]}x{size[1]} pixels, its canvas {canvas[0]}x{canvas[1]}")
     return ["reserved bits of the WebP's header"] if body[0] & RESERVED or any(body[1:4]) or len(body) > 10 else []

@@ -1,6 +1,7 @@
 """The words in which every reader refuses a file, or names what it leaves out."""
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 from bitstream.errors import UnsupportedImageError
 
@@ -8,15 +9,15 @@ MOST_NAMES = 40
 TRUNCATED = "it is truncated"
 
 
-def unkept(what: str) -> UnsupportedImageError:
+def refuse_unkept(what: str) -> NoReturn:
     """what: the subject of the sentence, with its article."""
-    return UnsupportedImageError(
-        f"{what} cannot be kept exactly by this version; RGB and greyscale with and without alpha, palettes and bitmaps can"
-    )
+    msg = f"{what} cannot be kept exactly by this version; RGB and greyscale with and without alpha, palettes and bitmaps can"
+    raise UnsupportedImageError(msg)
 
 
-def damaged(why: str) -> UnsupportedImageError:
-    return UnsupportedImageError(f"the picture is damaged: {why}")
+def refuse_damaged(why: str) -> NoReturn:
+    msg = f"the picture is damaged: {why}"
+    raise UnsupportedImageError(msg)
 
 
 def named(names: Iterable[str]) -> tuple[str, ...]:
