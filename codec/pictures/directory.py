@@ -3,6 +3,8 @@
 import struct
 from typing import Literal, NamedTuple
 
+from PIL import TiffTags
+
 from codec.pictures.wording import TRUNCATED, refuse_damaged
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, DIRECTORY = 1, 2, 3, 4, 5, 7, 13
@@ -10,6 +12,12 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 INLINE = 4  # bytes of a value at most that stand in the entry itself
 ENTRY = 12
 ENDIAN: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
+
+
+def name_of(tag: int, group: int | None = None) -> str:
+    """For people; group: the tag of the directory that it stands in."""
+    name = TiffTags.lookup(tag, group).name
+    return str(tag) if name == "unknown" else name
 
 
 class Entry(NamedTuple):
@@ -33,6 +41,7 @@ class Directory(NamedTuple):
     end: int
     following: int
     entries: dict[int, Entry]
+    twice: frozenset[int]
 
     def value(self, tag: int) -> bytes:
         """Raw; empty where there is none."""
@@ -45,24 +54,30 @@ class Directory(NamedTuple):
         if entry is None:
             return missing
         if entry.kind not in (BYTE, SHORT, LONG) or not entry.many:
-            refuse_damaged(f"its tag {tag} is unusable")
+            refuse_damaged(f"its tag {name_of(tag)} is unusable")
         return struct.unpack(f"{self.order}{entry.many}{' BxHI'[entry.kind]}", self.value(tag))
+
+    def says(self, tag: int, *what: tuple[int, ...]) -> bool:
+        """Whether a tag's values are whole numbers, and these."""
+        entry = self.entries.get(tag)
+        return bool(entry and entry.kind in (BYTE, SHORT, LONG) and 0 < entry.many < 5 and self.numbers(tag) in what)
 
     def number(self, tag: int, missing: int) -> int:
         """The only one. Raises UnsupportedImageError where there are more."""
         found = self.numbers(tag, missing)
         if len(found) != 1:
-            refuse_damaged(f"its tag {tag} has {len(found)} values")
+            refuse_damaged(f"its tag {name_of(tag)} has {len(found):,} values")
         return found[0]
 
 
 def read_directory(data: bytes, order: str, at: int) -> Directory:
-    """Raises UnsupportedImageError where it is not all there, or has a tag twice."""
+    """Raises UnsupportedImageError where it is not all there."""
     length = int.from_bytes(data[at : at + 2], ENDIAN[order])
     end = at + 2 + ENTRY * length + 4
     if at < 8 or end > len(data):
         refuse_damaged(TRUNCATED)
     entries: dict[int, Entry] = {}
+    twice: set[int] = set()
     for place in range(at + 2, end - 4, ENTRY):
         tag, kind, many, offset = struct.unpack_from(f"{order}HHII", data, place)
         size = SIZES.get(kind, 0) * many
@@ -70,9 +85,10 @@ def read_directory(data: bytes, order: str, at: int) -> Directory:
         if not SIZES.get(kind) or start + size > len(data):
             many = size = 0
         if tag in entries:
-            refuse_damaged(f"it has the tag {tag} twice")
+            twice.add(tag)
+            continue
         entries[tag] = Entry(tag, kind, many, start, size, data[place : place + ENTRY])
-    return Directory(data, order, at, end, int.from_bytes(data[end - 4 : end], ENDIAN[order]), entries)
+    return Directory(data, order, at, end, int.from_bytes(data[end - 4 : end], ENDIAN[order]), entries, frozenset(twice))
 
 
 class Field(NamedTuple):

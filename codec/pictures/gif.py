@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
+from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
 from codec.png import GREY, PALETTE, Form
 
 EXTENSION, PICTURE, TRAILER = 0x21, 0x2C, 0x3B
@@ -30,7 +30,7 @@ def parsed(data: bytes) -> Parsed:
     chunks: list[metadata.Chunk] = []
     pictures: list[tuple[int, int]] = []  # where it begins, and the transparent index for it or -1
     control = b""
-    for kind, start, end, body in _blocks(data, at):
+    for kind, start, end, body in few(_blocks(data, at)):
         at = end
         if kind == CONTROL and not control and len(body) == 4 and end - start == 8:
             control = body

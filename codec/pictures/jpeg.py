@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
+from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
 
 SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13, APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 RESTARTS, LONELY = range(0xD0, 0xD8), (0x01, *range(0xD0, 0xD9))  # markers without a segment
@@ -75,7 +75,7 @@ def parsed(data: bytes) -> Parsed:
     plain, chunks, left_out = [b"\xff\xd8"], list[metadata.Chunk](), [LEFT_OUT]
     profile: list[bytes] = []
     frame, scans, skipped, end = b"", 0, 0, 0
-    for marker, body, rest, before, end in segments(data):  # noqa: B007
+    for marker, body, rest, before, end in few(segments(data)):  # noqa: B007
         skipped += before
         if marker in OTHER_FRAMES:
             refuse_unkept(OTHER_FRAMES[marker])
@@ -84,6 +84,8 @@ def parsed(data: bytes) -> Parsed:
             frame = body
         elif marker == SOS:
             scans += 1
+            if scans > MOST_SCANS:
+                refuse_unkept(f"a JPEG of more than {MOST_SCANS} scans")
         if marker == APP0 and body.startswith(JFIF) and len(body) >= 14 and not any(name == b"pHYs" for name, _ in chunks):
             left_out += _resolution(body, chunks)
             plain.append(_segment(APP0, JFIF + b"\1\1\0\0\1\0\1\0\0"))
@@ -106,8 +108,6 @@ def parsed(data: bytes) -> Parsed:
             plain.append(bytes([0xFF, marker]) if marker in (EOI, *LONELY) else _segment(marker, body) + rest)
     if not (frame and scans):
         refuse_damaged("it has no picture")
-    if scans > MOST_SCANS:
-        refuse_unkept(f"a JPEG of {scans:,} scans")
     if profile:
         joined = _profile(profile)
         chunks += [metadata.colour_profile(joined)] if joined else []

@@ -9,35 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.pictures.directory import Directory
+from bitstream.constants import MAX_SIDE
+from codec.pictures.directory import Directory, name_of
 from codec.pictures.wording import TRUNCATED, refuse_damaged, refuse_unkept
 from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 
 Array = npt.NDArray[Any]
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, CHANNELS, ROWS = 256, 257, 258, 259, 262, 266, 273, 277, 278
-STRIP_BYTES, PLANES, FAX_OPTIONS, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = (
-    279,
-    284,
-    292,
-    317,
-    320,
-    322,
-    323,
-    324,
-    325,
-)
+STRIP_BYTES, PLANES, T4_OPTIONS, T6_OPTIONS, PREDICTOR, COLOURS = 279, 284, 292, 293, 317, 320
+TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA, FORMAT, JPEG_TABLES = 338, 339, 347
 LAYOUT = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR}
 LAYOUT |= {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, EXTRA, FORMAT}
 
 RAW, LZW, JPEG, DEFLATE, PACK_BITS, OLD_DEFLATE, LZMA, ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
-OURS = (RAW, LZW, DEFLATE, PACK_BITS, OLD_DEFLATE, LZMA)  # the others are Pillow's work
+FAX = (2, 3, 4)  # CCITT: of rows of bytes, T.4, T.6
+OURS = (RAW, *FAX, LZW, DEFLATE, PACK_BITS, OLD_DEFLATE, LZMA)  # the others are Pillow's work
 PREDICTED = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)
 OTHERS = {
-    2: "CCITT code",
-    3: "CCITT code",
-    4: "CCITT code",
     6: "an old kind of JPEG",
     34712: "JPEG 2000",
     34887: "LERC",
@@ -65,7 +55,8 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 @dataclass(frozen=True)
 class Layout:
     """Of a picture of this (width, height). piece: width and height of a strip or tile; planes: how many hold a channel each, or 1 for
-    all; offsets, counts: in bytes, of the pieces, plane by plane in reading order; inverted: whether 0 is white."""
+    all; offsets, counts: in bytes, of the pieces, plane by plane in reading order; inverted: whether 0 is white; fax: of
+    codec.pictures.fax, what kind of code."""
 
     data: bytes
     order: str
@@ -78,6 +69,7 @@ class Layout:
     predicted: bool
     reversed_bits: bool
     inverted: bool
+    fax: int
     offsets: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
 
@@ -131,6 +123,14 @@ class Layout:
                 refuse_damaged("its pixels are truncated or damaged")
             _require_end(how[1] == TOO_MUCH, code[how[2] :])
             return out
+        if self.compression in FAX:
+            from codec.pictures.fax import ENDED, TOO_MUCH, tables, unpacked_fax
+
+            dots = np.zeros((expected // self.row_bytes, self.piece[0]), np.uint8)
+            ended = unpacked_fax(np.frombuffer(code, np.uint8), self.fax, *tables(), dots)
+            if ended != ENDED:
+                refuse_damaged("its pixels are truncated or damaged" if ended != TOO_MUCH else "it has bytes behind the pixels of a strip")
+            return np.packbits(dots, axis=1).reshape(-1)
         return np.frombuffer(_inflated(self.compression, code, expected), np.uint8)
 
     def _sampled(self, rows: Array) -> Array:
@@ -168,9 +168,13 @@ def _require_end(more: bool, rest: bytes) -> None:
 def layout_of(directory: Directory) -> Layout:
     """Raises UnsupportedImageError where the pixels cannot be kept exactly, or are not all there."""
     number, numbers = directory.number, directory.numbers
+    if twice := directory.twice & {*LAYOUT, COLOURS, T4_OPTIONS, T6_OPTIONS, JPEG_TABLES}:
+        refuse_damaged(f"it has the tag {name_of(min(twice))} twice")
     size = number(WIDTH, 0), number(HEIGHT, 0)
     if 0 in size:
         refuse_unkept("a picture without pixels")
+    if max(size) > MAX_SIDE:
+        refuse_unkept(f"a picture of {size[0]}x{size[1]} pixels")
     compression, planar = number(COMPRESSION, RAW), number(PLANES, 1)
     if compression not in (*OURS, JPEG, ZSTD):
         refuse_unkept(f"a TIFF packed with {OTHERS.get(compression, f'a code of number {compression}')}")
@@ -179,6 +183,8 @@ def layout_of(directory: Directory) -> Layout:
     predictor = number(PREDICTOR, 1) if compression in PREDICTED else 1
     fill_order = number(FILL_ORDER, 1)
     if planar not in (1, 2) or predictor not in (1, 2) or fill_order not in (1, 2) or (predictor == 2 and form.depth < 8):
+        refuse_unkept("a TIFF of an unknown layout")
+    if compression not in OURS and (planar, fill_order) != (1, 1):
         refuse_unkept("a TIFF of an unknown layout")
     tiled = TILES in directory.entries
     if tiled:
@@ -200,6 +206,7 @@ def layout_of(directory: Directory) -> Layout:
         predictor == 2,
         fill_order == 2,
         number(PHOTOMETRIC, 0) == WHITE_IS_ZERO,
+        _fax_kind(directory, compression),
         offsets,
         counts,
     )
@@ -211,6 +218,8 @@ def _form(directory: Directory, compression: int) -> Form:
     """Of the samples. Raises UnsupportedImageError."""
     photometric, channels = directory.number(PHOTOMETRIC, WHITE_IS_ZERO), directory.number(CHANNELS, 1)
     bits, formats, extra = directory.numbers(BITS, 1), directory.numbers(FORMAT, 1), directory.numbers(EXTRA)
+    if PHOTOMETRIC not in directory.entries:
+        refuse_damaged("it does not say what its samples are")
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURED, INDEXED) and (photometric, compression) != (YCBCR, JPEG):
         refuse_unkept(f"a TIFF in {PHOTOMETRICS.get(photometric, f'colours of kind {photometric}')}")
     if set(formats) != {1}:
@@ -223,6 +232,8 @@ def _form(directory: Directory, compression: int) -> Form:
         refuse_damaged(f"it has {channels} channels of {colours}")
     if channels > colours and (channels > colours + 1 or extra != (2,)):
         refuse_unkept("a TIFF with alpha multiplied into its colours" if extra == (1,) else "a TIFF with more channels than a picture's")
+    if channels == colours and extra:
+        refuse_damaged("it speaks of channels that it does not have")
     alpha = channels > colours
     if photometric == INDEXED:
         form = Form(PALETTE if not alpha else -1, bits[0])
@@ -232,9 +243,21 @@ def _form(directory: Directory, compression: int) -> Form:
         refuse_unkept("a TIFF with a palette and alpha")
     if not form.kept:
         refuse_unkept(f"a TIFF with samples of {form.depth} bits")
+    if compression in FAX and form != Form(GREY, 1):
+        refuse_unkept("a TIFF of a facsimile in colours")
     if compression not in OURS and (form.depth != 8 or photometric == WHITE_IS_ZERO or (alpha and compression == JPEG)):
-        refuse_unkept(f"a TIFF with samples of {form.depth} bits packed with {'JPEG' if compression == JPEG else 'Zstandard'}")
+        refuse_unkept(
+            f"a TIFF of {form.depth} bits packed with {'JPEG' if compression == JPEG else 'Zstandard'}, but for plain grey and RGB of 8,"
+        )
     return form
+
+
+def _fax_kind(directory: Directory, compression: int) -> int:
+    """Of codec.pictures.fax. Raises UnsupportedImageError where rows may stand without a code."""
+    options = directory.number(T6_OPTIONS if compression == 4 else T4_OPTIONS, 0) if compression in FAX[1:] else 0
+    if options & 2:
+        refuse_unkept("a TIFF of a facsimile that is not all coded")
+    return {2: 0, 3: 1 + (options & 1), 4: 3}.get(compression, 0)
 
 
 def _require_pieces(layout: Layout) -> None:
@@ -244,7 +267,7 @@ def _require_pieces(layout: Layout) -> None:
     if pieces > MOST_PIECES:
         refuse_unkept(f"a TIFF in {pieces:,} pieces")
     if len(layout.offsets) != pieces or len(layout.counts) != pieces:
-        refuse_damaged(f"it has {len(layout.offsets):,} strips or tiles, and needs {pieces:,}")
+        refuse_damaged(f"it needs {pieces:,} strips or tiles, and has {min(len(layout.offsets), len(layout.counts)):,}")
     if (layout.offsets + layout.counts).max() > len(data):
         refuse_damaged(TRUNCATED)
     if layout.counts.sum() > len(data):

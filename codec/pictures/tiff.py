@@ -4,26 +4,32 @@ import struct
 from fractions import Fraction
 
 import numpy as np
-from PIL import TiffTags
 
 from bitstream.errors import UnsupportedImageError
 from codec.pictures import jpeg, metadata, strips
-from codec.pictures.directory import ASCII, DIRECTORY, ENDIAN, LONG, RATIONAL, Directory, Entry, Field, exif_block, read_directory
+from codec.pictures.directory import ASCII, DIRECTORY, ENDIAN, LONG, RATIONAL, Directory, Entry, Field, exif_block, name_of, read_directory
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.strips import COLOURS, JPEG, JPEG_TABLES, LAYOUT, OURS, RAW, Layout, layout_of
+from codec.pictures.strips import COLOURS, JPEG, JPEG_TABLES, LAYOUT, OURS, RAW, T4_OPTIONS, T6_OPTIONS, Layout, layout_of
 from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 from codec.png import PALETTE
 
 ORDERS = {b"II": "<", b"MM": ">"}
-XMP, PROFILE, ORIENTATION, EXIF, GPS, INTEROPERABILITY, MAKER_NOTE = 700, 34675, 274, 34665, 34853, 40965, 37500
+XMP, PROFILE, ORIENTATION, MAX_VALUE, EXIF, GPS, INTEROPERABILITY, MAKER_NOTE = 700, 34675, 274, 281, 34665, 34853, 40965, 37500
 X_RESOLUTION, Y_RESOLUTION, UNIT = RESOLUTION = 282, 283, 296
 UNITS = {1: None, 2: metadata.METRES_PER_INCH, 3: Fraction(1, 100)}
 DESCRIPTIONS = {  # tags that say something in any file, so also in a block of EXIF
     *(269, 270, 271, 272, ORIENTATION, 285, 301, 305, 306, 315, 316, 318, 319, 18246, 18249, *range(40091, 40096)),
     33432,
 }
-SAY_NOTHING = {254: [(0,)], 255: [(1,)], 263: [(1,)], 280: [(0,)], 297: [(0, 0), (0, 1)]}  # with these values
+SAY_NOTHING: dict[int, list[tuple[int, ...]]] = {  # with these values
+    254: [(0,)],
+    255: [(1,)],
+    263: [(1,)],
+    280: [(0,)],
+    297: [(0, 0), (0, 1)],
+}
 OF_JPEG = {JPEG_TABLES, *range(529, 533)}
+USED_BY = {JPEG: OF_JPEG, 3: {T4_OPTIONS}, 4: {T6_OPTIONS}}
 MOST_PAGES = 1000
 MOST_DESCRIPTION_BYTES = 1 << 20
 LEFT_OUT = "the JPEG in the TIFF: these are its decoded pixels"
@@ -64,17 +70,17 @@ def _require_one_page(directory: Directory) -> None:
 
 
 def _name(tag: int) -> str:
-    name = TiffTags.lookup(tag).name
-    return f"the TIFF tag {tag if name == 'unknown' else name}"
+    return f"the TIFF tag {name_of(tag)}"
 
 
 def _metadata(directory: Directory, layout: Layout) -> tuple[list[metadata.Chunk], list[str], Spans]:
     """Chunks, names of what is left out, and where everything stands that the tags lead to, but for the pixels."""
     chunks: list[metadata.Chunk] = []
-    left_out: list[str] = []
+    left_out = [f"{_name(tag)}, which it has twice" for tag in directory.twice]
     fields: list[Field] = []
     spans: Spans = [(0, 8), (directory.at, directory.end), *_values(directory)]
-    used = LAYOUT | ({COLOURS} if layout.form.colour == PALETTE else set()) | (OF_JPEG if layout.compression == JPEG else set())
+    highest = (1 << layout.form.depth) - 1
+    used = LAYOUT | ({COLOURS} if layout.form.colour == PALETTE else set()) | USED_BY.get(layout.compression, set())
     for tag, entry in directory.entries.items():
         if tag in used or tag in RESOLUTION:
             continue
@@ -88,28 +94,20 @@ def _metadata(directory: Directory, layout: Layout) -> tuple[list[metadata.Chunk
             fields.append(Field(tag, entry.kind, entry.many, directory.value(tag)))
         elif tag in (EXIF, GPS) and (inner := _inner(directory, entry, left_out, spans)):
             fields.append(inner)
-        elif not _says_nothing(directory, entry, layout):
+        elif not directory.says(tag, *SAY_NOTHING.get(tag, ()), *([(highest,)] if tag == MAX_VALUE else [])):
             left_out.append(_name(tag))
     resolution = _resolution(directory)
     if resolution:
         chunks.append(resolution)
     else:
         left_out += [_name(tag) for tag in RESOLUTION if tag in directory.entries and tag != UNIT]
-    if any(tag != ORIENTATION for tag, *_ in fields) or (fields and directory.numbers(ORIENTATION) != (1,)):
+    if any(tag != ORIENTATION for tag, *_ in fields) or (fields and not directory.says(ORIENTATION, (1,))):
         chunks.append(metadata.exif(exif_block(directory.order, fields)))
     return chunks, left_out, spans
 
 
 def _values(directory: Directory) -> Spans:
     return [(entry.at, entry.at + entry.size) for entry in directory.entries.values() if entry.size]
-
-
-def _says_nothing(directory: Directory, entry: Entry, layout: Layout) -> bool:
-    if entry.kind not in (1, 3, 4) or entry.many > 4:
-        return False
-    highest = (1 << layout.form.depth) - 1
-    usual = [*SAY_NOTHING.get(entry.tag, ()), *([(highest,)] if entry.tag == 281 else [])]
-    return directory.numbers(entry.tag) in usual
 
 
 def _inner(directory: Directory, entry: Entry, left_out: list[str], spans: Spans) -> Field | None:
@@ -120,7 +118,7 @@ def _inner(directory: Directory, entry: Entry, left_out: list[str], spans: Spans
         inner = read_directory(directory.data, directory.order, int.from_bytes(directory.value(entry.tag), ENDIAN[directory.order]))
     except UnsupportedImageError:
         return None
-    if sum(inside.size for inside in inner.entries.values()) > len(inner.data):  # many values that lie in the same place
+    if inner.twice or sum(inside.size for inside in inner.entries.values()) > len(inner.data):  # many values that lie in the same place
         return None
     spans += [(inner.at, inner.end), *_values(inner)]
     fields: list[Field] = []
@@ -128,8 +126,8 @@ def _inner(directory: Directory, entry: Entry, left_out: list[str], spans: Spans
         below = _inner(inner, inside, left_out, spans) if tag == INTEROPERABILITY and entry.tag == EXIF else None
         if below:
             fields.append(below)
-        elif tag == MAKER_NOTE or tag == INTEROPERABILITY or not inside.many:  # a note may lead to places in the file
-            left_out.append(f"the EXIF tag {TiffTags.lookup(tag, entry.tag).name if tag != MAKER_NOTE else 'MakerNote'}")
+        elif tag in (MAKER_NOTE, INTEROPERABILITY) or inside.kind == DIRECTORY or not inside.many:  # a note may lead to places in the file
+            left_out.append(f"the EXIF tag {name_of(tag, entry.tag)}")
         else:
             fields.append(Field(tag, inside.kind, inside.many, inner.value(tag)))
     if inner.following:
@@ -145,8 +143,8 @@ def _resolution(directory: Directory) -> metadata.Chunk | None:
             return None
         above, below = struct.unpack(f"{directory.order}II", directory.value(tag))
         values.append(Fraction(above, below) if below else Fraction(0))
-    unit = directory.number(UNIT, 2)
-    return metadata.resolution(values[0], values[1], UNITS[unit]) if unit in UNITS else None
+    units = [UNITS[unit] for unit in UNITS if directory.says(UNIT, (unit,)) or (unit == 2 and UNIT not in directory.entries)]
+    return metadata.resolution(values[0], values[1], units[0]) if units else None
 
 
 def _palette(directory: Directory, depth: int) -> bytes:
@@ -170,11 +168,11 @@ def _jpeg_left_out(layout: Layout) -> list[str]:
         if code[:2] != b"\xff\xd8":
             refuse_damaged("a strip of it is no JPEG")
         found = list(jpeg.segments(code))
-        frames = [struct.unpack(">BHH", part.body[:5]) for part in found if part.marker in jpeg.FRAMES and len(part.body) >= 6]
+        frames = [struct.unpack(">BHHB", part.body[:6]) for part in found if part.marker in jpeg.FRAMES and len(part.body) >= 6]
         if not (len(frames) == 1 and any(part.marker == jpeg.SOS for part in found)):
             refuse_damaged("a strip of it has no picture")
-        if frames[0] != (8, layout.rows(k // across % down), layout.piece[0]):
-            refuse_damaged("a strip of it has another size than it should")
+        if frames[0] != (8, layout.rows(k // across % down), layout.piece[0], layout.form.channels):
+            refuse_damaged("a strip of it has another size, or other channels, than it should")
         if sum(part.marker == jpeg.SOS for part in found) > jpeg.MOST_SCANS:
             refuse_unkept("a TIFF with a JPEG of very many scans")
         behind += len(code[found[-1].end :].rstrip(b"\0"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
+from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
 
 LOSSLESS, LOSSY, ALPHA, EXTENDED = b"VP8L", b"VP8 ", b"ALPH", b"VP8X"
 ANIMATION = (b"ANIM", b"ANMF")
@@ -25,7 +25,7 @@ def parsed(data: bytes) -> Parsed:
     chunks: list[metadata.Chunk] = []
     left_out: list[str] = []
     seen: set[bytes] = set()
-    for name, body, behind in _chunks(data, end):
+    for name, body, behind in few(_chunks(data, end)):
         known = name not in seen and (name in KEPT or name in (LOSSLESS, LOSSY, ALPHA, EXTENDED))
         if name in ANIMATION or (name == EXTENDED and body[:1] and body[0] & ANIMATED):
             refuse_unkept("an animation")

@@ -1,12 +1,15 @@
 """The words in which every reader refuses a file, or names what it leaves out."""
 
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from typing import NoReturn, TypeVar
 
 from bitstream.errors import UnsupportedImageError
 
 MOST_NAMES = 40
+MOST_PARTS = 1 << 16  # blocks, chunks or segments of a file
 TRUNCATED = "it is truncated"
+
+Part = TypeVar("Part")
 
 
 def refuse_unkept(what: str) -> NoReturn:
@@ -24,3 +27,11 @@ def named(names: Iterable[str]) -> tuple[str, ...]:
     """Each once, and no more of them than anybody reads."""
     each = tuple(dict.fromkeys(names))
     return each if len(each) <= MOST_NAMES else (*each[:MOST_NAMES], f"{len(each) - MOST_NAMES:,} more of such")
+
+
+def few(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts of a file, as long as they are no attack. Raises UnsupportedImageError."""
+    for number, part in enumerate(parts):
+        if number == MOST_PARTS:
+            refuse_unkept(f"a file of more than {MOST_PARTS:,} parts")
+        yield part
