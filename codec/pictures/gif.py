@@ -22,8 +22,10 @@ PASSES = ((0, 8), (4, 8), (2, 4), (1, 2))  # first row and step
 
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for animations, and for what is damaged."""
-    if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 13:
-        refuse_damaged("it is no GIF" if data[:3] != b"GIF" else TRUNCATED)
+    if data[:6] not in (b"GIF87a", b"GIF89a"):
+        refuse_damaged("it is no GIF")
+    if len(data) < 13:
+        refuse_damaged(TRUNCATED)
     screen = _sides(data, 6)
     table, at = _table(data, data[10], 13)
     left_out = _screen_left_out(data, bool(table))

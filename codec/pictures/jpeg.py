@@ -70,8 +70,8 @@ def segments(data: bytes) -> Iterator[Segment]:
 
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for other kinds of JPEG than Pillow decodes, and where the end is missing."""
-    if data[:3] != b"\xff\xd8\xff":
-        refuse_damaged(TRUNCATED if b"\xff\xd8\xff".startswith(data) and data else "it is no JPEG")
+    if data[:2] != b"\xff\xd8":
+        refuse_damaged("it is no JPEG")
     plain, chunks, left_out = [b"\xff\xd8"], list[metadata.Chunk](), [LEFT_OUT]
     profile: list[bytes] = []
     frame, scans, skipped, end = b"", 0, 0, 0

@@ -39,8 +39,10 @@ Spans = list[tuple[int, int]]
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for several pages, for what cannot be kept exactly, and for what is damaged."""
     order = ORDERS.get(data[:2])
-    if not order or len(data) < 8:
-        refuse_damaged("it is no TIFF" if len(data) >= 8 else TRUNCATED)
+    if not order:
+        refuse_damaged("it is no TIFF")
+    if len(data) < 8:
+        refuse_damaged(TRUNCATED)
     version, first = struct.unpack(f"{order}HI", data[2:8])
     if version != 42:
         refuse_unkept("a BigTIFF" if version == 43 else f"a TIFF of version {version}")

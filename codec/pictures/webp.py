@@ -16,10 +16,10 @@ LOSSY_LEFT_OUT = "the lossy WebP itself: these are its decoded pixels"
 
 def parsed(data: bytes) -> Parsed:
     """Raises UnsupportedImageError for animations, and for what is damaged."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 20:
-        refuse_damaged(TRUNCATED if b"RIFF".startswith(data[:4]) and data else "it is no WebP")
+    if data[:4] != b"RIFF" or data[8:12] not in (b"WEBP", b""):
+        refuse_damaged("it is no WebP")
     end = 8 + int.from_bytes(data[4:8], "little")
-    if end > len(data):
+    if end > len(data) or len(data) < 20:
         refuse_damaged(TRUNCATED)
     found: dict[bytes, bytes] = {}  # of what is needed
     chunks: list[metadata.Chunk] = []
