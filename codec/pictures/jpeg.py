@@ -26,7 +26,7 @@ JFIF, EXIF, XMP, PROFILE, ADOBE = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/
 OWNERS = {b"http://ns.adobe.com/xmp/extension/": "extended XMP", b"JFXX": "a thumbnail", b"MPF": "a list of pictures behind it"}
 UNITS = {0: None, 1: metadata.METRES_PER_INCH, 2: Fraction(1, 100)}
 
-_MARKER = re.compile(rb"\xff([^\xff])", re.DOTALL)
+_MARKER = re.compile(rb"\xff([^\xff\x00])", re.DOTALL)
 _CODED = re.compile(rb"\xff[^\xff\x00\xd0-\xd7]", re.DOTALL)  # where a scan's code ends
 
 
@@ -42,18 +42,15 @@ class Segment(NamedTuple):
 
 def segments(data: bytes) -> Iterator[Segment]:
     """From the first behind SOI to EOI, which is there. Raises UnsupportedImageError."""
-    at, search = 2, 2
-    while found := _MARKER.search(data, search):
+    at = 2
+    while found := _MARKER.search(data, at):
         marker, start = found[1][0], found.end()
-        if marker == 0:  # none, though it looks like one
-            search = start
-            continue
         skipped = len(data[at : found.start()].rstrip(b"\xff"))  # those may stand in front of any marker
         if marker == EOI or marker in LONELY:
             yield Segment(marker, b"", b"", skipped, start)
             if marker == EOI:
                 return
-            at = search = start
+            at = start
             continue
         length = int.from_bytes(data[start : start + 2], "big")
         if length < 2:
@@ -64,7 +61,6 @@ def segments(data: bytes) -> Iterator[Segment]:
         elif marker == SOS or at > len(data):
             break
         yield Segment(marker, data[start + 2 : behind], data[behind:at], skipped, at)
-        search = at
     refuse_damaged(TRUNCATED)
 
 

@@ -20,6 +20,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, CHANNELS, ROW
 STRIP_BYTES, PLANES, T4_OPTIONS, T6_OPTIONS, PREDICTOR, COLOURS = 279, 284, 292, 293, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA, FORMAT, JPEG_TABLES = 338, 339, 347
+OF_JPEG = {JPEG_TABLES, *range(529, 533)}  # tables, and how its colours are made
 LAYOUT = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR}
 LAYOUT |= {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, EXTRA, FORMAT}
 
@@ -168,7 +169,7 @@ def _require_end(more: bool, rest: bytes) -> None:
 def layout_of(directory: Directory) -> Layout:
     """Raises UnsupportedImageError where the pixels cannot be kept exactly, or are not all there."""
     number, numbers = directory.number, directory.numbers
-    if twice := directory.twice & {*LAYOUT, COLOURS, T4_OPTIONS, T6_OPTIONS, JPEG_TABLES}:
+    if twice := directory.twice & {*LAYOUT, *OF_JPEG, COLOURS, T4_OPTIONS, T6_OPTIONS}:
         refuse_damaged(f"it has the tag {name_of(min(twice))} twice")
     size = number(WIDTH, 0), number(HEIGHT, 0)
     if 0 in size:
@@ -178,6 +179,8 @@ def layout_of(directory: Directory) -> Layout:
     compression, planar = number(COMPRESSION, RAW), number(PLANES, 1)
     if compression not in (*OURS, JPEG, ZSTD):
         refuse_unkept(f"a TIFF packed with {OTHERS.get(compression, f'a code of number {compression}')}")
+    if compression == JPEG and any(tag in directory.entries and not directory.entries[tag].many for tag in OF_JPEG):
+        refuse_damaged("the tables of its JPEG are not there")
     form = _form(directory, compression)
     planes = form.channels if planar == 2 else 1
     predictor = number(PREDICTOR, 1) if compression in PREDICTED else 1

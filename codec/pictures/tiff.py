@@ -9,7 +9,7 @@ from bitstream.errors import UnsupportedImageError
 from codec.pictures import jpeg, metadata, strips
 from codec.pictures.directory import ASCII, DIRECTORY, ENDIAN, LONG, RATIONAL, Directory, Entry, Field, exif_block, name_of, read_directory
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.strips import COLOURS, JPEG, JPEG_TABLES, LAYOUT, OURS, RAW, T4_OPTIONS, T6_OPTIONS, Layout, layout_of
+from codec.pictures.strips import COLOURS, JPEG, LAYOUT, OF_JPEG, OURS, RAW, T4_OPTIONS, T6_OPTIONS, Layout, layout_of
 from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 from codec.png import PALETTE
 
@@ -28,7 +28,6 @@ SAY_NOTHING: dict[int, list[tuple[int, ...]]] = {  # with these values
     280: [(0,)],
     297: [(0, 0), (0, 1)],
 }
-OF_JPEG = {JPEG_TABLES, *range(529, 533)}
 USED_BY = {JPEG: OF_JPEG, 3: {T4_OPTIONS}, 4: {T6_OPTIONS}}
 MOST_PAGES = 1000
 MOST_DESCRIPTION_BYTES = 1 << 20
