@@ -122,6 +122,7 @@ LEFT_OUT = {
     "second EXIF": (with_segments(*[(0xE1, b"Exif\0\0" + EXIF)] * 2), "the JPEG's segment APP1 (Exif)"),
     "nameless": (with_segments((0xE5, b"\1\2\3")), "the JPEG's segment APP5"),
     "short JFIF": (with_segments((0xE0, b"JFIF\0\1")), "the JPEG's segment APP0 (JFIF)"),
+    "second JFIF": (with_segments((0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")), "the JPEG's segment APP0 (JFIF)"),
     "short Adobe": (with_segments((0xEE, ADOBE[:6])), "the JPEG's segment APP14 (Adobe)"),
     "long Adobe": (with_segments((0xEE, ADOBE + b"abc")), "bytes in the JPEG's segment APP14 (Adobe)"),
     "junk": (PLAIN[:2] + b"abc" + PLAIN[2:], "3 bytes between its segments"),

@@ -70,6 +70,7 @@ def parsed(data: bytes) -> Parsed:
         refuse_damaged("it is no JPEG")
     plain, chunks, left_out = [b"\xff\xd8"], list[metadata.Chunk](), [LEFT_OUT]
     profile: list[bytes] = []
+    resolved = False
     frame, scans, skipped, end = b"", 0, 0, 0
     for marker, body, rest, before, end in few(segments(data)):  # noqa: B007
         skipped += before
@@ -82,7 +83,8 @@ def parsed(data: bytes) -> Parsed:
             scans += 1
             if scans > MOST_SCANS:
                 refuse_unkept(f"a JPEG of more than {MOST_SCANS} scans")
-        if marker == APP0 and body.startswith(JFIF) and len(body) >= 14 and not any(name == b"pHYs" for name, _ in chunks):
+        if marker == APP0 and body.startswith(JFIF) and len(body) >= 14 and not resolved:
+            resolved = True
             left_out += _resolution(body, chunks)
             plain.append(_segment(APP0, JFIF + b"\1\1\0\0\1\0\1\0\0"))
         elif marker == APP14 and body.startswith(ADOBE) and len(body) >= 12:

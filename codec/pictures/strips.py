@@ -1,6 +1,5 @@
 """How the pixels stand in a TIFF (6.0): in strips or tiles, packed, predicted, in one plane or several; and the way back to samples."""
 
-import lzma
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +47,7 @@ PHOTOMETRICS = {
 }
 MOST_PIECES = 1 << 18
 MOST_TILE_PIXELS = 1 << 22  # where it has more than the picture has
+MOST_LZMA_BYTES = 1 << 28  # of memory
 MOST_PADDING = 7  # bytes behind the code of a strip
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -146,16 +146,27 @@ class Layout:
 
 
 def _inflated(compression: int, code: bytes, expected: int) -> bytes:
-    inflater: Any = lzma.LZMADecompressor() if compression == LZMA else zlib.decompressobj()
+    inflater, error = _inflater(compression)
     try:
         flat: bytes = inflater.decompress(code, expected)
         more = inflater.decompress(b"" if compression == LZMA else inflater.unconsumed_tail, 1) if not inflater.eof else b""
-    except (zlib.error, lzma.LZMAError):
+    except error:
         refuse_damaged("its pixels do not inflate")
     if len(flat) < expected or not (more or inflater.eof):
         refuse_damaged("its pixels are truncated")
     _require_end(bool(more), inflater.unused_data)
     return flat
+
+
+def _inflater(compression: int) -> tuple[Any, type[Exception]]:
+    """And what it raises."""
+    if compression != LZMA:
+        return zlib.decompressobj(), zlib.error
+    try:
+        import lzma
+    except ImportError:  # Python can be built without it
+        refuse_unkept("a TIFF packed with LZMA")
+    return lzma.LZMADecompressor(memlimit=MOST_LZMA_BYTES), lzma.LZMAError
 
 
 def _require_end(more: bool, rest: bytes) -> None:
@@ -190,6 +201,8 @@ def layout_of(directory: Directory) -> Layout:
     if compression not in OURS and (planar, fill_order) != (1, 1):
         refuse_unkept("a TIFF of an unknown layout")
     tiled = TILES in directory.entries
+    if directory.entries.keys() & {STRIPS, STRIP_BYTES} and directory.entries.keys() & {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES}:
+        refuse_damaged("it has strips and tiles")
     if tiled:
         piece = number(TILE_WIDTH, 0), number(TILE_HEIGHT, 0)
     else:
@@ -249,9 +262,8 @@ def _form(directory: Directory, compression: int) -> Form:
     if compression in FAX and form != Form(GREY, 1):
         refuse_unkept("a TIFF of a facsimile in colours")
     if compression not in OURS and (form.depth != 8 or photometric == WHITE_IS_ZERO or (alpha and compression == JPEG)):
-        refuse_unkept(
-            f"a TIFF of {form.depth} bits packed with {'JPEG' if compression == JPEG else 'Zstandard'}, but for plain grey and RGB of 8,"
-        )
+        kind = f"samples of {form.depth} bits" if form.depth != 8 else "alpha" if alpha else "0 as white"
+        refuse_unkept(f"a TIFF with {kind} and packed with {'JPEG' if compression == JPEG else 'Zstandard'}")
     return form
 
 

@@ -9,7 +9,7 @@ from bitstream.errors import UnsupportedImageError
 from codec.pictures import jpeg, metadata, strips
 from codec.pictures.directory import ASCII, DIRECTORY, ENDIAN, LONG, RATIONAL, Directory, Entry, Field, exif_block, name_of, read_directory
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.strips import COLOURS, JPEG, LAYOUT, OF_JPEG, OURS, RAW, T4_OPTIONS, T6_OPTIONS, Layout, layout_of
+from codec.pictures.strips import COLOURS, JPEG, LAYOUT, OF_JPEG, OURS, RAW, T4_OPTIONS, T6_OPTIONS, ZSTD, Layout, layout_of
 from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 from codec.png import PALETTE
 
@@ -48,14 +48,17 @@ def parsed(data: bytes) -> Parsed:
     directory = read_directory(data, order, first)
     _require_one_page(directory)
     layout = layout_of(directory)
-    chunks, left_out, spans = _metadata(directory, layout)
+    used = LAYOUT | ({COLOURS} if layout.form.colour == PALETTE else set()) | USED_BY.get(layout.compression, set())
+    chunks, left_out, spans = _metadata(directory, layout, used)
     if layout.form.colour == PALETTE:
         chunks.insert(0, (b"PLTE", _palette(directory, layout.form.depth)))
     packed = layout.compression not in OURS
     if layout.compression == JPEG:
         left_out = [LEFT_OUT, *_jpeg_left_out(layout), *left_out]
     left_out += _unaccounted(layout, spans)
-    plain = _plain(directory) if packed else b""
+    if layout.compression == ZSTD:
+        left_out.append("what its Zstandard code may hold behind its pixels")
+    plain = _plain(directory, used) if packed else b""
     return Parsed(plain, layout.size, tuple(chunks), named(left_out), layout.form, None if packed else layout.samples)
 
 
@@ -74,14 +77,14 @@ def _name(tag: int) -> str:
     return f"the TIFF tag {name_of(tag)}"
 
 
-def _metadata(directory: Directory, layout: Layout) -> tuple[list[metadata.Chunk], list[str], Spans]:
-    """Chunks, names of what is left out, and where everything stands that the tags lead to, but for the pixels."""
+def _metadata(directory: Directory, layout: Layout, used: set[int]) -> tuple[list[metadata.Chunk], list[str], Spans]:
+    """Chunks, names of what is left out, and where everything stands that the tags lead to, but for the pixels. used: tags that say how
+    those are stored."""
     chunks: list[metadata.Chunk] = []
     left_out = [f"{_name(tag)}, which it has twice" for tag in directory.twice]
     fields: list[Field] = []
     spans: Spans = [(0, 8), (directory.at, directory.end), *_values(directory)]
     highest = (1 << layout.form.depth) - 1
-    used = LAYOUT | ({COLOURS} if layout.form.colour == PALETTE else set()) | USED_BY.get(layout.compression, set())
     for tag, entry in directory.entries.items():
         if tag in used or tag in RESOLUTION:
             continue
@@ -153,6 +156,8 @@ def _palette(directory: Directory, depth: int) -> bytes:
     entries = np.array(directory.numbers(COLOURS))
     if entries.size != 3 << depth:
         refuse_damaged(f"its palette has {entries.size} numbers, not {3 << depth}")
+    if entries.max() > 65535:
+        refuse_damaged("its palette has numbers above 65,535")
     if entries.any() and entries.max() < 256:
         refuse_unkept("a TIFF whose palette ends at 255 where it should at 65,535")
     if (entries % 257).any() and (entries % 256).any():
@@ -201,11 +206,10 @@ def _unexplained(data: bytes, start: int, end: int) -> int:
     return 0 if padding and not any(data[start:end]) else end - start
 
 
-def _plain(directory: Directory) -> bytes:
-    """The file with another directory at its end, in which nothing is but what Pillow needs."""
+def _plain(directory: Directory, kept: set[int]) -> bytes:
+    """The file with another directory at its end, in which nothing is but these tags."""
     data, order = directory.data, directory.order
-    kept = sorted(LAYOUT | {COLOURS} | OF_JPEG)
-    entries = [directory.entries[tag].raw for tag in kept if tag in directory.entries]
+    entries = [entry.raw for tag, entry in sorted(directory.entries.items()) if tag in kept and entry.many]
     at = len(data) + (len(data) & 1)
     if at + (1 << 16) > 1 << 32:
         refuse_unkept("a TIFF of four gigabytes")

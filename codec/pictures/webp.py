@@ -1,16 +1,27 @@
 """WebP files (RFC 9649) taken apart: the chunks of a RIFF."""
 
+import io
 import struct
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.WebPImagePlugin import WebPImageFile
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
 from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
+from codec.png import RGB, RGB_ALPHA, Form
 
 LOSSLESS, LOSSY, ALPHA, EXTENDED = b"VP8L", b"VP8 ", b"ALPH", b"VP8X"
+DAMAGES = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 ANIMATION = (b"ANIM", b"ANMF")
 KEPT = {b"ICCP": metadata.colour_profile, b"EXIF": metadata.exif, b"XMP ": metadata.xmp}
 HAS_ALPHA, ANIMATED, RESERVED = 0x10, 0x02, 0xC1  # flags
+MOST_PADDING = 7  # bytes behind the code of the pixels that nobody can tell from it
 LOSSY_LEFT_OUT = "the lossy WebP itself: these are its decoded pixels"
 
 
@@ -39,8 +50,10 @@ def parsed(data: bytes) -> Parsed:
             seen.add(name)
         if behind.strip(b"\0"):
             left_out.append("padding that is not zero")
+    form, samples = None, None
     if LOSSLESS in found:
-        size, plain = _lossless(found[LOSSLESS])
+        size, form = _lossless(found[LOSSLESS])
+        plain, samples = b"", partial(_samples, found[LOSSLESS], form)
         if ALPHA in found:
             left_out.append("the WebP chunk 'ALPH'")
     elif LOSSY in found:
@@ -52,7 +65,7 @@ def parsed(data: bytes) -> Parsed:
         left_out += _extended_left_out(found[EXTENDED], size)
     if end < len(data):
         left_out.append(BYTES_BEHIND.format(len(data) - end))
-    return Parsed(plain, size, tuple(chunks), named(left_out))
+    return Parsed(plain, size, tuple(chunks), named(left_out), form, samples)
 
 
 def _chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -76,18 +89,38 @@ def _riff(*chunks: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + sum(map(len, chunks))) + b"WEBP" + b"".join(chunks)
 
 
-def _lossless(body: bytes) -> tuple[tuple[int, int], bytes]:
-    """The size of a picture in VP8L, and a file of it."""
+def _lossless(body: bytes) -> tuple[tuple[int, int], Form]:
+    """Size and form of a picture in VP8L."""
     if len(body) < 5 or body[0] != 0x2F:
         refuse_damaged("its pixels have no header")
     bits = int.from_bytes(body[1:5], "little")
     if bits >> 29:
         refuse_unkept(f"a lossless WebP of version {bits >> 29}")
-    return (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)), _riff(_chunk(LOSSLESS, body))
+    return (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)), Form(RGB_ALPHA if bits >> 28 else RGB, 8)
+
+
+def _samples(body: bytes, form: Form) -> npt.NDArray[Any]:
+    """Of a VP8L chunk. Raises UnsupportedImageError where its code ends early or late."""
+    try:
+        samples = _decoded(body)
+    except DAMAGES as error:
+        refuse_damaged(str(error).rstrip(".") or "its pixels are truncated")
+    shorter = body[: (len(body) - MOST_PADDING) // 2 * 2]  # even, for libwebp takes padding for code
+    try:
+        _decoded(shorter)
+    except DAMAGES:
+        return samples.reshape(*samples.shape[:2], form.channels)
+    refuse_damaged("it has bytes behind its pixels")
+
+
+def _decoded(body: bytes) -> npt.NDArray[Any]:
+    with WebPImageFile(io.BytesIO(_riff(_chunk(LOSSLESS, body)))) as image:
+        image.load()
+        return np.array(image)
 
 
 def _lossy(body: bytes, alpha: bytes | None) -> tuple[tuple[int, int], bytes]:
-    """As `_lossless`, of VP8, with alpha in a chunk of its own or without."""
+    """The size of a picture in VP8, with alpha in a chunk of its own or without, and a file of it."""
     if len(body) < 10 or body[3:6] != b"\x9d\x01\x2a" or body[0] & 1:
         refuse_damaged("its pixels have no header")
     width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:10]))
