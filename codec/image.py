@@ -15,7 +15,8 @@ from bitstream.constants import MAX_SIDE
 from bitstream.envelope import Chunks
 from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec.pictures.formats import format_of, size_in
-from codec.pictures.parsed import Decoded, Parsed, refuse, refuse_as_damaged
+from codec.pictures.parsed import Decoded, Parsed
+from codec.pictures.wording import refuse_damaged, refuse_unkept
 from codec.planes import Pixels
 from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 
@@ -145,10 +146,10 @@ def _decoded(name: str, parsed: Parsed) -> Decoded:
     try:
         image = opened_by_pillow(name, io.BytesIO(parsed.plain))
     except DAMAGES as error:
-        refuse_as_damaged(str(error).rstrip(".") or type(error).__name__)
+        refuse_damaged(str(error).rstrip(".") or type(error).__name__)
     if image.size != parsed.size:
-        refuse_as_damaged("its pixels have another size than its header says")
+        refuse_damaged("its pixels have another size than its header says")
     if image.mode not in _MODES:
-        refuse(f"a picture of mode {image.mode}")
+        refuse_unkept(f"a picture of mode {image.mode}")
     form = _MODES[image.mode]
     return Decoded(samples_of(image, form), form)

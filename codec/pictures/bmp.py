@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed, refuse, refuse_as_damaged
+from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
+from codec.pictures.wording import refuse_damaged, refuse_unkept
 from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form
 
 HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # their sizes
@@ -74,7 +75,7 @@ def parsed(data: bytes) -> Parsed:
         end = offset + rows * header.stride
         needed = end - header.stride + header.row_bytes  # the last row's padding may be missing
     if len(data) < needed or (header.packed and len(data) < end):
-        refuse_as_damaged("its pixels are truncated")
+        refuse_damaged("its pixels are truncated")
     left_out += _unaccounted(data, [(0, at), (at, at + palette.size), (offset, end), profile])
 
     form = Form(RGB_ALPHA if masks[3] else RGB, 8)
@@ -102,12 +103,12 @@ def parsed(data: bytes) -> Parsed:
 def _header(data: bytes) -> Header:
     size = int.from_bytes(data[FILE_HEADER : FILE_HEADER + 4], "little")
     if len(data) < FILE_HEADER + 12:
-        refuse_as_damaged("its header is truncated")
+        refuse_damaged("its header is truncated")
     if size not in HEADERS:
-        refuse(f"a BMP with a header of {size:,} bytes")
+        refuse_unkept(f"a BMP with a header of {size:,} bytes")
     body = data[FILE_HEADER : FILE_HEADER + size]
     if len(body) < size:
-        refuse_as_damaged("its header is truncated")
+        refuse_damaged("its header is truncated")
     (offset,) = struct.unpack_from("<I", data, 10)
     if size == 12:
         return Header(size, offset, *struct.unpack_from("<HHHH", body, 4))
@@ -119,15 +120,15 @@ def _require_known(header: Header) -> None:
     """Raises UnsupportedImageError for what cannot be kept, by its name."""
     bits, compression = header.bits, header.compression
     if what := _OS2.get(compression, "") if header.size in (16, 64) else _OTHERS.get(compression, ""):
-        refuse(f"a BMP {what}")
+        refuse_unkept(f"a BMP {what}")
     if header.width <= 0 or header.height == 0:
-        refuse_as_damaged(f"its header says {header.width}x{header.height} pixels")
+        refuse_damaged(f"its header says {header.width}x{header.height} pixels")
     if bits not in (1, 4, 8, 16, 24, 32):
-        refuse(f"a BMP of {bits} bits per pixel")
+        refuse_unkept(f"a BMP of {bits} bits per pixel")
     if compression not in (STORED, RLE8, RLE4, FIELDS, ALPHA_FIELDS):
-        refuse(f"a BMP of compression {compression}")
+        refuse_unkept(f"a BMP of compression {compression}")
     if {RLE8: (8,), RLE4: (4,), STORED: (bits,)}.get(compression, (16, 32)).count(bits) == 0 or (header.packed and header.height < 0):
-        refuse_as_damaged(f"its header says compression {compression} with {bits} bits")
+        refuse_damaged(f"its header says compression {compression} with {bits} bits")
 
 
 def _unusual(data: bytes, header: Header) -> list[str]:
@@ -160,18 +161,18 @@ def _masks(data: bytes, header: Header, left_out: list[str]) -> tuple[tuple[int,
     else:
         count = 4 if header.compression == ALPHA_FIELDS else 3
         if len(data) < at + 4 * count:
-            refuse_as_damaged("its header is truncated")
+            refuse_damaged("its header is truncated")
         masks = (*struct.unpack_from(f"<{count}I", data, at), *(0,) * (4 - count))
         at += 4 * count
     if header.bits > 8:
         widths = [mask.bit_count() for mask in masks if mask]
         contiguous = all(mask >> _shift(mask) == (1 << mask.bit_count()) - 1 for mask in masks if mask)
         if not all(masks[:3]) or sum(widths) != (masks[0] | masks[1] | masks[2] | masks[3]).bit_count() or not contiguous:
-            refuse("a BMP whose bit fields overlap or have holes")
+            refuse_unkept("a BMP whose bit fields overlap or have holes")
         if max(masks) >> header.bits:
-            refuse_as_damaged("its bit fields are larger than its pixels")
+            refuse_damaged("its bit fields are larger than its pixels")
         if widths.count(8) != len(widths):
-            refuse(f"a BMP whose colours have {', '.join(map(str, widths))} bits")
+            refuse_unkept(f"a BMP whose colours have {', '.join(map(str, widths))} bits")
     return masks, at
 
 
@@ -183,7 +184,7 @@ def _palette(data: bytes, header: Header, at: int) -> tuple[Indices, int]:
     """(colours, bytes): blue, green, red, and perhaps one more, which stand at `at`; and where the pixels are."""
     if header.bits > 8:
         if 0 < header.offset < at:
-            refuse_as_damaged("its pixels overlap its header")
+            refuse_damaged("its pixels overlap its header")
         return np.empty((0, 4), np.uint8), header.offset or at
     entry = 3 if header.size == 12 else 4
     whole = 1 << header.bits
@@ -194,7 +195,7 @@ def _palette(data: bytes, header: Header, at: int) -> tuple[Indices, int]:
     elif not header.colours:
         count = min(whole, max(0, offset - at) // entry)
     if not count or at + count * entry > min(offset, len(data)):
-        refuse_as_damaged("its palette is truncated")
+        refuse_damaged("its palette is truncated")
     return np.frombuffer(data, np.uint8, count * entry, at).reshape(count, entry), offset
 
 
@@ -295,14 +296,14 @@ def _unpacked(data: bytes, at: int, end: int, header: Header) -> tuple[Indices, 
             used = -(-value // 2) if four else value
             some = data[at : min(at + used, end)]
             if len(some) < used:
-                refuse_as_damaged("its pixels are truncated")
+                refuse_damaged("its pixels are truncated")
             row += bytes(part for byte in some for part in (byte >> 4, byte & 15))[:value] if four else some
             stray = stray or any(data[at + used : at + used + used % 2])
             at += used + used % 2
         elif value == 2 or (row and len(row) < width) or (not row and value == 0 and len(rows) < height):
-            refuse("a BMP with run lengths that leave pixels out")
+            refuse_unkept("a BMP with run lengths that leave pixels out")
         if len(row) > width or (row and len(rows) == height):
-            refuse_as_damaged("its rows are longer than its header says")
+            refuse_damaged("its rows are longer than its header says")
         if len(row) == width and not count and value < 2:
             rows.append(bytes(row))
             row.clear()
@@ -311,8 +312,8 @@ def _unpacked(data: bytes, at: int, end: int, header: Header) -> tuple[Indices, 
         rows.append(bytes(row))
     if len(rows) < height:
         if ended:
-            refuse("a BMP with run lengths that leave pixels out")
-        refuse_as_damaged("its pixels are truncated")
+            refuse_unkept("a BMP with run lengths that leave pixels out")
+        refuse_damaged("its pixels are truncated")
     behind = any(data[at:end])
     samples = np.frombuffer(b"".join(rows), np.uint8).reshape(height, width)
     return samples, (*_stray(stray), *[f"{end - at:,} bytes behind its pixels"] * behind)

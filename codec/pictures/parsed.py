@@ -1,12 +1,11 @@
 """What taking a picture file apart gives. Each format has a module with a function `parsed`, which accounts for every byte of the file."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from bitstream.envelope import Chunks
-from bitstream.errors import UnsupportedImageError
 from codec.png import Form
 
 BYTES_BEHIND = "{:,} bytes behind its end"
@@ -32,15 +31,3 @@ class Parsed(NamedTuple):
     chunks: Chunks = ()
     left_out: tuple[str, ...] = ()
     decoded: Callable[[], Decoded] | None = None
-
-
-def refuse(what: str) -> NoReturn:
-    """what: the subject of a sentence. Raises UnsupportedImageError."""
-    msg = f"{what} cannot be kept exactly by this version; save it as a plain PNG first"
-    raise UnsupportedImageError(msg)
-
-
-def refuse_as_damaged(what: str) -> NoReturn:
-    """what: a sentence. Raises UnsupportedImageError."""
-    msg = f"the picture is damaged: {what}"
-    raise UnsupportedImageError(msg)

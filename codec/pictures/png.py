@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.envelope import DEPTHS, MOST_CHUNKS
-from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed, refuse, refuse_as_damaged
+from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
+from codec.pictures.wording import refuse_damaged, refuse_unkept
 from codec.png import ANIMATION, PALETTE, SIGNATURE, Form, chunk, chunks_in
 
 PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # row, column, steps of Adam7
@@ -56,7 +57,7 @@ def parsed(data: bytes) -> Parsed:
                 header = _header(name, bytes(body))
             elif name == b"IDAT":
                 if stream and before != b"IDAT":
-                    refuse_as_damaged("its pixels are in several places")
+                    refuse_damaged("its pixels are in several places")
                 if not stream:
                     chunks.append((b"IDAT", b""))
                 stream.append(body)
@@ -64,18 +65,18 @@ def parsed(data: bytes) -> Parsed:
                 left_out += ["what is in its last chunk"] * bool(body)
                 left_out += [BYTES_BEHIND.format(len(data) - end)] * (end < len(data))
             elif name[:1].isupper() and name != b"PLTE":
-                refuse(f"a PNG with a chunk {name.decode()}, without which it cannot be understood,")
+                refuse_unkept(f"a PNG with a chunk {name.decode()}, without which it cannot be understood,")
             elif name in ANIMATION:
-                refuse("an animation")
+                refuse_unkept("an animation")
             else:
                 chunks.append((name, bytes(body)))
                 if len(chunks) > MOST_CHUNKS:
-                    refuse(f"a PNG of more than {MOST_CHUNKS:,} chunks")
+                    refuse_unkept(f"a PNG of more than {MOST_CHUNKS:,} chunks")
             before = name
     except ValueError as error:
-        refuse_as_damaged(str(error))
+        refuse_damaged(str(error))
     if not header or not stream:
-        refuse_as_damaged("it has no pixels")
+        refuse_damaged("it has no pixels")
     _require_palette(header.form, [name for name, _ in chunks], [len(body) for name, body in chunks if name == b"PLTE"])
     found = header
 
@@ -89,24 +90,24 @@ def parsed(data: bytes) -> Parsed:
 def _header(name: bytes, body: bytes) -> Header:
     """Raises UnsupportedImageError."""
     if name == b"CgBI":
-        refuse("a PNG for an iPhone's own use")
+        refuse_unkept("a PNG for an iPhone's own use")
     if name != b"IHDR" or len(body) != 13:
-        refuse_as_damaged("its header is missing")
+        refuse_damaged("its header is missing")
     width, height, form = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big"), Form(body[9], body[8])
     if not 0 < width < 1 << 31 or not 0 < height < 1 << 31:
-        refuse_as_damaged(f"its header says {width}x{height} pixels")
+        refuse_damaged(f"its header says {width}x{height} pixels")
     if form.depth not in DEPTHS.get(form.colour, ()):
-        refuse_as_damaged(f"its header says colour type {form.colour} with {form.depth} bits")
+        refuse_damaged(f"its header says colour type {form.colour} with {form.depth} bits")
     if body[10] or body[11] or body[12] > 1:
-        refuse_as_damaged("its header says methods that are unknown")
+        refuse_damaged("its header says methods that are unknown")
     return Header(form, width, height, bool(body[12]))
 
 
 def _require_palette(form: Form, names: Sequence[bytes], sizes: Sequence[int]) -> None:
     if len(sizes) > 1 or any(size % 3 or not 0 < size <= 768 for size in sizes):
-        refuse_as_damaged("its palette has a wrong size")
+        refuse_damaged("its palette has a wrong size")
     if form.colour == PALETTE and (not sizes or names.index(b"PLTE") > names.index(b"IDAT")):
-        refuse_as_damaged("its palette is missing")
+        refuse_damaged("its palette is missing")
 
 
 def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -164,13 +165,13 @@ def _inflate(stream: list[memoryview], header: Header, take: Take) -> tuple[str,
         rows = inflated[: wanted - given]
         if rows:
             if _has_unknown_filter(rows, given, passes):
-                refuse_as_damaged("a row has an unknown filter")
+                refuse_damaged("a row has an unknown filter")
             take(rows)
         given += len(rows)
         if len(rows) < len(inflated):
             return ("what its stream has behind its pixels",)
     if given < wanted:
-        refuse_as_damaged("its pixels are truncated")
+        refuse_damaged("its pixels are truncated")
     if not inflating.eof:
         return ("that the end of its stream is missing",)
     behind = len(inflating.unused_data) + sum(map(len, pieces))
@@ -187,7 +188,7 @@ def _inflated(inflating: Any, pieces: Iterator[memoryview], wanted: int) -> Iter
             try:
                 rows = inflating.decompress(rest, most)
             except zlib.error:
-                refuse_as_damaged("its pixels do not inflate")
+                refuse_damaged("its pixels do not inflate")
             rest = inflating.unconsumed_tail
             given += len(rows)
             yield rows

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.pictures.formats import NUMBER, SPACES
-from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed, refuse, refuse_as_damaged
+from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
+from codec.pictures.wording import refuse_damaged, refuse_unkept
 from codec.png import GREY, RGB, Form
 
 BLOCK_BYTES = 1 << 20  # of numbers in plain text, at once
@@ -26,20 +27,20 @@ def parsed(data: bytes) -> Parsed:
     for _ in range(2 if bitmap else 3):
         found = NUMBER.match(data, at)
         if not found:
-            refuse_as_damaged("its header is incomplete")
+            refuse_damaged("its header is incomplete")
         numbers.append(int(found[1]))
         at = found.end()
     if data[at : at + 1] == b"#":  # up to the end of its line, which is the one space before the samples
         at = min((place for place in (data.find(b"\n", at), data.find(b"\r", at)) if place >= 0), default=len(data))
     if data[at : at + 1] not in (SPACES[k : k + 1] for k in range(len(SPACES))):
-        refuse_as_damaged("its header is incomplete")
+        refuse_damaged("its header is incomplete")
     width, height, *rest = numbers
     largest = rest[0] if rest else 1
     if not width or not height or not 0 < largest < 1 << 16:
-        refuse_as_damaged(f"its header says {width}x{height} pixels" + (f" with a largest value of {largest}" if rest else ""))
+        refuse_damaged(f"its header says {width}x{height} pixels" + (f" with a largest value of {largest}" if rest else ""))
     forms = _COLOURS if colour else _GREYS
     if largest not in forms:
-        refuse(f"a {'PPM' if colour else 'PGM'} with a largest value of {largest}")
+        refuse_unkept(f"a {'PPM' if colour else 'PGM'} with a largest value of {largest}")
     form, left_out = forms[largest], ("comments in its header",) if b"#" in data[:at] else ()
 
     def decoded() -> Decoded:
@@ -53,7 +54,7 @@ def parsed(data: bytes) -> Parsed:
         else:
             samples, end = _plain_bits(data, at + 1, count) if kind == 1 else _plain_numbers(data, at + 1, count)
         if samples.max() > largest:
-            refuse_as_damaged(f"it has samples above {largest}")
+            refuse_damaged(f"it has samples above {largest}")
         samples = samples.astype(np.uint16 if form.depth == 16 else np.uint8, copy=False)
         return Decoded(samples.reshape(height, width, form.channels), form, (*more, *_behind(data, end, kind < 4)))
 
@@ -65,7 +66,7 @@ def _bits(data: bytes, at: int, width: int, height: int) -> tuple[npt.NDArray[np
     row_bytes = -(-width // 8)
     end = at + row_bytes * height
     if end > len(data):
-        refuse_as_damaged(_TRUNCATED)
+        refuse_damaged(_TRUNCATED)
     bits = np.unpackbits(np.frombuffer(data, np.uint8, end - at, at).reshape(height, row_bytes), axis=1)
     return 1 - bits[:, :width], end, ("bits at the ends of its rows",) if bits[:, width:].any() else ()
 
@@ -74,24 +75,24 @@ def _bytes(data: bytes, at: int, count: int, depth: int) -> tuple[npt.NDArray[An
     dtype = np.dtype(">u2" if depth == 16 else np.uint8)
     end = at + count * dtype.itemsize
     if end > len(data):
-        refuse_as_damaged(_TRUNCATED)
+        refuse_damaged(_TRUNCATED)
     return np.frombuffer(data, dtype, count, at).astype(dtype.newbyteorder("=")), end
 
 
 def _plain_bits(data: bytes, at: int, count: int) -> tuple[npt.NDArray[np.uint8], int]:
     """Digits 0 and 1, with and without spaces between them."""
     if len(data) - at < count:
-        refuse_as_damaged(_TRUNCATED)
+        refuse_damaged(_TRUNCATED)
     samples, filled = np.empty(count, np.uint8), 0
     while filled < count:
         block = np.frombuffer(data[at : at + BLOCK_BYTES], np.uint8)
         if not block.size:
-            refuse_as_damaged(_TRUNCATED)
+            refuse_damaged(_TRUNCATED)
         places = np.flatnonzero((block == 48) | (block == 49))[: count - filled]
         filled += places.size
         used = int(places[-1]) + 1 if filled == count else block.size
         if data[at : at + used].translate(None, SPACES + b"01"):
-            refuse_as_damaged("its pixels are no digits 0 and 1")
+            refuse_damaged("its pixels are no digits 0 and 1")
         samples[filled - places.size : filled] = 49 - block[places]
         at += used
     return samples, at
@@ -99,7 +100,7 @@ def _plain_bits(data: bytes, at: int, count: int) -> tuple[npt.NDArray[np.uint8]
 
 def _plain_numbers(data: bytes, at: int, count: int) -> tuple[npt.NDArray[np.uint16], int]:
     if len(data) - at < 2 * count - 1:
-        refuse_as_damaged(_TRUNCATED)
+        refuse_damaged(_TRUNCATED)
     samples, filled = np.empty(count, np.uint16), 0
     while filled < count:
         block = data[at : at + BLOCK_BYTES]
@@ -108,15 +109,15 @@ def _plain_numbers(data: bytes, at: int, count: int) -> tuple[npt.NDArray[np.uin
         behind = numbers.pop() if len(numbers) > count - filled or (numbers and not whole and not block[-1:].isspace()) else b""
         used = len(block) - len(behind)
         if not numbers and (whole or not used):
-            refuse_as_damaged(_TRUNCATED if whole else _NO_NUMBERS)
+            refuse_damaged(_TRUNCATED if whole else _NO_NUMBERS)
         at += used
         if not numbers:  # spaces only
             continue
         if b"".join(numbers).translate(None, b"0123456789") or max(map(len, numbers)) > LONGEST_NUMBER:
-            refuse_as_damaged(_NO_NUMBERS)
+            refuse_damaged(_NO_NUMBERS)
         values = np.array(list(map(int, numbers)), np.int64)
         if values.max() >= 1 << 16:
-            refuse_as_damaged("it has samples above 65535")
+            refuse_damaged("it has samples above 65535")
         samples[filled : filled + values.size] = values
         filled += values.size
     return samples, at
