@@ -703,13 +703,6 @@ def test_what_a_bmp_has_beside_its_pixels(some, chunks, left_out):
         assert found.chunks == chunks
 
 
-def test_an_intent_that_the_profile_says_too_is_no_loss():
-    for intent, said, left_out in ((4, 0, ()), (2, 1, ()), (2, 3, ("its rendering intent",))):
-        profile = bytes(67) + bytes([said]) + bytes(60)
-        rest = described(space=EMBEDDED, profile=(124 + len(BODY), len(profile)), intent=intent)
-        assert opened(bmp(BODY, size=V5, rest=rest, behind=profile)).left_out == left_out
-
-
 @pytest.mark.parametrize(
     ("some", "reason"),
     [

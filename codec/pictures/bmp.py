@@ -209,7 +209,7 @@ def _indexed_form(palette: Indices, bits: int) -> Form:
 def _described(data: bytes, header: Header, left_out: list[str]) -> tuple[list[tuple[bytes, bytes]], tuple[int, int]]:
     """What the header says of the colours and the resolution, as chunks; and where in the file the profile is: (start, end)."""
     chunks: list[tuple[bytes, bytes]] = []
-    profile, embedded = (0, 0), b""
+    profile = (0, 0)
     if header.size >= 108:
         space, intent = header.rest[16:20][::-1], int.from_bytes(header.rest[68:72], "little")
         if any(header.rest[20:68]):
@@ -225,14 +225,12 @@ def _described(data: bytes, header: Header, left_out: list[str]) -> tuple[list[t
                 left_out.append("its colour profile, which is damaged")
                 profile = (0, 0)
             else:
-                embedded = data[slice(*profile)]
-                chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(embedded, 9)))
+                chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(data[slice(*profile)], 9)))
         elif space == b"sRGB":
             chunks.append((b"sRGB", bytes([INTENTS.get(intent, 0)])))
         elif space not in (b"Win ", bytes(4)):
             left_out.append("its colour space")
-        said = INTENTS.get(intent, -1)  # a profile says it itself
-        if intent and not (said >= 0 if space == b"sRGB" else embedded[64:68] == bytes((0, 0, 0, said & 255))):
+        if intent and (space != b"sRGB" or intent not in INTENTS):
             left_out.append("its rendering intent")
     if header.across > 0 and header.down > 0:
         chunks.append((b"pHYs", struct.pack(">IIB", header.across, header.down, 1)))
