@@ -135,7 +135,8 @@ def test_compiled_code_of_other_sources_is_not_used(tmp_path):
     """numba itself would not notice: it looks at a function's own file only."""
     code = (
         "import logging, sys; logging.basicConfig(level=logging.DEBUG, format='%(name)s: %(message)s');"
-        "logging.getLogger('numba').setLevel('WARNING'); from codec import compiled; compiled.SOURCES += sys.argv[1]; from codec.pasts import kernel; import numpy as np;"
+        "logging.getLogger('numba').setLevel('WARNING'); from codec import compiled;"
+        "compiled.SOURCES += sys.argv[1]; from codec.pasts import kernel; import numpy as np;"
         "kernel.cheapest(np.zeros((1, 2, 3), np.int32), np.zeros((1, 2, 3, 3), np.int32), np.zeros((1, 2), np.int32));"
         "print(sum(kernel.cheapest.stats.cache_hits.values()))"
     )
