@@ -47,7 +47,7 @@ TINY, TINY_YCC, TINY_PALETTE = GOLDEN / "tiny", GOLDEN / "tiny-ycc", GOLDEN / "t
 SECONDS, BYTES = 10, 1 << 30  # of a case, at most
 WIDE, SMALL = 1 << 20, 1 << 12  # limits on pixels: of what is not decoded by a network, and what is
 MOST_MUTATIONS = 4
-MOST_PROMISED = 240  # bytes of payloads
+MOST_PROMISED = 240, 24  # bytes of payloads; of drawings, which may honestly hold 360,000 flat pixels a byte
 
 
 class Target(NamedTuple):
@@ -291,14 +291,15 @@ def promising(rng: random.Random) -> bytes:
     elif kind == PALETTE_KIND and rng.random() < 0.5:
         fields |= {"refinement_digest": model_digest(TINY), "refinement_name": TINY.name}
     head = Header(channels=channels, **fields)
-    left, payloads = MOST_PROMISED, []
+    left, payloads = MOST_PROMISED[kind == DRAWING_KIND], []
     for k, least in zip(range(min(head.chunks, 50)), head.least_bytes(), strict=False):
         words = WORD_BYTES if head.in_words(k) else 1
         size = rng.choice((0, least, least, least + rng.randrange(16), rng.randrange(100)))
         size = -(-min(size, left) // words) * words if head.past is None or k else 0
-        contents = (rng.randbytes(size), b"\xff" * size, rng.randbytes(size // 2) + bytes(size - size // 2))
-        zeros = rng.random() < (0.01 if kind == DRAWING_KIND else 0.3)  # honest code of 40,000 flat pixels a bit
-        payloads.append(bytes(size) if zeros else rng.choice(contents))
+        contents = [rng.randbytes(size), b"\xff" * size]
+        if kind != DRAWING_KIND:
+            contents += [bytes(size), rng.randbytes(size // 2) + bytes(size - size // 2)]
+        payloads.append(rng.choice(contents))
         left = max(0, left - size - CRC_BYTES - 1)
     data = write_file(head, payloads)
     if not enclosed:
