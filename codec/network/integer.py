@@ -197,8 +197,9 @@ class IntegerImageGPT:
         Raises ModelError where none does.
         """
         engine = self._fastest(tiles)
-        self.engine_name = engine.name
-        log.debug("the model %s runs by %s", self.name, engine.name)
+        if engine.name != self.engine_name:
+            self.engine_name = engine.name
+            log.debug("the model %s runs by %s", self.name, engine.name)
         return engine
 
     def _fastest(self, tiles: int) -> Engine:
