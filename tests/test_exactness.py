@@ -213,7 +213,7 @@ def wrong_at_medium(monkeypatch):
 
         return called
 
-    monkeypatch.setattr(plain, "requantize", wrong(plain.requantize))
+    monkeypatch.setattr(plain, "normalize", wrong(plain.normalize))
     monkeypatch.setattr(PaletteOperations, "activated", staticmethod(wrong(PaletteOperations.activated)))
 
 
