@@ -96,7 +96,7 @@ class _Helpers:
                 self.count += 1
         except RuntimeError:  # no more threads than that
             pass
-        for work in works:
+        for work in works if self.count else ():  # else nobody would take it away
             self.waiting.put(work.do)
 
     def _help(self) -> None:
