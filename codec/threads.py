@@ -76,11 +76,10 @@ class _Work:
                 self.over.release()
 
     def end(self) -> None:
-        """Waits until it is done. Raises what it raised."""
+        """Waits until it is done."""
         self.do()
         with self.over:
-            if self.error:
-                raise self.error
+            pass
 
 
 class _Helpers:
@@ -97,7 +96,7 @@ class _Helpers:
                 self.count += 1
         except RuntimeError:  # no more threads than that
             pass
-        for work in works:
+        for work in works if self.count else ():  # else nobody would take it away
             self.waiting.put(work.do)
 
     def _help(self) -> None:
@@ -126,6 +125,9 @@ def spread(work: Callable[[int, int], object], parts: int, most: int) -> None:
     finally:
         for other in others:
             other.end()
+    for other in others:
+        if other.error:
+            raise other.error
 
 
 def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], most: int) -> Iterator[Result]:

@@ -89,7 +89,7 @@ def test_children_after_use():
     """Several at once, a child's child, and children again."""
     data = coded()
     assert isinstance(models.load(TINY, "rgb", CPU).engine(9), CompiledEngine)
-    assert of_threads._helpers.count == 2
+    assert of_threads._helpers.count >= 2
 
     def work():
         assert coded() == data

@@ -125,6 +125,7 @@ def test_what_no_helper_begins_is_done_all_the_same(monkeypatch):
     monkeypatch.setattr(of_threads, "_helpers", of_threads._Helpers())
     monkeypatch.setattr(threading.Thread, "start", refused)
     spread(lambda first, last: done.append((first, last, threading.get_ident())), 4, 2)
+    assert of_threads._helpers.waiting.empty()
     own = threading.get_ident()
     assert done == [(0, 2, own), (2, 4, own)] * 2
 
