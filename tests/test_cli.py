@@ -231,11 +231,11 @@ def test_metadata_that_is_left_out_is_said(photo):
     jpeg = photo.with_suffix(".jpg")
     Image.fromarray(PIXELS).save(jpeg, comment="hello")
     result = igpt("compress", jpeg, "--model", TINY)
-    assert "not stored: comment, the JPEG itself" in result.stderr.splitlines()[0]
-    assert "not stored: comment" in igpt("compress", jpeg, "-f", "-q", "--strip", "--model", TINY).stderr
+    assert "not stored: the JPEG itself: these are its decoded pixels, the JPEG's comment" in result.stderr.splitlines()[0]
+    assert "the JPEG's comment" in igpt("compress", jpeg, "-f", "-q", "--strip", "--model", TINY).stderr
     result = igpt("compress", jpeg, "-f", "-q", "--json", "--model", TINY)
     assert result.stderr == ""
-    assert json.loads(result.stdout)["left_out"][0] == "comment"
+    assert json.loads(result.stdout)["left_out"][1] == "the JPEG's comment"
 
 
 def test_metadata_are_kept_or_stripped(photo, tmp_path):

@@ -506,16 +506,18 @@ def test_tiffs_whose_samples_mean_something_else_are_refused():
     unassociated = struct.pack("<HHIH", 338, 3, 1, 2)
     assert data.count(unassociated) == 1
     assert open_picture(io.BytesIO(data), MAX_PIXELS).form == Form(RGB_ALPHA, 8)
-    for kind in (0, 1):
-        with pytest.raises(UnsupportedImageError, match="more channels"):
+    for kind, what in ((0, "more channels"), (1, "alpha multiplied into its colours")):
+        with pytest.raises(UnsupportedImageError, match=what):
             open_picture(io.BytesIO(data.replace(unassociated, struct.pack("<HHIH", 338, 3, 1, kind))), MAX_PIXELS)
     with pytest.raises(UnsupportedImageError):
         open_picture(io.BytesIO(tiff(smooth(5, 5), t339=(2, 2, 2))), MAX_PIXELS)
 
 
 def test_tags_of_a_tiff_that_are_not_stored_are_named():
-    found = open_picture(io.BytesIO(tiff(smooth(5, 5), t270="what it shows", t33432="whose it is")), MAX_PIXELS)
-    assert found.left_out == ("Copyright", "ImageDescription")
+    found = open_picture(io.BytesIO(tiff(smooth(5, 5), t270="what it shows", t285="its page", t32932="what is written on it")), MAX_PIXELS)
+    assert b"what it shows" in dict(found.chunks)[b"eXIf"]
+    assert len(found.left_out) == 1
+    assert "32932" in found.left_out[0] or "Annotation" in found.left_out[0]
 
 
 @pytest.mark.parametrize("info", [{"dpi": (0, float("nan"))}, {"dpi": (1e20, 1)}, {"xmp": 5}, {"icc_profile": 7}, {"exif": None}])
@@ -558,7 +560,7 @@ def test_metadata_of_a_tiff_that_are_damaged_are_named():
     assert data.count(entry) == 1
     found = open_picture(io.BytesIO(data.replace(entry, struct.pack("<HHI", 270, 2, 1 << 20))), MAX_PIXELS)
     assert (found.pixels == smooth(5, 5)).all()
-    assert found.left_out == ("what is damaged in its metadata",)
+    assert found.left_out == ("the TIFF tag ImageDescription, which is damaged", "14 bytes of the TIFF that belong to nothing")
 
 
 def as_in_png(chunks):
