@@ -19,6 +19,7 @@ ENVELOPE_DIGEST_BYTES = 8
 WORD_BYTES = 4
 
 MAX_SIDE = 1 << 24
+MAX_DEEP_WIDTH = 1 << 20  # with samples of 16 bits, of which a coder keeps hundreds of bytes a column
 MAX_MODEL_NAME_BYTES = 64
 MAX_TILES_PER_GROUP = 4096
 MAX_VARINT_BYTES = 5

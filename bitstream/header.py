@@ -13,6 +13,7 @@ from bitstream.constants import (
     LEAST_COST,
     MAGIC,
     MAX_BAND_PIXELS,
+    MAX_DEEP_WIDTH,
     MAX_EXCEPTION_SHARE,
     MAX_MODEL_NAME_BYTES,
     MAX_SIDE,
@@ -236,6 +237,7 @@ def read_header(reader: Reader, enclosed: bool = False) -> Header:
     require(VERSION_OF_KIND[kind] == version, f"kind {kind} does not go with version {version}")
     deep = bit_depth == 16 and kind == DRAWING_KIND and enclosed and numerics_version > 1
     require(bit_depth == 8 or deep, f"the bit depth {bit_depth} is unknown")
+    require(bit_depth == 8 or width <= MAX_DEEP_WIDTH, f"a width of {width} with 16 bits is out of range")
     require(bit_depth == 16 or numerics_version <= DRAWING_NUMERICS, "there is no such version of 8 bits")
     if kind == DRAWING_KIND:
         largest = max(width, MAX_BAND_PIXELS)

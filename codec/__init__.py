@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS
+from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS, MAX_DEEP_WIDTH
 from bitstream.errors import (
     DamagedError,
     IgptError,
@@ -168,6 +168,9 @@ def smallest(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, 
     by_rank = ranks[pixels], tuple(levels.tolist())
     if len(levels) <= 256:
         return *by_rank, DRAWING_NUMERICS
+    if width > MAX_DEEP_WIDTH:
+        msg = f"a picture with samples of 16 bits can be at most {MAX_DEEP_WIDTH:,} pixels wide, this one has {width:,}"
+        raise TooLargeError(msg)
     rows = min(height, max(1, TRIED_PIXELS // width))
     first = (height - rows) // 2
 

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import codec
@@ -13,6 +14,8 @@ from bitstream.container import write_file
 from bitstream.envelope import Envelope, write_envelope
 from bitstream.errors import DamagedError
 from bitstream.header import Header
+from codec.image import Picture
+from codec.png import GREY, Form
 from tests import fuzz
 from tests.mutations import flat, joined, unflat
 
@@ -70,15 +73,25 @@ def test_a_defect_is_found(monkeypatch):
     assert " s" in fuzz.here("container", 0, range(1)).defects[0]
 
 
-@pytest.mark.parametrize("depth", [8, 16])
-def test_a_payload_that_is_used_up_ends_a_row(depth):
-    """A hundred bytes that promise four million pixels, all in one row."""
-    head = Header(1 << 22, 1, 4, depth, 3, bytes(16), rows=1, numerics_version=2)
+@pytest.mark.parametrize(("depth", "width"), [(8, 1 << 22), (16, 1 << 20)])
+def test_a_payload_that_is_used_up_ends_a_row(depth, width):
+    """A hundred bytes that promise millions of pixels, all in one row."""
+    head = Header(width, 1, 4, depth, 3, bytes(16), rows=1, numerics_version=2)
     data = write_envelope(Envelope(6, depth, (), (write_file(head, [b"\x5a" * (10 if depth == 8 else 60)]),)))
     start = time.perf_counter()
     with pytest.raises(DamagedError, match="not what an encoder writes"):
         codec.decompress_picture(data)
     assert time.perf_counter() - start < 5
+
+
+def test_no_row_of_16_bits_takes_gigabytes():
+    width = (1 << 20) + 1
+    head = Header(width, 1, 1, 16, 3, bytes(16), rows=1, numerics_version=2)
+    with pytest.raises(DamagedError, match="a width of 1048577 with 16 bits"):
+        codec.decompress_picture(write_envelope(Envelope(0, 16, (), (write_file(head, [bytes(60)]),))))
+    samples = (np.arange(width) % 1000).astype(np.uint16)[None, :, None]
+    with pytest.raises(codec.TooLargeError, match="at most 1,048,576 pixels wide"):
+        codec.compress_picture(Picture(samples, Form(GREY, 16)))
 
 
 @pytest.mark.slow
