@@ -94,4 +94,4 @@ def test_too_large_is_said_before_any_pixel_is_read():
 
 def test_metadata_that_are_not_stored_are_named():
     assert opened(saved(Image.new("RGB", (3, 3)), "BMP")).left_out == ()
-    assert opened(saved(Image.new("RGB", (3, 3)), "JPEG", comment="hello")).left_out[0] == "comment"
+    assert opened(saved(Image.new("RGB", (3, 3)), "JPEG", comment="hello")).left_out[1] == "the JPEG's comment"
