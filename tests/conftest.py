@@ -25,6 +25,12 @@ TINY_PALETTE = GOLDEN / "tiny-palette"  # a published checkpoint's integer form
 CPU = "cpu"
 
 
+@pytest.fixture(autouse=True)
+def _store(monkeypatch, tmp_path_factory) -> None:
+    """Models that a test adds are not the user's."""
+    monkeypatch.setenv("IGPT_MODEL_PATH", str(tmp_path_factory.getbasetemp() / "models"))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> IntegerImageGPT:
     """Two layers of width 16, window 40: in arithmetic and layout a full model."""
