@@ -15,7 +15,7 @@ import typer
 
 from bitstream.errors import IgptError
 from codec import manual
-from codec.files import (
+from codec.many.files import (
     PIPE,
     RequestError,
     destination,
@@ -29,7 +29,7 @@ from codec.files import (
     stream_of,
     write,
 )
-from codec.jobs import (
+from codec.many.jobs import (
     Compression,
     Decompression,
     Job,
@@ -44,11 +44,11 @@ from codec.jobs import (
     planned,
     stop,
 )
-from codec.saying import heard, room, say
+from codec.messages import heard, room, say
 from codec.threads import cores, use_threads
 
 if TYPE_CHECKING:
-    from codec.image import Picture
+    from codec.pictures.picture import Picture
 
 app = typer.Typer(
     help="Lossless image compression with an ImageGPT transformer and a range coder.",
@@ -130,7 +130,7 @@ def reported(source: Path, verbose: bool) -> Iterator[None]:
 def read_picture(source: Path, max_pixels: int | None) -> "Picture":
     import io
 
-    from codec.image import MAX_PIXELS, largest_picture_file, open_picture
+    from codec.pictures.picture import MAX_PIXELS, largest_picture_file, open_picture
 
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     data = read(source, lambda start: largest_picture_file(start, limit))
@@ -198,7 +198,7 @@ def compress(
     An output is by default the input with the extension .igpt. It gets its name after a check: its beginnings, or with --verify all of it,
     are decompressed and compared with the input.
     """
-    from codec.image import SUFFIXES
+    from codec.pictures.picture import SUFFIXES
 
     with reported(inputs[0], verbose):
         if strip and delete_input:
@@ -313,7 +313,7 @@ def executed(task: Task, jobs: list[Job], count: int, ray: str | None, report: R
     """The results, as they come."""
     chunks = in_chunks(jobs, task.most_together(len(jobs), count))
     if ray is not None:
-        from codec.cluster import on_ray
+        from codec.many.cluster import on_ray
 
         return on_ray(task, chunks, ray, count, report)
     count = min(count, len(chunks))
@@ -535,7 +535,7 @@ def quantize(
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec import models
         from codec.palette.packing import quantized
-        from codec.pillow import image_of
+        from codec.pictures.pillow import image_of
 
         palette = models.with_palette(model, revision, "cpu").palette
         image = image_of(quantized(palette, pixels))

@@ -16,9 +16,9 @@ from PIL import Image
 import codec
 from benchmarks.demo import sample
 from codec import models
-from codec.context import POSITIONS
 from codec.devices import device_named
-from codec.tiles import Grid
+from codec.tiling.context import POSITIONS
+from codec.tiling.tiles import Grid
 
 RUNS = 3
 

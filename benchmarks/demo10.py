@@ -21,7 +21,7 @@ import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, saved
 from codec import models
 from codec.palette.packing import quantized
-from codec.pillow import image_of
+from codec.pictures.pillow import image_of
 
 SIZES = {"24x24": 24, "32x32": 32, "full": 0}
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "palette-1"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from codec.pillow import image_of
+from codec.pictures.pillow import image_of
 
 Pixels = npt.NDArray[np.uint8]
 RESULTS = Path(__file__).parent / "results"

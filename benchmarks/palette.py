@@ -24,11 +24,11 @@ from tqdm import tqdm
 import codec
 from benchmarks.measure import RESULTS, circumstances, pictures_in
 from codec import models
-from codec.context import POSITIONS
-from codec.network.palette import PaletteImageGPT
-from codec.palette import UNIT, Palette
 from codec.palette.coding import encode_tokens, group_size, token_frequencies
-from codec.tiles import Grid, tiles_from_planes
+from codec.palette.colours import UNIT, Palette
+from codec.palette.network import PaletteImageGPT
+from codec.tiling.context import POSITIONS
+from codec.tiling.tiles import Grid, tiles_from_planes
 from codec.training.data import TrainingData
 
 CLUSTERS = 512

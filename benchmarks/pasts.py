@@ -21,9 +21,9 @@ from tqdm import tqdm
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, lossless_bytes, lossless_encoders, pictures_in, saved
 from bitstream.errors import UnsupportedImageError
-from codec import pasts
-from codec.image import MAX_PIXELS, open_picture
-from codec.pillow import image_of
+from codec.pasts import past as pasts
+from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.pillow import image_of
 
 QUALITIES = (75, 90, 95)
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")

@@ -25,11 +25,13 @@ from PIL import Image
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in
 from benchmarks.speed import sized
-from bitstream.words import TokenDecoder, TokenEncoder
-from codec import models, pasts
-from codec.network import compiled, kernels
+from bitstream.range_coder import TokenDecoder, TokenEncoder
+from codec import models
+from codec.network import fast as compiled
+from codec.network import kernels
 from codec.network.vectors import INPUT, LANES
 from codec.parsing import parsed
+from codec.pasts import past as pasts
 from codec.threads import threads, use_threads
 
 TOGETHER = 256  # files that are decompressed at once

@@ -25,10 +25,10 @@ from bitstream.container import read_file
 from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec import models
 from codec.analysis import Costs, bits_of_drawing, bits_per_pixel, costs_of, heat_map
-from codec.image import MAX_PIXELS, open_picture
-from codec.layers import Coded, Layer
-from codec.network.reference import ImageGPT
+from codec.network.layers import Coded, Layer
+from codec.pictures.picture import MAX_PIXELS, open_picture
 from codec.training.loop import bits_per_sample
+from codec.training.reference import ImageGPT
 
 JPEG_QUALITIES = (75, 90, 95, 100)
 HEAT_SIDE = 256  # of the part of the first picture that the heat map shows

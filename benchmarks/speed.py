@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 import codec
 from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
-from codec import coding
 from codec.devices import device_named
-from codec.pillow import image_of
+from codec.network import coding
+from codec.pictures.pillow import image_of
 from codec.threads import use_threads
 
 BLOCK = 256  # pixels

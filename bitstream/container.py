@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from bitstream.constants import CRC_BYTES, FREQUENCY_BITS, MAX_VARINT_BYTES, WORD_BYTES
 from bitstream.errors import DamagedError
-from bitstream.exceptions import largest_packed
 from bitstream.header import Header, read_header
+from bitstream.outliers import largest_packed
 from bitstream.reader import Reader, varint
 
 

@@ -10,6 +10,7 @@ from typing import IO, NamedTuple
 from bitstream.constants import ENVELOPE_DIGEST_BYTES, ENVELOPE_VERSION, MAGIC, MAX_CHUNK_BYTES, MAX_VARINT_BYTES
 from bitstream.container import largest_file
 from bitstream.errors import DamagedError, UnsupportedImageError
+from bitstream.form import CHANNELS, DEPTHS
 from bitstream.header import Header, read_header
 from bitstream.reader import Reader, varint
 
@@ -31,10 +32,6 @@ class Envelope(NamedTuple):
     chunks: Chunks
     parts: tuple[bytes, ...]
     levels: tuple[int, ...] = ()
-
-
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
 def mode_of(colour: int, depth: int) -> str:

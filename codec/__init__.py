@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from bitstream.header import Header
     from codec.checking import Part
-    from codec.image import Picture
-    from codec.layers import Coded
+    from codec.network.layers import Coded
     from codec.parsing import Parsed
-    from codec.planes import Pixels
+    from codec.pictures.picture import Picture
+    from codec.tiling.planes import Pixels
 
 __version__ = "0.1.0"
 
@@ -97,7 +97,7 @@ def compress(image: "Image.Image", *, verify: bool = False, **options: Unpack[Op
     Raises UnsupportedImageError for a picture that cannot be kept exactly, ModelError for an unusable model, VerificationError where the
     result does not give back the image.
     """
-    from codec.pillow import picture_kept
+    from codec.pictures.pillow import picture_kept
 
     return compress_picture(picture_kept(image), verify=verify, **options)
 
@@ -125,8 +125,9 @@ def compress_picture(picture: "Picture", *, verify: bool = False, **options: Unp
 
 def _packed_picture(picture: "Picture", progress: Progress, options: Options) -> "tuple[bytes, list[Part]]":
     from bitstream.envelope import Envelope, write_envelope
+    from bitstream.form import ALPHA
     from codec.checking import Part
-    from codec.png import ALPHA, MEANINGFUL
+    from codec.pictures.png_file import MEANINGFUL
 
     def packed_samples(pixels: "Pixels", progress: Progress) -> Part:
         return packed_pixels(pixels, **Options({**options, "progress": progress}))
@@ -158,8 +159,8 @@ def smallest(pixels: "npt.NDArray[Any]") -> "tuple[npt.NDArray[Any], tuple[int, 
     import numpy as np
 
     from bitstream.envelope import packed_levels
-    from codec import mixing
-    from codec.planes import pixels_to_planes
+    from codec.mixing import bands as mixing
+    from codec.tiling.planes import pixels_to_planes
 
     height, width, _ = pixels.shape
     levels = np.unique(pixels)
@@ -238,7 +239,7 @@ def _by_palette(pixels: "Pixels", folder: Path, palette_only: bool, device: str,
     from codec import models
     from codec.checking import Part
     from codec.devices import device_named
-    from codec.network.palette import PaletteImageGPT
+    from codec.palette.network import PaletteImageGPT
     from codec.palette.packing import packed
 
     network, refinement = models.read(folder, device_named(device)), models.load(None, "rgb", device_named(device))
@@ -251,8 +252,8 @@ def drawn(pixels: "Pixels", progress: Progress, always: bool = False, numerics_v
     """The bytes of an igpt file without a network; none if it makes the pixels more or, but for `always`, they do not look worth trying."""
     from bitstream.container import write_file
     from bitstream.header import DRAWING_KIND, Header
-    from codec import mixing
-    from codec.planes import pixels_to_planes
+    from codec.mixing import bands as mixing
+    from codec.tiling.planes import pixels_to_planes
 
     height, width, channels = pixels.shape
     if pixels.dtype == "uint8" and not always and not mixing.promising(pixels):
@@ -277,11 +278,11 @@ def drawn(pixels: "Pixels", progress: Progress, always: bool = False, numerics_v
 def packed(pixels: "Pixels", coded: "Coded", progress: Progress) -> bytes:
     """The bytes of an igpt file of the pixels, which is to hold these layers."""
     from bitstream.container import write_file
-    from bitstream.exceptions import pack
     from bitstream.header import PAST_KIND, Header
-    from codec.context import SIDE
-    from codec.layers import encode_layer, fields_of
-    from codec.tiles import balanced_group
+    from bitstream.outliers import pack
+    from codec.network.layers import encode_layer, fields_of
+    from codec.tiling.context import SIDE
+    from codec.tiling.tiles import balanced_group
 
     height, width, channels = pixels.shape
     network, past, layers = coded
@@ -321,14 +322,14 @@ def what_is_coded(
     drawing = drawn(pixels, lambda _: progress(0)) if model is None else b""
     if drawing and 8 * len(drawing) <= EASY * pixels.size:
         return drawing, None
-    from codec.pasts import recognised
+    from codec.pasts.past import recognised
 
     with ThreadPoolExecutor(1) as meanwhile:
         found = meanwhile.submit(device_named, device)  # which may take a second
         past = recognised(pixels) if use_past and pixels.shape[2] == 3 else None
     where = found.result()
     from codec import models
-    from codec.layers import Coded, layers_of
+    from codec.network.layers import Coded, layers_of
 
     possible = [Coded(models.load(model, "ycc", where), past, layers_of(pixels, past))] if past else []
     if not (past and past.certain):
@@ -351,7 +352,7 @@ def decompress(
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError, and UnsupportedImageError where
     Pillow has no mode for the picture.
     """
-    from codec.pillow import opened
+    from codec.pictures.pillow import opened
 
     return opened(decompress_picture(data, model=model, device=device, max_pixels=max_pixels, progress=progress))
 

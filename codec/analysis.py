@@ -8,13 +8,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from bitstream.constants import FREQUENCY_BITS
-from codec import mixing
-from codec.coding import positions_needed, present, tokens_and_frequencies
-from codec.context import POSITIONS
-from codec.layers import Coded, Layer
-from codec.network.integer import Engine
-from codec.planes import Pixels, pixels_to_planes, planes_to_pixels
-from codec.tiles import balanced_group, tiles_into_planes
+from codec.mixing import bands as mixing
+from codec.network.coding import positions_needed, present, tokens_and_frequencies
+from codec.network.layers import Coded, Layer
+from codec.network.model import Engine
+from codec.tiling.context import POSITIONS
+from codec.tiling.planes import Pixels, pixels_to_planes, planes_to_pixels
+from codec.tiling.tiles import balanced_group, tiles_into_planes
 
 HOTTEST_BITS = 8.0  # of a sample in a heat map; more is drawn as this
 RAMP = ((0, 0, 0), (60, 10, 110), (190, 40, 80), (250, 150, 20), (255, 255, 200))

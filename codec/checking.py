@@ -16,12 +16,12 @@ from bitstream.errors import IgptError, VerificationError
 
 if TYPE_CHECKING:
     from bitstream.header import Header
-    from codec.image import Picture
-    from codec.layers import Coded, Layer
-    from codec.network.integer import IntegerImageGPT
-    from codec.network.palette import PaletteImageGPT
-    from codec.pasts import Past
-    from codec.planes import Pixels
+    from codec.network.layers import Coded, Layer
+    from codec.network.model import IntegerImageGPT
+    from codec.palette.network import PaletteImageGPT
+    from codec.pasts.past import Past
+    from codec.pictures.picture import Picture
+    from codec.tiling.planes import Pixels
 
 CHECKED_POSITIONS = 64  # of every tile: two rows
 CHECKED_SHARE = 16  # of the rows of a band, one in so many, but no less than
@@ -99,8 +99,8 @@ def _check_part(part: Part, enclosed: bool, progress: "codec.Progress") -> None:
 
 
 def _check_drawing(header: "Header", payloads: list[bytes], pixels: "Pixels", progress: "codec.Progress") -> None:
-    from codec import mixing
-    from codec.planes import pixels_to_planes
+    from codec.mixing import bands as mixing
+    from codec.tiling.planes import pixels_to_planes
 
     most, size = max(CHECKED_ROWS, header.rows // CHECKED_SHARE), (header.width, header.height)
     numerics_version, depth = header.numerics_version, header.bit_depth
@@ -113,8 +113,8 @@ def _check_drawing(header: "Header", payloads: list[bytes], pixels: "Pixels", pr
 
 def _check_past(header: "Header", payloads: list[bytes], past: "Past", pixels: "Pixels") -> list[bytes]:
     """The whole way from the past's planes to the pixels; the payloads of its layers."""
-    from bitstream.exceptions import unpack
-    from codec.layers import fields_of
+    from bitstream.outliers import unpack
+    from codec.network.layers import fields_of
 
     _require(header.past == fields_of(past), "its past is another")
     positions, corrections = unpack(payloads[0], header.width * header.height, header.most_exceptions)
@@ -140,9 +140,9 @@ def _check_tokens(
 def _check_layer(
     network: "IntegerImageGPT", layer: "Layer", tiles_per_group: int, payloads: list[bytes], progress: "codec.Progress"
 ) -> None:
-    from codec.coding import present
-    from codec.layers import Wanted, decoded_tiles
-    from codec.tiles import tiles_from_planes
+    from codec.network.coding import present
+    from codec.network.layers import Wanted, decoded_tiles
+    from codec.tiling.tiles import tiles_from_planes
 
     grid, positions = layer.grid, slice(CHECKED_POSITIONS)
     wanted = Wanted(network, layer.kind, (grid.width, grid.height), layer.known, tiles_per_group, payloads)

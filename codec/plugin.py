@@ -7,11 +7,11 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 import codec
 from bitstream.constants import MAGIC
 from bitstream.container import read_file
-from bitstream.envelope import DEPTHS, chunks_in, first_header, headers_of, is_envelope, mode_of, read_envelope
+from bitstream.envelope import chunks_in, first_header, headers_of, is_envelope, mode_of, read_envelope
+from bitstream.form import DEPTHS, GREY, RGB, Form
 from bitstream.header import read_header
 from bitstream.reader import Reader
-from codec.pillow import bare, known_of, picture_kept
-from codec.png import GREY, RGB, Form
+from codec.pictures.pillow import bare, known_of, picture_kept
 
 FIRST_BYTES = 1 << 12
 OPTIONS = ("model", "revision", "device", "past")  # of `Image.save`, for the codec

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from codec.coding import Group, Progress, step_through
-from codec.context import CENTRE, POSITIONS, SIDE
-from codec.network.integer import Impossible, IntegerImageGPT, Steps
+from codec.network.coding import Group, Progress, step_through
 from codec.network.limits import LOGIT_STEPS
-from codec.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
-from codec.tiles import Samples
+from codec.network.model import Impossible, IntegerImageGPT, Steps
+from codec.tiling.context import CENTRE, POSITIONS, SIDE
+from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
+from codec.tiling.tiles import Samples
 
 GAP = 2  # pixels between the pictures of a grid
 

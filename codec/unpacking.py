@@ -10,18 +10,18 @@ import numpy.typing as npt
 import codec
 from bitstream.container import read_file
 from bitstream.errors import DamagedError, IgptError
-from bitstream.exceptions import unpack
+from bitstream.form import GREY, RGB, Form
 from bitstream.header import PALETTE_KIND, Header
+from bitstream.outliers import unpack
 from codec.devices import check_device
-from codec.image import MAX_PIXELS, Picture, check_size
 from codec.parsing import Parsed
-from codec.planes import Kind, Pixels, Planes, planes_to_pixels
-from codec.png import GREY, RGB, Form
+from codec.pictures.picture import MAX_PIXELS, Picture, check_size
+from codec.tiling.planes import Kind, Pixels, Planes, planes_to_pixels
 
 if TYPE_CHECKING:
-    from codec.layers import Wanted
     from codec.models import AnyModel
-    from codec.network.integer import IntegerImageGPT
+    from codec.network.layers import Wanted
+    from codec.network.model import IntegerImageGPT
 
     Way = Generator[Wanted, Planes, Pixels]  # asks for layers, is sent their planes, and ends with (height, width, channels) pixels
 
@@ -61,7 +61,7 @@ def pictures(
 
 
 def _decoded(wanted: "list[Wanted]", progress: Progress) -> "list[Planes | IgptError]":
-    from codec.layers import decode_layers
+    from codec.network.layers import decode_layers
 
     try:
         return [*decode_layers(wanted, progress)]
@@ -105,7 +105,7 @@ def _part(header: Header, payloads: list[bytes], model: str | Path | None, devic
 
 
 def _drawing(header: Header, payloads: list[bytes], progress: Progress) -> Pixels:
-    from codec import mixing
+    from codec.mixing import bands as mixing
 
     size = header.width, header.height
     planes = mixing.decode(payloads, size, header.channels, header.rows, progress, header.numerics_version, header.bit_depth)
@@ -115,11 +115,11 @@ def _drawing(header: Header, payloads: list[bytes], progress: Progress) -> Pixel
 def _from_network(header: Header, payloads: list[bytes], model: str | Path | None, device: str, progress: Progress) -> "Way":
     from codec import models
     from codec.devices import device_named
-    from codec.layers import NOTHING, PAST_KINDS, Known, Wanted
-    from codec.network.integer import IntegerImageGPT
-    from codec.pasts import Past, sampling_named
+    from codec.network.layers import NOTHING, PAST_KINDS, Known, Wanted
+    from codec.network.model import IntegerImageGPT
     from codec.pasts.colour import FORMULAS
-    from codec.planes import kind_of
+    from codec.pasts.past import Past, sampling_named
+    from codec.tiling.planes import kind_of
 
     network = models.find(header.model_digest, header.model_name, models.chosen(model), device_named(device))
     if header.kind == PALETTE_KIND or not isinstance(network, IntegerImageGPT):
@@ -146,7 +146,7 @@ def _from_network(header: Header, payloads: list[bytes], model: str | Path | Non
 def _with_palette(header: Header, payloads: list[bytes], network: "AnyModel", device: str, progress: Progress) -> Pixels:
     from codec import models
     from codec.devices import device_named
-    from codec.network.palette import PaletteImageGPT
+    from codec.palette.network import PaletteImageGPT
     from codec.palette.packing import unpacked
 
     refinement = None

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 import codec
-from codec import mixing, models
-from codec.layers import Coded, layers_of
+from codec import models
+from codec.mixing import bands as mixing
 from codec.models import DEFAULTS
-from codec.network.integer import IntegerImageGPT
-from codec.pasts import developed, recognised
+from codec.network.layers import Coded, layers_of
+from codec.network.model import IntegerImageGPT
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS
+from codec.pasts.past import developed, recognised
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"

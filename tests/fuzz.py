@@ -30,16 +30,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-import bitstream.exceptions
+import bitstream.outliers
 import codec
-import codec.mixing
+import codec.mixing.bands
 from bitstream.constants import CRC_BYTES, MAGIC, MAX_BAND_PIXELS, MAX_SIDE, WORD_BYTES
 from bitstream.container import read_file, write_file
 from bitstream.envelope import Envelope, headers_of, is_envelope, read_envelope, write_envelope
 from bitstream.errors import IgptError
 from bitstream.header import CELLS, CHANNELS_OF_KIND, DRAWING_KIND, PALETTE_KIND, Header, PastFields, read_header
 from bitstream.reader import Reader
-from codec.image import MAX_PIXELS
+from codec.pictures.picture import MAX_PIXELS
 from tests.mutations import Pieces, flat, joined, mutated, pieces_of, rearranged, unflat
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -222,8 +222,8 @@ def read_envelope_header(data: bytes) -> int:
 
 def opened_picture(data: bytes) -> bool:
     """What is accepted comes back from a PNG of it, and its chunks can be kept or are refused."""
-    from codec.image import open_picture
-    from codec.outputs import png_of
+    from codec.pictures.outputs import png_of
+    from codec.pictures.picture import open_picture
 
     picture = open_picture(io.BytesIO(data), WIDE)
     again = open_picture(io.BytesIO(png_of(picture)), WIDE)
@@ -484,7 +484,7 @@ def by_coverage(seconds: int) -> None:
     """Ends the process."""
     import atheris
 
-    modules = (bitstream.container, bitstream.envelope, bitstream.exceptions, bitstream.header, bitstream.reader, codec, codec.mixing)
+    modules = (bitstream.container, bitstream.envelope, bitstream.outliers, bitstream.header, bitstream.reader, codec, codec.mixing.bands)
     for place in (*modules, bitstream.reader.Reader):
         for function in vars(place).values():
             if isinstance(function, FunctionType) and function.__module__ in {module.__name__ for module in modules}:

@@ -10,22 +10,23 @@ import torch
 from PIL import Image
 
 import codec
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB_ALPHA, Form
 from codec import models
-from codec.image import MAX_PIXELS, open_picture
-from codec.layers import layers_of
 from codec.network.config import ModelConfig
-from codec.network.integer import IntegerImageGPT
-from codec.network.palette import PaletteImageGPT
-from codec.network.published import converted
-from codec.network.quantize import integer_model
-from codec.network.reference import ImageGPT
+from codec.network.layers import layers_of
+from codec.network.model import IntegerImageGPT
+from codec.palette.network import PaletteImageGPT
 from codec.palette.packing import packed, painted
-from codec.pasts import recognised
-from codec.planes import RGB
-from codec.png import GREY, GREY_ALPHA, PALETTE, RGB_ALPHA, Form, written
-from codec.png import RGB as COLOUR
+from codec.palette.published import converted
+from codec.pasts.past import recognised
+from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.png_file import RGB as COLOUR
+from codec.pictures.png_file import written
+from codec.tiling.planes import RGB
 from codec.training.data import Batch, as_samples
 from codec.training.loop import bits
+from codec.training.quantize import integer_model
+from codec.training.reference import ImageGPT
 from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
 
 

@@ -9,9 +9,9 @@ import cli
 import codec
 from bitstream.container import read_file
 from codec.analysis import HOTTEST_BITS, bits_per_pixel, costs_of, heat_map
-from codec.layers import Coded, layers_of
-from codec.network.integer import IntegerImageGPT
-from codec.pasts import recognised
+from codec.network.layers import Coded, layers_of
+from codec.network.model import IntegerImageGPT
+from codec.pasts.past import recognised
 from codec.sampling import draw, grid_of
 from tests.conftest import CPU, TINY, TINY_YCC, decoded_jpeg, picture, smooth, with_past
 

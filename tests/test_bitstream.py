@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitstream import constants, errors, exceptions
+from bitstream import constants, errors
+from bitstream import outliers as exceptions
 from bitstream.container import read_file, write_file
 from bitstream.header import Header, PastFields, read_header
+from bitstream.range_coder import TokenDecoder, TokenEncoder, least_costs
 from bitstream.reader import Reader, varint
-from bitstream.words import TokenDecoder, TokenEncoder, least_costs
 from tests import plain_decoder
 from tests.mutations import mutated
 from tests.plain_decoder import RangeDecoder

@@ -11,14 +11,16 @@ from PIL import Image
 import codec
 from bitstream import envelope
 from bitstream.errors import VerificationError
-from codec import checking, coding, layers, mixing
-from codec.image import MAX_PIXELS, open_picture
-from codec.layers import Coded
-from codec.network.integer import IntegerImageGPT
-from codec.palette import packing
-from codec.pasts import Past, recognised
-from codec.pillow import picture_of
-from codec.planes import RGB
+from codec import checking
+from codec.mixing import bands as mixing
+from codec.network import coding, layers
+from codec.network.layers import Coded
+from codec.network.model import IntegerImageGPT
+from codec.palette.colours import packing
+from codec.pasts.past import Past, recognised
+from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.pillow import picture_of
+from codec.tiling.planes import RGB
 from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, picture, smooth, with_past
 from tests.test_envelope import deep, deep_png, saved, with_mode
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import cli
 import codec
-from codec import files
+from codec.many import files
 from tests.conftest import TINY, picture
 
 IGPT = Path(sys.executable).parent / "igpt"

@@ -11,11 +11,12 @@ from PIL import Image
 import codec
 from bitstream.container import read_file, write_file
 from bitstream.header import Header
-from codec import coding, layers, models
-from codec.frequencies import frequencies
-from codec.network.integer import IntegerImageGPT
-from codec.planes import GREY, RGB, pixels_to_planes, planes_to_pixels
-from codec.tiles import Grid, balanced_group, tiles_from_planes, tiles_into_planes
+from codec import models
+from codec.network import coding, layers
+from codec.network.frequencies import frequencies
+from codec.network.model import IntegerImageGPT
+from codec.tiling.planes import GREY, RGB, pixels_to_planes, planes_to_pixels
+from codec.tiling.tiles import Grid, balanced_group, tiles_from_planes, tiles_into_planes
 from tests.conftest import CPU, TINY, TINY_YCC, assert_roundtrip, picture
 
 SIZES = [(1, 1), (1, 70), (65, 1), (31, 33), (32, 32), (33, 31), (64, 97)]
@@ -71,7 +72,7 @@ def test_bytes_do_not_depend_on_batches_or_threads(monkeypatch):
 
 
 def test_groups_are_chunks_and_decode_together_or_apart(monkeypatch):
-    monkeypatch.setattr("codec.tiles.LARGEST_GROUP", 5)
+    monkeypatch.setattr("codec.tiling.tiles.LARGEST_GROUP", 5)
     pixels = picture(100, 130, 3)
     data = assert_roundtrip(pixels)
     assert codec.info(data)["groups"] == 4

@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from codec import context as C
 from codec.network import features as F
-from codec.planes import GREY, RGB
+from codec.tiling import context as C
+from codec.tiling.planes import GREY, RGB
 from codec.training.data import as_samples
 from tests.conftest import picture
 

@@ -21,12 +21,13 @@ from bitstream.constants import EXACT_NUMERICS
 from bitstream.container import read_file, write_file
 from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
+from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.reader import varint
-from codec import mixing
-from codec.image import MAX_PIXELS, Picture, open_picture
-from codec.outputs import png_of, written_as
-from codec.pillow import picture_of
-from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form, chunk, chunks_of, written
+from codec.mixing import bands as mixing
+from codec.pictures.outputs import png_of, written_as
+from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
+from codec.pictures.pillow import picture_of
+from codec.pictures.png_file import chunk, chunks_of, written
 from tests.conftest import DATA, TINY, picture, smooth
 from tests.make_golden import sums
 from tests.mutations import mutated

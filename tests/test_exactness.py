@@ -16,14 +16,17 @@ from safetensors.torch import load_file, save_file
 import codec
 from bitstream.errors import IgptError, ModelError
 from codec import devices
-from codec.network import compiled, integer, palette_proof, plain
-from codec.network.integer import IntegerImageGPT
-from codec.network.palette import PaletteImageGPT
-from codec.network.palette_operations import PaletteOperations
-from codec.network.published import converted
+from codec.network import fast as compiled
+from codec.network import model as integer
+from codec.network import plain
+from codec.network.model import IntegerImageGPT
 from codec.network.settings import settings
-from codec.palette import Palette
 from codec.palette.coding import decode_tokens, encode_tokens
+from codec.palette.colours import Palette
+from codec.palette.colours import known_answer as palette_proof
+from codec.palette.network import PaletteImageGPT
+from codec.palette.operations import PaletteOperations
+from codec.palette.published import converted
 from tests.conftest import CPU, TINY, TINY_PALETTE, picture, smooth
 
 ENGINES = {"compiled": "compiled kernels", "plain": "plain torch on the CPU"}

@@ -20,8 +20,11 @@ import pytest
 from PIL import Image
 
 import codec
-from codec import coding, compiled, files, jobs, models
-from codec.jobs import Compression, Job
+from codec import jit as compiled
+from codec import models
+from codec.many import files, jobs
+from codec.many.jobs import Compression, Job
+from codec.network import coding
 from tests.conftest import TINY, picture
 from tests.test_cli import IGPT, PIXELS, assert_refused, igpt
 
@@ -264,11 +267,11 @@ def test_nobody_is_at_home(place, monkeypatch):
 
 
 PHASES = {  # where a signal is to arrive: a function of the package that is entered then
-    "reading": "codec.image.open_picture",
+    "reading": "codec.pictures.picture.open_picture",
     "analysing": "codec.what_is_coded",
-    "coding": "codec.coding.hidden_states",
-    "checking": "codec.coding.step_through",
-    "writing": "codec.files._put",
+    "coding": "codec.network.coding.hidden_states",
+    "checking": "codec.network.coding.step_through",
+    "writing": "codec.many.files._put",
 }
 WRAPPED = """
 import importlib, os, sys

@@ -16,13 +16,14 @@ import torch
 from PIL import Image
 
 import codec
-from codec import devices, mixing, models
+from codec import devices, models
 from codec import threads as of_threads
-from codec.network.compiled import CompiledEngine
-from codec.network.integer import IntegerImageGPT
-from codec.pasts import recognised
-from codec.planes import pixels_to_planes
+from codec.mixing import bands as mixing
+from codec.network.fast import CompiledEngine
+from codec.network.model import IntegerImageGPT
+from codec.pasts.past import recognised
 from codec.threads import lasting
+from codec.tiling.planes import pixels_to_planes
 from tests.conftest import CPU, TINY, TINY_PALETTE, decoded_jpeg, picture, smooth
 
 pytestmark = [

@@ -13,9 +13,9 @@ import codec
 from bitstream.container import write_file
 from bitstream.envelope import Envelope, write_envelope
 from bitstream.errors import DamagedError
+from bitstream.form import GREY, Form
 from bitstream.header import Header
-from codec.image import Picture
-from codec.png import GREY, Form
+from codec.pictures.picture import Picture
 from tests import fuzz
 from tests.mutations import flat, joined, unflat
 

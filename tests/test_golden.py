@@ -10,9 +10,9 @@ from PIL import Image
 import codec
 from bitstream.constants import DRAWING_NUMERICS
 from codec import models
-from codec.image import MAX_PIXELS, open_picture
-from codec.outputs import png_of
-from codec.png import chunks_of
+from codec.pictures.outputs import png_of
+from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.png_file import chunks_of
 from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC, with_past
 from tests.make_golden import by_palette, enclosed
 from tests.plain_decoder import decode, decode_envelope

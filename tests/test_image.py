@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bitstream.errors import TooLargeError, UnsupportedImageError
-from codec.image import MAX_PIXELS, open_picture
-from codec.pillow import picture_of
+from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.pillow import picture_of
 from tests.conftest import picture
 
 

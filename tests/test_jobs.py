@@ -18,9 +18,10 @@ from PIL import Image
 
 import codec
 from bitstream.errors import ModelError
-from codec import cluster, models
-from codec.files import RequestError
-from codec.jobs import Compression, Job, Output, Task, in_chunks, in_processes, in_turn, planned
+from codec import models
+from codec.many import cluster
+from codec.many.files import RequestError
+from codec.many.jobs import Compression, Job, Output, Task, in_chunks, in_processes, in_turn, planned
 from tests.conftest import TINY, picture
 from tests.test_cli import IGPT, igpt
 

@@ -21,8 +21,8 @@ from bitstream import header
 from bitstream.constants import DRAWING_NUMERICS
 from bitstream.container import read_file, write_file
 from bitstream.header import Header
-from codec import mixing
-from codec.planes import pixels_to_planes
+from codec.mixing import bands as mixing
+from codec.tiling.planes import pixels_to_planes
 from tests import plain_decoder
 from tests.conftest import TINY, picture, smooth
 from tests.mutations import mutated
@@ -89,7 +89,7 @@ def test_the_same_bytes_without_numba():
     """The kernel as plain Python, in another process."""
     pixels = drawing(20, 30)
     code = (
-        "import sys, numpy as np; from codec import mixing; planes = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(3, 20, 30);"
+        "import sys, numpy as np; from codec.mixing import bands as mixing; planes = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(3, 20, 30);"
         "sys.stdout.buffer.write(mixing.encode(planes, 20, lambda _: None)[0])"
     )
     planes = pixels_to_planes(pixels)
@@ -149,7 +149,7 @@ def test_nothing_is_kept_where_there_is_no_place(tmp_path):
     """numba refuses to keep what it compiled where neither the package nor a home folder can be written."""
     code = (
         "import numba; from numba.core.caching import CacheImpl; CacheImpl._locator_classes = [];"
-        "import numpy as np; from codec import mixing; print(mixing.encode(np.zeros((1, 4, 4), np.uint8), 4, lambda _: None))"
+        "import numpy as np; from codec.mixing import bands as mixing; print(mixing.encode(np.zeros((1, 4, 4), np.uint8), 4, lambda _: None))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("[b'")

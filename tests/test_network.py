@@ -11,17 +11,19 @@ import torch
 
 import codec
 from codec import models
-from codec.context import HEAD_FEATURES
-from codec.frequencies import frequencies
-from codec.network import compiled, kernels, proof, vectors
+from codec.network import fast as compiled
+from codec.network import kernels, vectors
+from codec.network import known_answer as proof
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.attention import CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig
 from codec.network.features import TileContext
-from codec.network.integer import IntegerImageGPT
+from codec.network.frequencies import frequencies
 from codec.network.limits import EXPONENT_STEPS, powers_of_two
+from codec.network.model import IntegerImageGPT
 from codec.network.plain import PlainEngine
-from codec.planes import GREY, RGB
+from codec.tiling.context import HEAD_FEATURES
+from codec.tiling.planes import GREY, RGB
 from codec.training.data import as_samples
 from tests.conftest import CPU, TINY, picture
 
@@ -300,7 +302,7 @@ def test_a_mistake_in_the_kernels_is_not_hidden(monkeypatch):
 def test_without_numba_a_warning_says_so_once(before, reason):
     code = (
         f"import os, sys; {before}; import logging; logging.basicConfig(format='%(name)s %(message)s');"
-        "from tests.conftest import *; from codec.network.palette import PaletteImageGPT;"
+        "from tests.conftest import *; from codec.palette.network import PaletteImageGPT;"
         "networks = IntegerImageGPT.load(TINY, CPU), PaletteImageGPT.load(TINY_PALETTE, CPU);"
         "networks[0].engine(64), networks[0].engine(64), networks[1].prepare(); print([n.engine_name for n in networks])"
     )

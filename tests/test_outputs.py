@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 import cli
 import codec
 from bitstream.errors import UnsupportedImageError
-from codec.image import MAX_PIXELS, Picture, open_picture
-from codec.outputs import OUTPUTS, png_of, written_as
-from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from codec.pictures.outputs import OUTPUTS, png_of, written_as
+from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
 from tests.conftest import smooth
 from tests.test_envelope import deep
 

@@ -13,13 +13,13 @@ import codec
 from cli import app
 from codec import models
 from codec.network.arithmetic import PRODUCTS
-from codec.network.integer import IntegerImageGPT
-from codec.network.palette import PaletteConfig, PaletteImageGPT
-from codec.network.palette_operations import PaletteOperations, activation_table
-from codec.network.published import converted
-from codec.palette import UNIT, Palette
+from codec.network.model import IntegerImageGPT
 from codec.palette.coding import decode_tokens, encode_tokens, group_size, largest_group, token_frequencies
+from codec.palette.colours import UNIT, Palette
+from codec.palette.network import PaletteConfig, PaletteImageGPT
+from codec.palette.operations import PaletteOperations, activation_table
 from codec.palette.packing import packed, painted
+from codec.palette.published import converted
 from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, picture, smooth
 
 CHECKPOINT_1 = GOLDEN.parents[1] / "checkpoints" / "palette-1"
@@ -292,7 +292,7 @@ def test_roundtrip(published, store, shape):
 
 
 def test_groups_and_lockstep_batches_do_not_matter(published, monkeypatch):
-    from codec.palette import coding
+    from codec.palette.colours import coding
 
     _, _, network = published
     tokens = network.palette.tokens(smooth(70, 100))

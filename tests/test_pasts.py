@@ -14,10 +14,11 @@ import cli
 import codec
 from bitstream import header
 from bitstream.container import read_file, write_file
-from bitstream.exceptions import pack, unpack
-from codec.pasts import developed, formula_of, recognised, recovery, sampling_of
+from bitstream.outliers import pack, unpack
+from codec.pasts import recovery
 from codec.pasts.chroma import FILTERS, FULL, STRIP, Sampling
 from codec.pasts.colour import FORMULAS, clipped
+from codec.pasts.past import developed, formula_of, recognised, sampling_of
 from tests import plain_decoder
 from tests.conftest import TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
 
@@ -213,7 +214,7 @@ def test_the_smaller_is_chosen(only_tiny_models, monkeypatch):
 
 
 def test_batches_and_threads_do_not_change_a_past(monkeypatch):
-    from codec import coding
+    from codec.network import coding
 
     pixels = decoded_jpeg(smooth(100, 140))
     data = with_past(pixels)

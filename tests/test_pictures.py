@@ -13,11 +13,12 @@ import pytest
 from PIL import Image, ImageFile
 
 from bitstream.errors import TooLargeError, UnsupportedImageError
-from codec.image import MAX_PIXELS, largest_picture_file, open_picture, opened_by_pillow, pixels_in
-from codec.outputs import png_of, written_as
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures import png as png_reader
 from codec.pictures import pnm
-from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, SIGNATURE, Form, chunk, chunks_of, written
+from codec.pictures.outputs import png_of, written_as
+from codec.pictures.picture import MAX_PIXELS, largest_picture_file, open_picture, opened_by_pillow, pixels_in
+from codec.pictures.png_file import SIGNATURE, chunk, chunks_of, written
 from tests.conftest import picture, smooth
 
 

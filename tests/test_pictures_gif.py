@@ -9,8 +9,8 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
 from bitstream.errors import UnsupportedImageError
+from bitstream.form import GREY, PALETTE, Form
 from codec.pictures.gif import XMP_TRAILER, parsed
-from codec.png import GREY, PALETTE, Form
 from tests.conftest import picture
 from tests.picture_files import assert_only_refused, assert_refused, chunk, pillows, saved
 

@@ -11,10 +11,10 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational, TiffImageFile
 
 from bitstream.errors import UnsupportedImageError
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.fax import tables
 from codec.pictures.tiff import LEFT_OUT as JPEG
 from codec.pictures.tiff import parsed
-from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from tests.conftest import picture
 from tests.picture_files import assert_only_refused, assert_refused, chunk, pillows, samples, saved
 

@@ -8,8 +8,8 @@ from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bitstream.errors import UnsupportedImageError
+from bitstream.form import RGB, RGB_ALPHA, Form
 from codec.pictures.webp import LOSSY_LEFT_OUT, parsed
-from codec.png import RGB, RGB_ALPHA, Form
 from tests.conftest import picture
 from tests.picture_files import assert_only_refused, assert_refused, chunk, pillows, saved
 

@@ -12,12 +12,13 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageErr
 
 import codec
 from bitstream.constants import MAGIC
-from codec import mixing
-from codec.image import MAX_PIXELS, Picture, open_picture
-from codec.outputs import png_of
-from codec.pillow import known_of, opened
+from bitstream.form import GREY, PALETTE, RGB, Form
+from codec.mixing import bands as mixing
+from codec.pictures.outputs import png_of
+from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
+from codec.pictures.pillow import known_of, opened
+from codec.pictures.png_file import written
 from codec.plugin import FIRST_BYTES, IgptImageFile
-from codec.png import GREY, PALETTE, RGB, Form, written
 from tests.conftest import DATA, TINY, smooth
 from tests.test_envelope import assert_same_image, deep, deep_png, everything, with_mode
 
@@ -231,9 +232,9 @@ def test_damage_is_what_pillow_says():
 
 
 def test_what_pillow_has_no_mode_for_is_no_image():
-    import codec.image
+    import codec.pictures.picture
 
-    picture = codec.image.open_picture(io.BytesIO(deep_png(deep(9, 9, 3))), 100)
+    picture = codec.pictures.picture.open_picture(io.BytesIO(deep_png(deep(9, 9, 3))), 100)
     with pytest.raises(UnidentifiedImageError, match="no mode"):
         Image.open(io.BytesIO(codec.compress_picture(picture)))
 
@@ -306,7 +307,7 @@ def test_nothing_of_pillows_is_touched(tmp_path, monkeypatch):
     with_mode("LA").save(stream, "IGPT", exif=exif)
     Image.open(stream).load()
     codec.decompress(stream.getvalue())
-    from codec.outputs import written_as
+    from codec.pictures.outputs import written_as
 
     some = codec.decompress_picture(stream.getvalue())
     for suffix in (".png", ".tif"):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from codec.coding import Group, encode_group
-from codec.context import FEATURES
+from codec.network.coding import Group, encode_group
 from codec.network.config import ModelConfig
-from codec.network.quantize import integer_model
-from codec.network.reference import ImageGPT
-from codec.planes import RGB, pixels_to_planes
-from codec.tiles import Grid, tiles_from_planes
+from codec.tiling.context import FEATURES
+from codec.tiling.planes import RGB, pixels_to_planes
+from codec.tiling.tiles import Grid, tiles_from_planes
 from codec.training.loop import bits_per_sample
+from codec.training.quantize import integer_model
+from codec.training.reference import ImageGPT
 from tests.conftest import CPU
 
 

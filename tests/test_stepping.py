@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from codec.network import compiled, plain, proof
+from codec.network import fast as compiled
+from codec.network import known_answer as proof
+from codec.network import plain
 from codec.network.config import ModelConfig
-from codec.planes import LAYOUTS
+from codec.tiling.planes import LAYOUTS
 
 KINDS = [kind for kinds in LAYOUTS.values() for kind in kinds]
 TILES = 5
@@ -124,7 +126,7 @@ def test_replayed_steps(monkeypatch):
 
 def test_numba_leaves_torch_its_number_of_threads():
     code = (
-        "import sys, numba, torch; torch.set_num_threads(1); from codec import mixing; from codec.network import kernels;"
+        "import sys, numba, torch; torch.set_num_threads(1); from codec.mixing import bands as mixing; from codec.network import kernels;"
         "import numpy as np; kernels.run('palette_activated', 2, np.ones((2, 256), np.int64), np.ones(9, np.int32));"
         "numba.njit(lambda x: x)(1); sys.exit(torch.get_num_threads() - 1)"
     )
@@ -135,7 +137,7 @@ def test_compiled_code_of_other_sources_is_not_used(tmp_path):
     """numba itself would not notice: it looks at a function's own file only."""
     code = (
         "import logging, sys; logging.basicConfig(level=logging.DEBUG, format='%(name)s: %(message)s');"
-        "logging.getLogger('numba').setLevel('WARNING'); from codec import compiled;"
+        "logging.getLogger('numba').setLevel('WARNING'); from codec import jit as compiled;"
         "compiled.SOURCES += sys.argv[1]; from codec.pasts import kernel; import numpy as np;"
         "kernel.cheapest(np.zeros((1, 2, 3), np.int32), np.zeros((1, 2, 3, 3), np.int32), np.zeros((1, 2), np.int32));"
         "print(sum(kernel.cheapest.stats.cache_hits.values()))"

@@ -9,11 +9,11 @@ from PIL import Image
 
 import codec
 from codec.network.config import ModelConfig
-from codec.network.reference import ImageGPT
-from codec.planes import GREY, LAYOUTS, RGB
+from codec.tiling.planes import GREY, LAYOUTS, RGB
 from codec.training import loop
 from codec.training.card import finish
 from codec.training.data import TrainingData
+from codec.training.reference import ImageGPT
 from tests.conftest import CPU, picture
 
 CONFIG = ModelConfig(n_embd=16, n_layer=1, n_head=2, n_inner=32, head_inner=16)

@@ -9,9 +9,11 @@ from PIL import Image, PngImagePlugin
 import codec
 from bitstream.container import read_file, write_file
 from bitstream.errors import DamagedError, IgptError
-from codec import jobs, layers, parsing
-from codec.jobs import Compression, Decompression, Job
-from codec.network.integer import IntegerImageGPT
+from codec import parsing
+from codec.many import jobs
+from codec.many.jobs import Compression, Decompression, Job
+from codec.network import layers
+from codec.network.model import IntegerImageGPT
 from codec.parsing import parsed
 from tests.conftest import TINY, picture, smooth
 from tests.test_pasts import decoded_jpeg

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.compiled import compiled
+from codec.jit import compiled
 from codec.mixing.kernel import MAX_CHANNELS, ended, hashed, mixed, started
 
 PREDICTORS = 9

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.compiled import compiled
+from codec.jit import compiled
 
 PROBABILITY_BITS = 16
 ONE = 1 << PROBABILITY_BITS

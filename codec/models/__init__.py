@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from bitstream.constants import MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.config import name_of
-from codec.network.integer import WEIGHTS_FILE, IntegerImageGPT
+from codec.network.model import WEIGHTS_FILE, IntegerImageGPT
 
 if TYPE_CHECKING:
-    from codec.network.palette import PaletteImageGPT
+    from codec.palette.network import PaletteImageGPT
 
     AnyModel = IntegerImageGPT | PaletteImageGPT
 
@@ -105,7 +105,7 @@ def read(folder: Path, device: str) -> "AnyModel":
             _loaded[key] = found
             return found[1]
         if layout_of(folder) == "palette":
-            from codec.network.palette import PaletteImageGPT
+            from codec.palette.network import PaletteImageGPT
 
             model: AnyModel = PaletteImageGPT.load(folder, device)
         else:
@@ -240,7 +240,7 @@ def checkpoint_folder(source: str, revision: str | None, download: bool) -> Path
     except ImportError as error:
         msg = f"{source}: there is no such folder; for a model on the hub, `pip install igpt[hub]` first"
         raise ModelError(msg) from error
-    from codec.network.published import CLUSTERS_FILE, FILES
+    from codec.palette.published import CLUSTERS_FILE, FILES
 
     files = ["config.json", CLUSTERS_FILE, *FILES]
     try:
@@ -267,7 +267,7 @@ def chosen(source: str | Path | None, revision: str | None = None) -> Path | Non
 
 def with_palette(source: str, revision: str | None, device: str) -> "PaletteImageGPT":
     """The published ImageGPT that a user means, in integers. Raises ModelError."""
-    from codec.network.palette import PaletteImageGPT
+    from codec.palette.network import PaletteImageGPT
 
     folder = chosen(source, revision)
     model = read(folder, device) if folder else None
@@ -282,7 +282,7 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
 
     Raises ModelError.
     """
-    from codec.network.published import converted, is_published
+    from codec.palette.published import converted, is_published
 
     if (Path(source) / WEIGHTS_FILE).exists():
         model = read(Path(source), "cpu")
@@ -348,7 +348,7 @@ def remove(text: str) -> Path:
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 of the files of a checkpoint that its integer form depends on; read once in a process, unless they change."""
-    from codec.network.published import CLUSTERS_FILE, FILES
+    from codec.palette.published import CLUSTERS_FILE, FILES
 
     names = ("config.json", CLUSTERS_FILE, next(name for name in FILES if (folder / name).exists()))
     key, stamp = Path(os.path.realpath(folder)), _stamp(folder, *names)

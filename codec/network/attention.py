@@ -5,10 +5,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from codec.context import SIDE
 from codec.network.arithmetic import attend
 from codec.network.config import ModelConfig
 from codec.network.limits import attention_top
+from codec.tiling.context import SIDE
 
 
 class Attention(Protocol):

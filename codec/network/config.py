@@ -7,7 +7,7 @@ from typing import Any
 
 from bitstream.constants import MAX_MODEL_NAME_BYTES
 from bitstream.errors import ModelError
-from codec.planes import LAYOUTS, Kind
+from codec.tiling.planes import LAYOUTS, Kind
 
 
 def name_of(folder: Path) -> str:

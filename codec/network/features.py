@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from codec.context import (
+from codec.tiling.context import (
     CENTRE,
     CHANNEL_FEATURES,
     FEATURES,
@@ -24,7 +24,7 @@ from codec.context import (
     SURROUNDINGS,
     neighbour_slots,
 )
-from codec.planes import Kind
+from codec.tiling.planes import Kind
 
 TILES_AT_ONCE = 64  # whose surroundings are made together
 

@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codec.compiled import compiled, numba
-from codec.context import (
+from codec.jit import compiled, numba
+from codec.network.limits import IMPOSSIBLE, Array
+from codec.network.limits import RESIDUAL_LIMIT as LIMIT
+from codec.threads import spread
+from codec.tiling.context import (
     CENTRE,
     CHANNEL_FEATURES,
     FIRST_SAMPLE,
@@ -26,9 +29,6 @@ from codec.context import (
     SLOTS,
     SURROUNDINGS,
 )
-from codec.network.limits import IMPOSSIBLE, Array
-from codec.network.limits import RESIDUAL_LIMIT as LIMIT
-from codec.threads import spread
 
 if numba is None:
     msg = "numba is missing"
@@ -385,7 +385,7 @@ def logits(first, last, hidden, features, head, heads, limit, out):
 
 @njit
 def _frequencies(logits, table, shared, bits, out):
-    """See `codec.frequencies`."""
+    """See `codec.network.frequencies`."""
     last = i32(len(table) - 1)
     best = logits[0]
     for k in range(1, len(logits)):

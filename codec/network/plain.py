@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from bitstream.constants import ALPHABET
 from bitstream.errors import ModelError
-from codec.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
-from codec.frequencies import frequencies
 from codec.network.arithmetic import Product, exact_product, normalize, requantize
 from codec.network.attention import Attention, CachedAttention, ParallelAttention
 from codec.network.features import (
@@ -28,13 +26,15 @@ from codec.network.features import (
     slots_on,
     surroundings,
 )
-from codec.network.integer import Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, plain_torch
+from codec.network.frequencies import frequencies
+from codec.network.known_answer import PROOF, PROVEN, proof, random_network
 from codec.network.limits import IMPOSSIBLE, LOGIT_LIMIT, RESIDUAL_LIMIT, TABLE_SIZE
-from codec.network.proof import PROOF, PROVEN, proof, random_network
+from codec.network.model import Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, plain_torch
 from codec.network.settings import as_set, settings
-from codec.planes import Kind
 from codec.threads import tell_torch
-from codec.tiles import Samples, Windows
+from codec.tiling.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
+from codec.tiling.planes import Kind
+from codec.tiling.tiles import Samples, Windows
 
 _RECORDING = threading.Lock()  # one at a time in a process
 

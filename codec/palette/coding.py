@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from bitstream.errors import DamagedError
-from bitstream.words import TokenDecoder, TokenEncoder
-from codec.coding import Extents, positions_needed, present
-from codec.context import POSITIONS, SIDE
-from codec.frequencies import frequencies
-from codec.network.palette import PaletteImageGPT
-from codec.palette import Tokens
-from codec.tiles import Grid, tiles_from_planes, tiles_into_planes
+from bitstream.range_coder import TokenDecoder, TokenEncoder
+from codec.network.coding import Extents, positions_needed, present
+from codec.network.frequencies import frequencies
+from codec.palette.colours import Tokens
+from codec.palette.network import PaletteImageGPT
+from codec.tiling.context import POSITIONS, SIDE
+from codec.tiling.tiles import Grid, tiles_from_planes, tiles_into_planes
 
 LARGEST_GROUP = 64  # tiles
 CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep; the former holds any group

@@ -5,14 +5,14 @@ from dataclasses import replace
 from bitstream.container import write_file
 from bitstream.errors import DamagedError, UnsupportedImageError
 from bitstream.header import PALETTE_KIND, Header
-from codec.context import SIDE
-from codec.layers import Coded, Known, Layer, Wanted, decode_layer, encode_layer
-from codec.network.integer import IntegerImageGPT
-from codec.network.palette import PaletteImageGPT
-from codec.palette import Palette, Tokens
+from codec.network.layers import Coded, Known, Layer, Wanted, decode_layer, encode_layer
+from codec.network.model import IntegerImageGPT
 from codec.palette.coding import Progress, decode_tokens, encode_tokens, group_size
-from codec.planes import Pixels, kind_of, pixels_to_planes, planes_to_pixels
-from codec.tiles import Grid
+from codec.palette.colours import Palette, Tokens
+from codec.palette.network import PaletteImageGPT
+from codec.tiling.context import SIDE
+from codec.tiling.planes import Pixels, kind_of, pixels_to_planes, planes_to_pixels
+from codec.tiling.tiles import Grid
 
 SETTLING = 8  # steps
 

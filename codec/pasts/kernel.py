@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from codec.compiled import compiled
+from codec.jit import compiled
 from codec.pasts.colour import FRACTION
 
 NEAR = 1e-7  # more than rounding errors, less than how far a quotient is from whole numbers if it is none

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.wording import refuse_damaged, refuse_unkept
-from codec.png import GREY, PALETTE, RGB, RGB_ALPHA, Form
 
 HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # their sizes
 FILE_HEADER = 14  # bytes before the header

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.compiled import compiled
+from codec.jit import compiled
 
 ALIGNED, T4, T4_IN_TWO, T6 = range(4)  # rows of whole bytes without ends of line; T.4 in one dimension, and in two
 ENDED, RAN_OUT, UNKNOWN_CODE, TOO_MUCH = range(4)

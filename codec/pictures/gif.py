@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitstream.form import GREY, PALETTE, Form
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
-from codec.png import GREY, PALETTE, Form
 
 EXTENSION, PICTURE, TRAILER = 0x21, 0x2C, 0x3B
 PLAIN_TEXT, CONTROL, COMMENT, APPLICATION = 0x01, 0xF9, 0xFE, 0xFF

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.compiled import compiled
+from codec.jit import compiled
 
 ENDED, RAN_OUT, UNKNOWN_CODE, TOO_MUCH = range(4)  # how the codes ended
 LARGEST_CODE = 4095

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from bitstream.envelope import Chunks
-from codec.png import Form
+from bitstream.form import Form
 
 BYTES_BEHIND = "{:,} bytes behind its end"
 

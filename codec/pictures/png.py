@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.envelope import DEPTHS, MOST_CHUNKS
+from bitstream.envelope import MOST_CHUNKS
+from bitstream.form import DEPTHS, PALETTE, Form
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
+from codec.pictures.png_file import ANIMATION, SIGNATURE, chunk, chunks_in
 from codec.pictures.wording import refuse_damaged, refuse_unkept
-from codec.png import ANIMATION, PALETTE, SIGNATURE, Form, chunk, chunks_in
 
 PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # row, column, steps of Adam7
 PIECE_BYTES = 1 << 15  # of a stream, at once
@@ -112,8 +113,8 @@ def _require_palette(form: Form, names: Sequence[bytes], sizes: Sequence[int]) -
 
 def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Samples of up to 8 bits, and what the stream has beside them."""
-    from codec.image import opened_by_pillow
-    from codec.pillow import samples_of
+    from codec.pictures.picture import opened_by_pillow
+    from codec.pictures.pillow import samples_of
 
     plain = io.BytesIO()
     plain.write(data[: len(SIGNATURE) + 25])
@@ -137,7 +138,7 @@ def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt
 
 def _deep(header: Header, stream: list[memoryview], _: bytes) -> tuple[npt.NDArray[np.uint16], tuple[str, ...]]:
     """Samples of 16 bits, and what the stream has beside them."""
-    from codec.unfilter import unfilter
+    from codec.pictures.unfilter import unfilter
 
     raw = bytearray()
     left_out = _inflate(stream, header, raw.extend)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitstream.form import GREY, RGB, Form
 from codec.pictures.formats import NUMBER, SPACES
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.wording import refuse_damaged, refuse_unkept
-from codec.png import GREY, RGB, Form
 
 BLOCK_BYTES = 1 << 20  # of numbers in plain text, at once
 LONGEST_NUMBER = 10  # its digits

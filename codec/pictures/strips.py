@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import MAX_SIDE
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.directory import Directory, name_of
 from codec.pictures.wording import TRUNCATED, refuse_damaged, refuse_unkept
-from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 
 Array = npt.NDArray[Any]
 

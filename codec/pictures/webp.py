@@ -11,10 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
+from bitstream.form import RGB, RGB_ALPHA, Form
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
-from codec.png import RGB, RGB_ALPHA, Form
 
 LOSSLESS, LOSSY, ALPHA, EXTENDED = b"VP8L", b"VP8 ", b"ALPH", b"VP8X"
 DAMAGES = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises

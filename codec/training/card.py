@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codec.coding import Group, encode_group
-from codec.context import SIDE
 from codec.models import CARD_FILE
-from codec.network.integer import IntegerImageGPT
-from codec.network.quantize import integer_model
-from codec.network.reference import ImageGPT
+from codec.network.coding import Group, encode_group
+from codec.network.model import IntegerImageGPT
+from codec.tiling.context import SIDE
 from codec.training.loop import bits_per_sample, on, validation_tiles
+from codec.training.quantize import integer_model
+from codec.training.reference import ImageGPT
 
 
 def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, device: str) -> None:

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.errors import IgptError
-from codec.context import MARGIN, POSITIONS, SIDE, WINDOW
-from codec.pasts import developed
-from codec.planes import FILM_CHROMA, FILM_LUMA, GREY, JPEG_CHROMA, JPEG_LUMA, RGB, Kind, pixels_to_planes
+from codec.pasts.past import developed
+from codec.tiling.context import MARGIN, POSITIONS, SIDE, WINDOW
+from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, GREY, JPEG_CHROMA, JPEG_LUMA, RGB, Kind, pixels_to_planes
 from codec.training import histories
 
 SUFFIXES = {".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}

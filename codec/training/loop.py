@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from codec.context import POSITIONS
 from codec.network.config import ModelConfig
 from codec.network.features import TileContext
-from codec.network.reference import ImageGPT
-from codec.planes import Kind
+from codec.tiling.context import POSITIONS
+from codec.tiling.planes import Kind
 from codec.training.data import Batch, TrainingData
+from codec.training.reference import ImageGPT
 
 WARM_UP = 0.02  # shares of the whole training
 VALIDATIONS = 20

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from bitstream.errors import ModelError
-from codec.frequencies import frequencies
-from codec.network.integer import compiled_engines, plain_torch
-from codec.network.palette import GAIN_LIMIT, HEAD_LIMIT, MULTIPLIER_LIMIT, PaletteConfig, PaletteImageGPT, Tensors, expected_tensors
-from codec.network.palette_operations import QUERIES_AT_ONCE, CompiledPaletteOperations, PaletteOperations
-from codec.network.proof import random_numbers
+from codec.network.frequencies import frequencies
+from codec.network.known_answer import random_numbers
+from codec.network.model import compiled_engines, plain_torch
 from codec.network.settings import as_set, settings
+from codec.palette.network import GAIN_LIMIT, HEAD_LIMIT, MULTIPLIER_LIMIT, PaletteConfig, PaletteImageGPT, Tensors, expected_tensors
+from codec.palette.operations import QUERIES_AT_ONCE, CompiledPaletteOperations, PaletteOperations
 
 PROVEN = PaletteConfig(n_embd=48, n_head=2, n_inner=80, n_layer=2, vocab_size=41)
 PALETTE_PROOF = "9dd3801c767b82a666361e3697b73e0b7232274003e7175db0ecede7c8099794"  # `palette_proof` of plain torch on a CPU

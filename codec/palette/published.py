@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bitstream.errors import ModelError
 from codec.network.limits import LOGIT_STEPS
-from codec.network.palette import (
+from codec.palette.colours import LARGEST, UNIT, Palette
+from codec.palette.network import (
     BIAS_LIMIT,
     GAIN_LIMIT,
     MULTIPLIER_LIMIT,
@@ -28,8 +29,7 @@ from codec.network.palette import (
     PaletteImageGPT,
     Tensors,
 )
-from codec.network.palette_operations import INNER_BITS, SCORE_STEPS, SHIFT_LIMITS, UNIT_BITS
-from codec.palette import LARGEST, UNIT, Palette
+from codec.palette.operations import INNER_BITS, SCORE_STEPS, SHIFT_LIMITS, UNIT_BITS
 
 LN_2 = 0.6931471805599453
 WEIGHT_LIMIT = 63  # 7 bits: products of int8 pairs must not saturate on machines without VNNI

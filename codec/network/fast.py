@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
-from codec import compiled as keeping
-from codec.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
+from codec import jit as keeping
 from codec.network import kernels
-from codec.network.integer import Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, log
+from codec.network.known_answer import PROOF, PROVEN, proof, random_network
 from codec.network.limits import (
     EXPONENT_STEPS,
     LOGIT_LIMIT,
@@ -20,11 +19,12 @@ from codec.network.limits import (
     attention_top,
     powers_of_two,
 )
-from codec.network.proof import PROOF, PROVEN, proof, random_network
+from codec.network.model import Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, log
 from codec.network.vectors import LANES, ROWS
-from codec.planes import Kind
 from codec.threads import threads
-from codec.tiles import Samples, Windows
+from codec.tiling.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
+from codec.tiling.planes import Kind
+from codec.tiling.tiles import Samples, Windows
 
 if keeping.numba.config.DISABLE_JIT:
     msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"

@@ -6,41 +6,19 @@ Pillow neither keeps all chunks nor writes all depths.
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.envelope import CHANNELS, DEPTHS, Chunks
+from bitstream.envelope import Chunks
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types
-ALPHA = (GREY_ALPHA, RGB_ALPHA)
 ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 FILTERED_BYTES = 1 << 22  # at once
 LARGEST_IDAT = 1 << 20
 
 Samples = npt.NDArray[np.uint8]
-
-
-class Form(NamedTuple):
-    """What the header says: colour type and bits per sample."""
-
-    colour: int
-    depth: int
-
-    @property
-    def channels(self) -> int:
-        return CHANNELS[self.colour]
-
-    @property
-    def step(self) -> int:
-        """Bytes from a sample to the same of the next pixel, at least 1."""
-        return max(1, self.channels * self.depth // 8)
-
-    @property
-    def kept(self) -> bool:
-        return self.depth in DEPTHS.get(self.colour, ())
 
 
 MEANINGFUL = [

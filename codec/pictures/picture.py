@@ -14,11 +14,11 @@ from PIL import Image, ImageFile
 from bitstream.constants import MAX_SIDE
 from bitstream.envelope import Chunks
 from bitstream.errors import TooLargeError, UnsupportedImageError
+from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.formats import format_of, size_in
 from codec.pictures.parsed import Decoded, Parsed
 from codec.pictures.wording import refuse_damaged, refuse_unkept
-from codec.planes import Pixels
-from codec.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from codec.tiling.planes import Pixels
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
 PARSERS = {"PNG": "png", "PPM": "pnm", "BMP": "bmp", "TIFF": "tiff", "WEBP": "webp", "JPEG": "jpeg", "GIF": "gif"}  # in codec.pictures
@@ -138,7 +138,7 @@ def opened_by_pillow(name: str, stream: BinaryIO) -> Image.Image:
 
 def _decoded(name: str, parsed: Parsed) -> Decoded:
     """As Pillow decodes the plain file. Raises UnsupportedImageError."""
-    from codec.pillow import _MODES, samples_of
+    from codec.pictures.pillow import _MODES, samples_of
 
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         msg = "Pillow was told to invent what a truncated picture lacks (LOAD_TRUNCATED_IMAGES), so this one would not be exact"

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from bitstream.constants import FREQUENCY_TOTAL
-from codec.context import CENTRE
 from codec.network.arithmetic import exp2_table, floor_divide
 from codec.network.limits import LOGIT_STEPS, WEIGHT_BITS
+from codec.tiling.context import CENTRE
 
 
 def frequencies(logits: Tensor, rest: int = CENTRE) -> Tensor:

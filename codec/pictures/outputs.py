@@ -11,9 +11,10 @@ import numpy.typing as npt
 from PIL import TiffTags
 
 from bitstream.errors import UnsupportedImageError
-from codec.image import DAMAGES, Picture, open_picture
-from codec.pillow import bare, known_of
-from codec.png import ALPHA, GREY, PALETTE, RGB, RGB_ALPHA, Form, rows_of, written
+from bitstream.form import ALPHA, GREY, PALETTE, RGB, RGB_ALPHA, Form
+from codec.pictures.picture import DAMAGES, Picture, open_picture
+from codec.pictures.pillow import bare, known_of
+from codec.pictures.png_file import rows_of, written
 
 OUTPUTS = (".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")  # beside .png
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
 from bitstream.errors import ModelError
-from codec.context import POSITIONS
 from codec.network.arithmetic import Product, exact_product
 from codec.network.config import name_of
-from codec.network.integer import log, plain_torch
-from codec.network.palette_operations import MANTISSA_LIMIT, SHIFT_LIMITS, PaletteOperations
-from codec.palette import LARGEST, Palette
+from codec.network.model import log, plain_torch
+from codec.palette.colours import LARGEST, Palette
+from codec.palette.operations import MANTISSA_LIMIT, SHIFT_LIMITS, PaletteOperations
 from codec.threads import lasting, tell_torch
+from codec.tiling.context import POSITIONS
 
 RESIDUAL_BITS = 14  # fraction bits of the residual stream
 RESIDUAL_LIMIT = (1 << 30) - 1
@@ -189,7 +189,7 @@ class PaletteImageGPT:
 
     def prepare(self) -> None:
         """Takes the fastest operations that prove exact here, as torch is set now. Raises ModelError where none do."""
-        from codec.network.palette_proof import exact_operations
+        from codec.palette.known_answer import exact_operations
 
         self.operations = exact_operations(self.device)
         log.debug("the model %s runs by %s", self.name, self.engine_name)

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitstream.exceptions import pack
 from bitstream.header import PastFields
-from codec.coding import DECODED_TILES, Cells, Group, Progress, decode_groups, encode_group
-from codec.context import POSITIONS
-from codec.network.integer import IntegerImageGPT
-from codec.palette import Palette, Tokens
-from codec.pasts import Past
-from codec.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, Pixels, Planes, kind_of, pixels_to_planes
+from bitstream.outliers import pack
+from codec.network.coding import DECODED_TILES, Cells, Group, Progress, decode_groups, encode_group
+from codec.network.model import IntegerImageGPT
+from codec.palette.colours import Palette, Tokens
+from codec.pasts.past import Past
 from codec.threads import checkpoint, side_by_side
-from codec.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
+from codec.tiling.context import POSITIONS
+from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, Pixels, Planes, kind_of, pixels_to_planes
+from codec.tiling.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
 
 PAST_KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
 SAMPLED_TILES = 32  # from which the size of a layer is estimated

@@ -19,12 +19,12 @@ from safetensors.numpy import load_file, save
 
 from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
 from bitstream.errors import ModelError
-from codec.context import FEATURES, HEAD_FEATURES, HEADS
 from codec.network.config import ModelConfig, name_of
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
-from codec.planes import Kind
 from codec.threads import lasting
-from codec.tiles import Samples, Windows
+from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS
+from codec.tiling.planes import Kind
+from codec.tiling.tiles import Samples, Windows
 
 if TYPE_CHECKING:
     from codec.network.plain import PlainEngine
@@ -219,7 +219,7 @@ class IntegerImageGPT:
 
     @lasting
     def _by_kernels(self) -> Engine | None:
-        from codec.network.compiled import compiled
+        from codec.network.fast import compiled
 
         return compiled(self)
 
@@ -255,7 +255,7 @@ def plain_torch(device: str) -> str:
 def compiled_engines() -> ModuleType | None:
     """The module of compiled engines; None, and a warning, where numba is missing, switched off, or lacks one of its libraries."""
     try:
-        from codec.network import compiled
+        from codec.network import fast as compiled
     except (ImportError, OSError) as error:
         if (getattr(error, "name", None) or "").startswith("codec"):
             raise

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from codec.context import MARGIN, POSITIONS, SIDE, WINDOW
-from codec.planes import Planes, Sample
+from codec.tiling.context import MARGIN, POSITIONS, SIDE, WINDOW
+from codec.tiling.planes import Planes, Sample
 
 LARGEST_GROUP = 256  # tiles
 

@@ -9,11 +9,11 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from codec.context import POSITIONS, SIDE, WINDOW
 from codec.network.config import ModelConfig
-from codec.network.integer import Arrays, Engine, IntegerImageGPT, expected_arrays
 from codec.network.limits import GAIN_LIMIT
-from codec.planes import JPEG_CHROMA, JPEG_LUMA, RGB
+from codec.network.model import Arrays, Engine, IntegerImageGPT, expected_arrays
+from codec.tiling.context import POSITIONS, SIDE, WINDOW
+from codec.tiling.planes import JPEG_CHROMA, JPEG_LUMA, RGB
 
 # Of which the others are variants, for the arithmetic; and how many positions of each are stepped through, of the first beyond the window.
 KINDS = {RGB: 35, JPEG_CHROMA: 5, JPEG_LUMA: 8}

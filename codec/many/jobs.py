@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import codec
 from bitstream.errors import IgptError
-from codec.files import (
+from codec.many.files import (
     FIRST_BYTES,
     PIPE,
     RequestError,
@@ -35,13 +35,13 @@ from codec.files import (
     unfinished,
     write,
 )
-from codec.saying import heard
+from codec.messages import heard
 from codec.threads import use_threads
 
 if TYPE_CHECKING:
     from bitstream.header import Header
-    from codec.image import Picture
     from codec.parsing import Parsed
+    from codec.pictures.picture import Picture
 
 Report = Callable[[int, int], None]  # told how many more pixels are done, and how many more there are to do than was said before
 
@@ -202,7 +202,7 @@ class Compression(Task):
     verify: bool = False
 
     def pixels_of(self, source: Path) -> int:
-        from codec.image import pixels_in
+        from codec.pictures.picture import pixels_in
 
         return pixels_in(source)
 
@@ -213,17 +213,17 @@ class Compression(Task):
 
     @property
     def limit(self) -> int:
-        from codec.image import MAX_PIXELS
+        from codec.pictures.picture import MAX_PIXELS
 
         return MAX_PIXELS if self.max_pixels is None else self.max_pixels
 
     def largest(self, start: bytes) -> int:
-        from codec.image import largest_picture_file
+        from codec.pictures.picture import largest_picture_file
 
         return largest_picture_file(start, self.limit)
 
     def transformed(self, data: bytes, suffix: str, report: Report) -> Output:
-        from codec.image import open_picture
+        from codec.pictures.picture import open_picture
 
         start = time.perf_counter()
         picture = open_picture(io.BytesIO(data), self.limit)
@@ -278,7 +278,7 @@ class Decompression(Task):
         return codec.largest_file(start)
 
     def begun(self, job: Job) -> Begun | None:
-        from codec.outputs import OUTPUTS
+        from codec.pictures.outputs import OUTPUTS
 
         if job.target.suffix.lower() not in ("", ".png", *OUTPUTS):
             msg = f"{job.target}: the output cannot be {job.target.suffix}; choose .png, {', '.join(OUTPUTS)}"
@@ -298,7 +298,7 @@ class Decompression(Task):
         return self._output(file, picture, suffix, time.perf_counter() - start)
 
     def _output(self, file: "Parsed", picture: "Picture", suffix: str, seconds: float) -> Output:
-        from codec.outputs import written_as
+        from codec.pictures.outputs import written_as
 
         written, left_out = written_as(picture, suffix)
         engine = self.engine_of(file.headers[0])

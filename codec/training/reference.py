@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitstream.errors import ModelError
-from codec.context import FEATURES, HEAD_FEATURES, HEADS, SIDE
 from codec.network.config import ModelConfig
+from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS, SIDE
 
 FEATURE_STEP = 1 / 32  # the value of one unit of an input feature
 HEAD_FEATURE_STEP = 1 / 16

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import ALPHABET
-from bitstream.words import TokenDecoder, TokenEncoder
-from codec.context import CENTRE, POSITIONS, SIDE
-from codec.network.integer import Engine, Impossible, Rows, Steps, Tables
-from codec.palette import Palette, Tokens
-from codec.planes import Kind, Sample
-from codec.tiles import Samples, Windows
+from bitstream.range_coder import TokenDecoder, TokenEncoder
+from codec.network.model import Engine, Impossible, Rows, Steps, Tables
+from codec.palette.colours import Palette, Tokens
+from codec.tiling.context import CENTRE, POSITIONS, SIDE
+from codec.tiling.planes import Kind, Sample
+from codec.tiling.tiles import Samples, Windows
 
 ENCODED_TILES = {"cpu": 12, "cuda": 256}  # in one parallel pass
 ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, per channel

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.compiled import compiled
+from codec.jit import compiled
 
 
 @compiled

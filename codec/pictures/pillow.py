@@ -16,9 +16,9 @@ from PIL import Image, ImageFile, ImagePalette, PngImagePlugin, TiffTags
 from bitstream.constants import MAX_CHUNK_BYTES
 from bitstream.envelope import Chunks, mode_of
 from bitstream.errors import UnsupportedImageError
-from codec.image import DAMAGES, Picture
-from codec.planes import Pixels
-from codec.png import ALPHA, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from bitstream.form import ALPHA, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from codec.pictures.picture import DAMAGES, Picture
+from codec.tiling.planes import Pixels
 
 logger = logging.getLogger("igpt")
 

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import codec
 from bitstream.container import read_file
 from bitstream.errors import IgptError, ModelError
-from codec.files import RequestError
-from codec.jobs import Begun, Chunk, Compression, Job, Output, Report, Result, Task, leave_if_stopped
+from codec.many.files import RequestError
+from codec.many.jobs import Begun, Chunk, Compression, Job, Output, Report, Result, Task, leave_if_stopped
 from codec.parsing import parsed
 
 RETRIES = 3  # of a chunk whose process died

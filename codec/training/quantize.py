@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from bitstream.errors import ModelError
-from codec.network.integer import IntegerImageGPT
 from codec.network.limits import (
     EXPONENT_STEPS,
     GAIN_LIMIT,
@@ -20,7 +19,8 @@ from codec.network.limits import (
     SHIFT_LIMITS,
     TABLE_SIZE,
 )
-from codec.network.reference import (
+from codec.network.model import IntegerImageGPT
+from codec.training.reference import (
     ACTIVATION_LIMIT,
     FEATURE_STEP,
     HEAD_FEATURE_STEP,

@@ -1,0 +1,36 @@
+"""What samples are: colour type and bits, as in PNG (ISO/IEC 15948)."""
+
+from typing import NamedTuple
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types
+ALPHA = (GREY_ALPHA, RGB_ALPHA)
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
+
+
+class Form(NamedTuple):
+    """colour: a PNG's colour type; depth: bits per sample."""
+
+    colour: int
+    depth: int
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.colour]
+
+    @property
+    def step(self) -> int:
+        """Bytes from a sample to the same of the next pixel, at least 1."""
+        return max(1, self.channels * self.depth // 8)
+
+    @property
+    def kept(self) -> bool:
+        """Whether there are such samples."""
+        return self.depth in DEPTHS.get(self.colour, ())
+
+    @property
+    def mode(self) -> str:
+        """Pillow's mode of such samples; of those of 16 bits it has none but "I;16"."""
+        return {(GREY, 1): "1", (GREY, 16): "I;16"}.get(self) or {GREY: "L", RGB: "RGB", PALETTE: "P", GREY_ALPHA: "LA", RGB_ALPHA: "RGBA"}[
+            self.colour
+        ]

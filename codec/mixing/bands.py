@@ -1,0 +1,235 @@
+"""Context mixing: planes <-> bytes without a network, for drawings, text and screenshots.
+
+Pixels are coded one after the other in raster order as binary decisions: does the pixel repeat what followed the same surroundings before,
+its left or its upper neighbour, and if not, the bits of its samples. Each decision has several contexts; in each an adaptive counter knows
+how often it was 1. A logistic mixture of the counters that learns its weights gives the probability, and a binary arithmetic coder the
+bytes. This is the architecture of PAQ (Mahoney, "Adaptive weighing of context models for lossless data compression", 2005).
+
+Everything is integer arithmetic. numba compiles it; where numba is missing the same code runs as it stands, very slowly.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS, MAX_BAND_PIXELS
+from bitstream.errors import DamagedError
+from codec.decimals import exactly
+from codec.mixing import deep
+from codec.mixing.kernel import (
+    ACTIVITIES,
+    COUNT_BITS,
+    COUNTER_BITS,
+    GUESS_CONTEXTS,
+    GUESSES,
+    HISTOGRAMS,
+    LIMIT,
+    MAX_CHANNELS,
+    MOST_COUNT,
+    ONE,
+    SAMPLE_CONTEXTS,
+    STEPS,
+    WEIGHT_BITS,
+    Mixer,
+    Tables,
+    code,
+)
+from codec.threads import threads
+from codec.tiling.planes import Pixels, Planes
+
+Result = TypeVar("Result")
+
+REPEATED = 0.375  # of the pixels
+FEW_COLOURS = 512
+SAMPLED_PIXELS = 1 << 14
+SAMPLED_ROWS = 512
+SMALL = 1 << 12  # pixels, which take no time
+CODER_BYTES = 4  # that even a single pixel may take more than its samples
+MOST_THREADS = 4  # each takes about 60 MB
+MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
+NO_COSTS = np.empty((0, 0), np.float32)
+
+
+@cache
+def tables() -> Tables:
+    with exactly(30):
+        logistic = [Decimal(ONE) / (1 + (Decimal(-x) / 256).exp()) for x in range(-LIMIT, LIMIT + 1)]
+        squash = np.array([int(value.to_integral_value()) for value in logistic], np.int64).clip(1, ONE - 1)
+    stretch = np.searchsorted(squash, np.arange(1 << 12) * 16 + 8).clip(0, 2 * LIMIT) - LIMIT
+    count = np.arange(MOST_COUNT + 1, dtype=np.int64)
+    return Tables(squash, stretch.astype(np.int64), (1 << 17) // (2 * count + 3), 2560 * count // (10 * count + 3))
+
+
+def mixer(contexts: int, bits: int, more: int, sets: int, refinements: int, weight: int) -> Mixer:
+    """With tables of 2^bits counters, `more` inputs that come from elsewhere, and this first weight."""
+    start = tables().squash[(np.arange(STEPS + 1) * 192 - LIMIT - 1).clip(-LIMIT, LIMIT) + LIMIT]
+    return Mixer(
+        np.full((contexts, 1 << bits), 1 << (COUNTER_BITS - 1 + COUNT_BITS), np.uint32),
+        np.full((sets, contexts + more + 1), weight, np.int64),
+        np.tile(start, (refinements, 1)),
+        np.zeros(contexts, np.int64),
+        np.zeros(contexts + more + 1, np.int64),
+    )
+
+
+def _run(
+    planes: npt.NDArray[Any],
+    stream: npt.NDArray[np.uint8],
+    decoding: bool,
+    stopped: npt.NDArray[np.bool_],
+    costs: npt.NDArray[np.float32] = NO_COSTS,
+    numerics_version: int = DRAWING_NUMERICS,
+    pixels: int | None = None,
+) -> int:
+    """One band, or the upper part of one that has so many pixels in all.
+
+    Returns the number of bytes that it takes, more than `stream` has where it did not suffice.
+    """
+    pixels = pixels or planes[0].size
+    if planes.dtype == np.uint16:
+        return _run_deep(planes, stream, decoding, stopped, costs, numerics_version == EXACT_NUMERICS, pixels)
+    bits = min(max((2 * pixels - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
+    guesses = GUESSES[numerics_version]
+    guessing = mixer(GUESS_CONTEXTS, bits, 0, guesses * (16 + 256 + GUESS_CONTEXTS), guesses * 256, (3 << WEIGHT_BITS) // 10)
+    sample_sets = MAX_CHANNELS * (256 + 32 + 8 * SAMPLE_CONTEXTS)
+    sampling = mixer(SAMPLE_CONTEXTS, bits, HISTOGRAMS, sample_sets, MAX_CHANNELS * 256, (2 << WEIGHT_BITS) // 10)
+    away = np.minimum(np.arange(256), 256 - np.arange(256))
+    histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
+    histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
+    followers = np.full(1 << bits, -1, np.int64)
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, guesses))
+
+
+def _run_deep(
+    planes: npt.NDArray[np.uint16],
+    stream: npt.NDArray[np.uint8],
+    decoding: bool,
+    stopped: npt.NDArray[np.bool_],
+    costs: npt.NDArray[np.float32],
+    exact: bool,
+    pixels: int,
+) -> int:
+    """The same for samples of 16 bits."""
+    channels, _, width = planes.shape
+    bits = min(max((4 * pixels - 1).bit_length(), deep.MIN_TABLE_BITS), deep.MAX_TABLE_BITS)
+    sets = (deep.OCTAVES + MAX_CHANNELS + MAX_CHANNELS * deep.CONTEXTS) * deep.DECISIONS
+    deciding = mixer(deep.CONTEXTS, bits, 0, sets, MAX_CHANNELS * deep.DECISIONS, (3 << WEIGHT_BITS) // 10)
+    return int(deep.code(planes, stream, decoding, deciding, deep.state(channels, width), tables(), costs, stopped, exact))
+
+
+def promising(pixels: Pixels) -> bool:
+    """Whether (height, width, channels) pixels are worth trying: they are not many, repeat themselves, or have few colours."""
+    height, width, channels = pixels.shape
+    if height * width <= SMALL or repeated(pixels) >= REPEATED:
+        return True
+    some = pixels.reshape(-1, channels)[:: max(1, height * width // SAMPLED_PIXELS)]
+    return channels > 1 and len(np.unique(some.astype(np.int64) @ 256 ** np.arange(channels))) <= FEW_COLOURS
+
+
+def repeated(pixels: Pixels) -> float:
+    """The share of the (height, width, channels) pixels that are as the one to the left or above, or continue both as a slope does.
+
+    Of a large picture, in some of the rows.
+    """
+    step = max(1, len(pixels) // SAMPLED_ROWS)
+    now, west, north, north_west = pixels[1::step, 1:], pixels[1::step, :-1], pixels[:-1:step, 1:], pixels[:-1:step, :-1]
+    same = (now == west).all(-1) | (now == north).all(-1) | (now - west == north - north_west).all(-1)
+    return float(same.mean()) if same.size else 1.0
+
+
+def _in_parallel(
+    work: Callable[..., Result], progress: Callable[[int], None], pixels: Sequence[int], *arguments: Iterable[Any]
+) -> list[Result]:
+    """work(stopped, ...) for every band, which has so many pixels: on as many threads as `threads` says, but no more than MOST_THREADS.
+
+    `stopped` is set where this ends before its time.
+    """
+    pool = ThreadPoolExecutor(min(MOST_THREADS, threads()))
+    stopped, results = np.zeros(1, np.bool_), []
+    try:
+        for count, result in zip(pixels, pool.map(functools.partial(work, stopped), *arguments), strict=True):
+            results.append(result)
+            progress(count)
+        return results
+    finally:
+        stopped[0] = len(results) < len(pixels)
+        pool.shutdown(cancel_futures=True)
+
+
+def bands(height: int, rows_per_band: int) -> Iterator[slice]:
+    for first in range(0, height, rows_per_band):
+        yield slice(first, min(first + rows_per_band, height))
+
+
+def rows_per_band(height: int, width: int) -> int:
+    """As many as MAX_BAND_PIXELS allows, and the same number in every band but the last."""
+    count = -(-height // max(1, MAX_BAND_PIXELS // width))
+    return -(-height // count)
+
+
+def encode(planes: Planes, rows: int, progress: Callable[[int], None], numerics_version: int = DRAWING_NUMERICS) -> list[bytes] | None:
+    """A payload for every band of `rows` rows of (channels, height, width) planes; None where 8-bit ones become needlessly large."""
+    height, width = planes.shape[1:]
+    deep_samples = planes.dtype == np.uint16
+    parts = list(bands(height, rows))
+
+    def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
+        part = np.ascontiguousarray(planes[:, band])
+        most = 2 * part.nbytes if deep_samples else part.nbytes + part.nbytes // 32
+        stream = np.zeros(most + CODER_BYTES, np.uint8)
+        count = _run(part, stream, False, stopped, numerics_version=numerics_version)
+        return stream[:count].tobytes() if count <= len(stream) else None
+
+    payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
+    whole = [payload for payload in payloads if payload is not None]
+    return whole if len(whole) == len(parts) else None
+
+
+def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
+    """The bits of each pixel, (height, width), in `encode`."""
+    bits = np.zeros(planes.shape[1:], np.float32)
+    for band in bands(planes.shape[1], rows):
+        part = np.ascontiguousarray(planes[:, band])
+        _run(part, np.empty(2 * part.size + CODER_BYTES, np.uint8), False, np.zeros(1, np.bool_), bits[band])
+    return bits
+
+
+def decode(
+    payloads: list[bytes],
+    size: tuple[int, int],
+    channels: int,
+    rows: int,
+    progress: Callable[[int], None],
+    numerics_version: int = DRAWING_NUMERICS,
+    depth: int = 8,
+    most_rows: int | None = None,
+) -> Planes:
+    """The inverse of `encode`, of earlier numerics versions too; size: (width, height).
+
+    most_rows: of every band, so many at most; what follows in it is undefined. Raises DamagedError where a payload is not what an encoder
+    writes.
+    """
+    width, height = size
+    dtype = np.uint8 if depth == 8 else np.uint16
+    planes = np.empty((channels, height, width), dtype)
+    parts = list(bands(height, rows))
+
+    def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
+        height = band.stop - band.start
+        part = np.empty((channels, min(height, most_rows or height), width), dtype)
+        stream = np.frombuffer(payload, np.uint8).copy()
+        count = _run(part, stream, True, stopped, numerics_version=numerics_version, pixels=height * width)
+        planes[:, band.start : band.start + part.shape[1]] = part
+        return count == len(payload) or part.shape[1] < height
+
+    fits = _in_parallel(decode_band, progress, [width * (band.stop - band.start) for band in parts], parts, payloads)
+    if not all(fits):
+        msg = "a payload is damaged: it is not what an encoder writes"
+        raise DamagedError(msg)
+    return planes

@@ -1,0 +1,104 @@
+"""A palette: colours <-> tokens, and the exact colours that a token stands for.
+
+A published ImageGPT knows a few hundred colours, the centres of clusters. A pixel's token is the nearest one; the pixels of a token fill
+the centre's Voronoi cell. Cells are convex, so that with the token known, and then one channel after the other, what the next channel
+may be lies between two bounds.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.threads import lasting
+from codec.tiling.planes import ORDERS, Pixels
+
+UNIT = 1 << 16  # centres are kept in this fraction of a level
+LARGEST = 255 * UNIT
+AT_ONCE = 1 << 14  # colours
+PIXELS_AT_ONCE = 1 << 20
+NOTHING = (255, 0)  # bounds with nothing between them
+
+Tokens = npt.NDArray[np.uint16]
+Integers = npt.NDArray[np.int64]
+Bounds = tuple[Integers, Integers]  # lowest and highest sample; where the first is larger, there is none
+
+
+class Palette:
+    """centres: (tokens, 3), R G B in units of 1/UNIT, int32, 0 to LARGEST. green: (tokens, 2) uint8, the bounds of G in each cell; red:
+    (tokens, 256, 2) uint8, those of R for each G.
+
+    Everything is exact: distances are compared as whole numbers below 2^53, and the first of equally near centres is taken.
+    """
+
+    def __init__(self, centres: npt.NDArray[np.int32], green: npt.NDArray[np.uint8], red: npt.NDArray[np.uint8]) -> None:
+        self.centres = centres.astype(np.int64)
+        self.squares = (self.centres**2).sum(1)
+        self.green, self.red = green.astype(np.int64), red.astype(np.int64)
+
+    @classmethod
+    def measured(cls, centres: npt.NDArray[np.int32]) -> "Palette":
+        """With the bounds as they are found by going through all 2^24 colours; takes some seconds."""
+        green = np.tile(np.array(NOTHING, np.uint8), (len(centres), 1))
+        red = np.tile(np.array(NOTHING, np.uint8), (len(centres), 256, 1))
+        palette = cls(centres, green, red)
+        r, b = (side.reshape(-1) for side in np.mgrid[:256, :256].astype(np.int64))
+        for g in range(256):
+            tokens = palette.nearest(np.stack([r, np.full_like(r, g), b], 1))
+            np.minimum.at(red[:, g, 0], tokens, r.astype(np.uint8))
+            np.maximum.at(red[:, g, 1], tokens, r.astype(np.uint8))
+            found = np.unique(tokens)
+            green[found, 0] = np.minimum(green[found, 0], g)
+            green[found, 1] = g
+        return cls(centres, green, red)
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    def tokens(self, pixels: Pixels) -> Tokens:
+        """(height, width, 1 or 3) -> (height, width): the nearest centre of each pixel."""
+        height, width, channels = pixels.shape
+        tokens = np.empty((height, width), np.uint16)
+        rows = max(1, PIXELS_AT_ONCE // width)
+        for first in range(0, height, rows):
+            codes = pixels[first : first + rows].astype(np.int64) @ 256 ** np.arange(channels)
+            unique, places = np.unique(codes, return_inverse=True)
+            colours = unique[:, None] >> 8 * np.arange(channels) & 255
+            tokens[first : first + rows] = self.nearest(np.broadcast_to(colours, (len(colours), 3)))[places].reshape(codes.shape)
+        return tokens
+
+    def nearest(self, colours: npt.NDArray[np.int64]) -> Tokens:
+        """(n, 3) -> (n)."""
+        found = np.empty(len(colours), np.uint16)
+        factors, squares = self.centres.T.astype(np.float64), self.squares.astype(np.float64)
+        for first in range(0, len(colours), AT_ONCE):
+            part = colours[first : first + AT_ONCE].astype(np.float64) * (2 * UNIT)
+            found[first : first + AT_ONCE] = (part @ factors - squares).argmax(1)
+        return found
+
+    @lasting
+    def colours(self) -> npt.NDArray[np.uint8]:
+        """The centres as pixels: (tokens, 3)."""
+        return ((self.centres + UNIT // 2) // UNIT).astype(np.uint8)
+
+    def bounds(self, tokens: Tokens, known: list[npt.NDArray[np.int64]], channels: int) -> Bounds:
+        """What the next sample of pixels may be, whose tokens (n) and first samples in coding order, each (n), are known."""
+        if channels == 3 and len(known) < 2:
+            found = self.red[tokens, known[0]] if known else self.green[tokens]
+            return found[:, 0], found[:, 1]
+        order = ORDERS[channels]
+        now = order[len(known)]
+        low, high = np.zeros(len(tokens), np.int64), np.full(len(tokens), 255, np.int64)
+        for first in range(0, len(tokens), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            token = tokens[part].astype(np.int64)
+            nearer = self.centres[None] - self.centres[token][:, None]  # (n, tokens, 3)
+            slope = 2 * UNIT * (nearer.sum(-1) if channels == 1 else nearer[..., now])
+            room = self.squares[None] - self.squares[token][:, None] - (np.arange(len(self)) < token[:, None])
+            for channel, samples in zip(order, known, strict=False):
+                room -= 2 * UNIT * nearer[..., channel] * samples[part, None]
+            # sample * slope <= room
+            quotient = np.floor_divide(room, np.where(slope, np.abs(slope), 1))
+            highest = np.where(slope > 0, quotient, np.where((slope == 0) & (room < 0), -1, 255))
+            lowest = np.where(slope < 0, -quotient, 0)
+            low[part] = lowest.max(1).clip(0, 256)
+            high[part] = highest.min(1).clip(-1, 255)
+        return low, high
