@@ -10,8 +10,9 @@ from PIL import Image
 from bitstream.constants import FREQUENCY_BITS
 from codec.mixing import bands as mixing
 from codec.network.coding import positions_needed, present, tokens_and_frequencies
+from codec.network.engine import Engine
+from codec.network.engines import engine_of
 from codec.network.layers import Coded, Layer
-from codec.network.model import Engine
 from codec.tiling.context import POSITIONS
 from codec.tiling.planes import Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiling.tiles import balanced_group, tiles_into_planes
@@ -54,7 +55,8 @@ def layer_costs(engine: Engine, layer: Layer) -> Costs:
 
 
 def costs_of(coded: Coded) -> list[Costs]:
-    return [layer_costs(coded.network.engine(layer.grid.tiles), layer) for layer in coded.layers]
+    """Of each layer that is coded, in their order."""
+    return [layer_costs(engine_of(coded.network, layer.grid.tiles), layer) for layer in coded.layers]
 
 
 def bits_of_drawing(pixels: Pixels) -> dict[str, npt.NDArray[np.float32]]:

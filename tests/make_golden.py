@@ -15,9 +15,9 @@ from codec import models
 from codec.network.config import ModelConfig
 from codec.network.layers import layers_of
 from codec.network.model import IntegerImageGPT
+from codec.palette.conversion import converted
 from codec.palette.network import PaletteImageGPT
 from codec.palette.packing import packed, painted
-from codec.palette.published import converted
 from codec.pasts.past import recognised
 from codec.pictures.picture import MAX_PIXELS, open_picture
 from codec.pictures.png_file import RGB as COLOUR
