@@ -64,7 +64,7 @@ class Stopwatch:
             (fast.FastSteps, "go_to", "layers"),
             (fast.FastEngine, "frequencies_into", "heads and frequencies"),
             (fast.FastEngine, "see", "context"),
-            (kernels, "step_features", "context"),
+            (kernels, "context", "context"),
             (pasts, "recognised", "search for a past"),
             (TokenEncoder, "encode", "range coder"),
             (TokenDecoder, "decode", "range coder"),
