@@ -24,5 +24,5 @@ MAX_MODEL_NAME_BYTES = 64
 MAX_TILES_PER_GROUP = 4096
 MAX_VARINT_BYTES = 5
 MAX_BAND_PIXELS = 1 << 22  # of a drawing
-MAX_CHUNK_BYTES = 1 << 26  # of a PNG's chunks, not compressed
+MAX_METADATA_BYTES = MAX_CHUNK_BYTES = 1 << 26  # of a PNG's chunks, not compressed
 MAX_EXCEPTION_SHARE = 8  # at most one pixel in so many
