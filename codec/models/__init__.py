@@ -48,6 +48,11 @@ def shipped() -> list[Path]:
     return sorted(path.parent for path in FOLDER.glob("*/config.json"))
 
 
+def is_shipped(digest: bytes) -> bool:
+    """Whether a model of this digest is in the package."""
+    return any(found == digest for _, found in _usable(shipped()))
+
+
 def stores() -> list[Path]:
     """Folders of added models: those of IGPT_MODEL_PATH, or one of the user's, who may have none. The first one takes new models."""
     if named := os.environ.get("IGPT_MODEL_PATH"):
