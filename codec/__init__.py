@@ -22,7 +22,7 @@ from bitstream.errors import (
 
 if TYPE_CHECKING:
     from codec.api import compress, compress_many, decode, decompress, decompress_many, info, register_igpt_opener
-    from codec.info import Info
+    from codec.description import Info
 
 __version__ = "0.1.0"
 
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(importlib.import_module("codec.info" if name == "Info" else "codec.api"), name)
+    return getattr(importlib.import_module("codec.description" if name == "Info" else "codec.api"), name)
 
 
 def __dir__() -> list[str]:

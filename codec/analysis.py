@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codec.compress import offers
+from codec.compression import offers
 from codec.methods import method_of
 from codec.methods.method import Bits, Source
 from codec.options import Options
@@ -18,8 +18,8 @@ RAMP = ((0, 0, 0), (60, 10, 110), (190, 40, 80), (250, 150, 20), (255, 255, 200)
 
 
 def bits_per_pixel(pixels: Pixels, options: Options, progress: Progress = ignore) -> Bits:
-    """The bits of each channel at each of (height, width, 1 or 3) pixels, (height, width), by the channel's name, as the smallest method spends
-    them; where it codes whole pixels, of all channels together."""
+    """The bits of each channel at each of (height, width, 1 or 3) pixels, (height, width), by the channel's name, as the smallest method
+    spends them; where it codes whole pixels, of all channels together."""
     coded = offers(Source(pixels, 8, options), progress).coded(progress)
     return method_of(coded.coding).costs(coded, pixels)
 

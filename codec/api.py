@@ -10,14 +10,13 @@ from PIL import Image
 from bitstream.container import File, front_in, read, read_front
 from bitstream.errors import IgptError
 from codec import plugin
-from codec.compress import compress_picture, compress_pictures
-from codec.decompress import decompress_file, decompress_files
-from codec.info import Info, info_of
+from codec.compression import compress_picture, compress_pictures
+from codec.decompression import decompress_file, decompress_files
+from codec.description import Info, info_of
 from codec.options import Options
 from codec.pictures.pillow import opened
 from codec.pictures.sources import Source, picture_from
 from codec.progress import Progress, ignore
-
 
 
 def compress(
@@ -80,8 +79,8 @@ def decompress(
     data: an igpt file, or its path. model: the folder of the model that the file names, where it is not on this machine. max_pixels: refuse
     larger pictures; the default is Pillow's limit. device, progress: as in `compress`.
 
-    Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError; UnsupportedImageError where Pillow has no
-    mode for the picture, which `decode` has; OSError where a file cannot be read.
+    Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError; UnsupportedImageError where Pillow
+    has no mode for the picture, which `decode` has; OSError where a file cannot be read.
     """
     options = Options(model=model, device=device, max_pixels=max_pixels)
     return opened(decompress_file(_file(data), options, progress or ignore))

@@ -14,7 +14,7 @@ import numpy as np
 from bitstream.container import read
 from bitstream.errors import IgptError, VerificationError
 from bitstream.metadata import Chunks
-from codec.decompress import Channels, decompress_file, parts_of, with_chunks
+from codec.decompression import Channels, decompress_file, parts_of, with_chunks
 from codec.methods.method import Coded, Samples, require_same
 from codec.options import Options
 from codec.pictures.picture import Picture
@@ -48,9 +48,7 @@ def check_beginnings(data: bytes, picture: Picture, samples: Sequence[Samples], 
         _check_parts(file.chunks, parts_of(file.front, is_meant), samples, parts, progress)
 
 
-def _check_parts(
-    chunks: Sequence[bytes], found: Channels, samples: Sequence[Samples], parts: Sequence[Coded], progress: Progress
-) -> None:
+def _check_parts(chunks: Sequence[bytes], found: Channels, samples: Sequence[Samples], parts: Sequence[Coded], progress: Progress) -> None:
     for (method, part), some, coded in zip(with_chunks(found, chunks), samples, parts, strict=True):
         require_same((part.height, part.width, part.channels) == some.shape, "its parts have other sizes")
         method.check(part, coded, some, progress)

@@ -8,8 +8,8 @@ from bitstream.constants import MAGIC
 from bitstream.container import FIRST_BYTES, front_in, largest_file, read
 from bitstream.errors import IgptError, UnsupportedImageError
 from bitstream.form import GREY, Form
-from codec.compress import compress_picture
-from codec.decompress import decompress_file
+from codec.compression import compress_picture
+from codec.decompression import decompress_file
 from codec.options import Options
 from codec.pictures.pillow import bare, known_of, picture_kept
 from codec.representations import meant

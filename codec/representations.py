@@ -59,7 +59,8 @@ def representations(picture: Picture) -> Iterator[Representation]:
 
 
 def digest_of(samples: Samples) -> bytes:
-    """Of (height, width, channels) samples: SHA-256 in raster order, channels interleaved, those of 16 bits with the low byte first, cut."""
+    """Of (height, width, channels) samples: SHA-256 in raster order, channels interleaved, those of 16 bits with the low byte first,
+    cut."""
     little = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
     return hashlib.sha256(little.data).digest()[:SAMPLE_DIGEST_BYTES]
 
@@ -116,7 +117,9 @@ def _ranked(samples: Samples) -> Iterator[Representation]:
         ranks = (np.cumsum(present[channel]) - 1).astype(np.uint8)
         coded[..., channel] = ranks[samples[..., channel]]
     bitmaps = np.packbits(present[ranked], axis=1, bitorder="little").tobytes()
-    yield Representation(coded, 8, {LEVELS: bytes((sum(1 << c for c in ranked),)) + bitmaps}, original=False)
+    packed = metadata.deflated(bitmaps)
+    body = bytes((sum(1 << c for c in ranked),)) + (packed if len(packed) < len(bitmaps) else bitmaps)
+    yield Representation(coded, 8, {LEVELS: body}, original=False)
 
 
 def _coloured(indices: Samples, entries: bytes) -> Iterator[Representation]:
@@ -218,12 +221,11 @@ def _levels(body: bytes, depth: int, channels: int) -> dict[int, npt.NDArray[Any
         return dict.fromkeys(range(channels), levels.astype(np.uint16))
     mask = reader.byte()
     require(0 < mask < 1 << channels, "its levels are of channels that it has not")
+    ranked = [channel for channel in range(channels) if mask >> channel & 1]
+    bitmaps, size = reader.take(reader.remaining), BITMAP_BYTES * len(ranked)
+    bitmaps = bitmaps if len(bitmaps) == size else metadata.inflated(bitmaps, size)
     found: dict[int, npt.NDArray[Any]] = {}
-    for channel in range(channels):
-        if mask >> channel & 1:
-            bits = np.unpackbits(np.frombuffer(reader.take(BITMAP_BYTES), np.uint8), bitorder="little")
-            found[channel] = np.flatnonzero(bits).astype(np.uint8)
-            require(bool(bits.any()), "its levels are empty")
-    require(not reader.remaining, "its levels are too many")
+    for channel, bits in zip(ranked, np.frombuffer(bitmaps, np.uint8).reshape(-1, BITMAP_BYTES), strict=True):
+        found[channel] = np.flatnonzero(np.unpackbits(bits, bitorder="little")).astype(np.uint8)
+        require(bool(bits.any()), "its levels are empty")
     return found
-

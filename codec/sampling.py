@@ -7,9 +7,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from codec.network.coding import Group, Progress, step_through
+from codec.network.coding import Group, step_through
 from codec.network.limits import LOGIT_STEPS
 from codec.network.model import Impossible, IntegerImageGPT, Steps
+from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiling.tiles import Samples

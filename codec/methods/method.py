@@ -29,8 +29,8 @@ Decoding = Generator[Request, Planes, Samples]  # asks for layers of a network, 
 class Source:
     """What is to be coded, and how it may be.
 
-    samples: (height, width, channels), uint8 or uint16, of `depth` bits. indices: whether they are no brightnesses, or have few bits. original: whether
-    they are the picture's own, in which a past shows.
+    samples: (height, width, channels), uint8 or uint16, of `depth` bits. indices: whether they are no brightnesses, or have few bits.
+    original: whether they are the picture's own, in which a past shows.
     """
 
     samples: Samples
@@ -97,7 +97,8 @@ class Ready(Candidate):
 
 
 class Part(NamedTuple):
-    """What a file has of one coding. depth: bits per sample; those of fewer than 8 have a byte each where they are decoded. chunks: payloads; none where only the beginning of the file is known."""
+    """What a file has of one coding. depth: bits per sample; those of fewer than 8 have a byte each where they are decoded. chunks:
+    payloads; none where only the beginning of the file is known."""
 
     width: int
     height: int

@@ -6,7 +6,7 @@ import numpy as np
 
 from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
 from bitstream.container import Coding
-from codec.methods.method import Bits, Candidate, Coded, Method, Part, Source, Ready, Samples, require, require_same
+from codec.methods.method import Bits, Candidate, Coded, Method, Part, Ready, Samples, Source, require, require_same
 from codec.mixing import bands
 from codec.mixing.bands import Coder
 from codec.options import Options
@@ -96,7 +96,7 @@ class _Deep(Candidate):
         first = (height - rows) // 2
         some = pixels_to_planes(self._source.samples[first : first + rows])
         payloads = bands.encode(some, self._method.variants[self._variant], lambda _: None) or []
-        return sum(map(len, payloads)) * height / rows
+        return float(sum(map(len, payloads)) * height / rows)
 
     def coded(self, progress: Progress) -> Coded:
         planes = pixels_to_planes(self._source.samples)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bitstream.container import Coding
-from codec.methods.method import Candidate, Coded, Method, Part, Source, Samples, require, require_same
+from codec.methods.method import Candidate, Coded, Method, Part, Samples, Source, require, require_same
 from codec.options import Options
 from codec.progress import Progress
 
@@ -31,7 +31,8 @@ def _row_bytes(width: int, channels: int, depth: int) -> int:
 
 
 def _packed(samples: Samples, depth: int) -> bytes:
-    """Rows one after the other, as in a PNG without filters: samples of few bits side by side in bytes, those of 16 with the high byte first."""
+    """Rows one after the other, as in a PNG without filters: samples of few bits side by side in bytes, those of 16 with the high byte
+    first."""
     height, width, channels = samples.shape
     flat = samples.reshape(height, width * channels)
     if depth >= 8:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from bitstream.constants import ALPHABET
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.model import Engine, Impossible, Rows, Steps, Tables
-from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.progress import Progress
+from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Kind, Sample
 from codec.tiling.tiles import Samples, Windows
 
@@ -46,7 +46,8 @@ class Bounds(Protocol):
     """What knows the cells of colour in which pixels lie, as a palette does."""
 
     def bounds(self, tokens: CellTokens, known: list[Integers], channels: int) -> tuple[Integers, Integers]:
-        """The lowest and the highest next sample of pixels, whose cells' tokens (n) and first samples in coding order, each (n), are known."""
+        """The lowest and the highest next sample of pixels, whose cells' tokens (n) and first samples in coding order, each (n), are
+        known."""
 
 
 @dataclass(frozen=True)

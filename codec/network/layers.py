@@ -151,7 +151,7 @@ def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     """What a large layer takes, from real code of evenly spread tiles."""
     grid = layer.grid
     places = np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()
-    groups = [layer.part(Rectangle(*divmod(tile, grid.columns), 1, 1)) for tile in places]
+    groups = [layer.part(Rectangle(tile // grid.columns, tile % grid.columns, 1, 1)) for tile in places]
     windows = [group.windows for group, _ in groups if group.windows is not None]
     extents = np.concatenate([group.extents for group, _ in groups])
     group = Group(layer.kind, extents, np.concatenate(windows) if windows else None)
@@ -159,7 +159,9 @@ def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     return code * grid.width * grid.height / int(extents.prod(1).sum())
 
 
-def beginnings_differ(network: IntegerImageGPT, layer: Layer, shape: Shape, payloads: Sequence[bytes], positions: int, progress: Progress) -> str:
+def beginnings_differ(
+    network: IntegerImageGPT, layer: Layer, shape: Shape, payloads: Sequence[bytes], positions: int, progress: Progress
+) -> str:
     """What is wrong with the payloads of a layer, of whose tiles so many positions are decoded; nothing where they are right.
 
     Raises DamagedError.
@@ -172,5 +174,3 @@ def beginnings_differ(network: IntegerImageGPT, layer: Layer, shape: Shape, payl
         if ((found[..., some] != expected[..., some]) & exist[:, None]).any():
             return f"the tiles of group {number + 1} differ"
     return ""
-
-

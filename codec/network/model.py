@@ -17,7 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
+from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.config import ModelConfig, name_of
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
@@ -169,8 +169,8 @@ def validate(config: ModelConfig, arrays: Arrays) -> None:
 
 
 def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:
-    """SHA-256, cut to 8 bytes, of the numerics version, the sizes in the configuration and every array by name, in sorted order."""
-    digest = hashlib.sha256(f"igpt numerics {MODEL_NUMERICS}\n".encode())
+    """SHA-256, cut to 16 bytes, of the sizes in the configuration and every array by name, in sorted order."""
+    digest = hashlib.sha256(b"igpt network\n")
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())
     for name in sorted(arrays):

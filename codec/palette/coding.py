@@ -12,15 +12,14 @@ from codec.network.coding import Extents, positions_needed, present
 from codec.network.frequencies import frequencies
 from codec.palette.colours import Tokens
 from codec.palette.network import PaletteImageGPT
-from codec.tiling.context import POSITIONS, SIDE
 from codec.progress import Progress
+from codec.tiling.context import POSITIONS, SIDE
 from codec.tiling.tiles import Grid, Rectangle, Shape, tiles_from_planes, tiles_into_planes
 
 LARGEST_GROUP = 64  # tiles
 CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep; the former holds any group
 ENCODED_TILES = {"cpu": 1, "cuda": 16}  # in one parallel pass
 REST = 0  # the token that takes what the rounding of frequencies leaves
-
 
 
 def largest_group(network: PaletteImageGPT) -> int:

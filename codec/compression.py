@@ -16,8 +16,8 @@ from codec.methods.method import Candidate, Coded, Samples, Source
 from codec.options import Options
 from codec.pictures.picture import Picture
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
-from codec.threads import side_by_side, threads
 from codec.representations import Representation, digest_of, picture_boxes, representations
+from codec.threads import side_by_side, threads
 
 FEW_BITS = 1.0  # of indices per pixel, which their colours will not undercut
 
@@ -57,8 +57,8 @@ def _smallest(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def offers(source: Source, progress: Progress) -> Offers:
-    """Those of all methods, in their order; where one says that nothing else is worth a trial, the others are not asked. The last one is to store
-    the samples."""
+    """Those of all methods, in their order; where one says that nothing else is worth a trial, the others are not asked. The last one is to
+    store the samples."""
     *methods, last = METHODS
     candidates: list[Candidate] = []
     for method in methods:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bitstream.constants import CONTAINER_VERSION
 from bitstream.container import COLOURS, LEVELS, File, Front
-from codec.decompress import parts_of
+from codec.decompression import parts_of
 from codec.methods.method import ModelName
 from codec.options import Options
 from codec.representations import meant
@@ -12,9 +12,9 @@ from codec.representations import meant
 
 @dataclass(frozen=True)
 class Info:
-    """width, height: in pixels. mode: Pillow's name for such samples. channels, bit_depth: of the picture. coding: how its pixels are coded,
-    for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a palette's
-    colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
+    """width, height: in pixels. mode: Pillow's name for such samples. channels, bit_depth: of the picture. coding: how its pixels are
+    coded, for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a
+    palette's colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
     left_alone: parts that a newer igpt may understand. digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
     hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. front_bytes: what of the file is not chunks.
     """
