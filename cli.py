@@ -313,7 +313,7 @@ def verify(
 def decompressed(source: Path, options: Options, threads: int, quiet: bool) -> "Picture":
     """The picture in an igpt file. Raises IgptError or OSError."""
     from bitstream import container
-    from codec.decompress import decompress_file
+    from codec.decompression import decompress_file
 
     file = container.read(read(source, container.largest_file))
     use_threads(threads)
@@ -330,22 +330,23 @@ def show_info(
     """Print what the beginning of an igpt file says; nothing is decompressed."""
     with reported(source, verbose):
         from bitstream import container
-        from codec.info import info_of
+        from codec.description import info_of
 
         data = read(source, container.largest_file)
         fields = {"file_bytes": len(data), **asdict(info_of(container.read_front(data)))}
+        fields["models"] = [{"name": name, "digest": digest.hex()} for digest, name in fields["models"]]
         if as_json:
             put(json.dumps(fields))
         else:
             width = max(map(len, fields))
-            put("\n".join(f"{name.replace('_', ' '):{width}}  {in_line(value)}" for name, value in fields.items()))
+            put("\n".join(f"{name.replace('_', ' '):{width}}  {in_line(value)}".rstrip() for name, value in fields.items()))
 
 
 def in_line(value: Any) -> str:
     """A field's value for people: commas between its parts, spaces inside of these."""
     if isinstance(value, list | tuple):
-        return ", ".join(" ".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in value) or "-"
-    return "-" if value is None else str(value)
+        return ", ".join(map(in_line, value))
+    return " ".join(part for part in value.values() if part) if isinstance(value, dict) else str(value)
 
 
 def png_destination(source: Path, target: Path, force: bool) -> Path:
@@ -377,11 +378,9 @@ def heatmap(
     with reported(source, verbose):
         target = png_destination(source, output_of(source, out, option, ".heat.png"), force)
         pixels = read_picture(source, max_pixels).plain_pixels
-        from codec import models, what_is_coded
-        from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
+        from codec.analysis import bits_per_pixel, heat_map
 
-        _, coded = what_is_coded(pixels, models.chosen(model), device, use_past)
-        channels = bits_per_pixel(costs_of(coded), coded) if coded else bits_of_drawing(pixels)
+        channels = bits_per_pixel(pixels, Options(model=model, device=device, past=use_past))
         write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
         if not quiet:
             shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())
@@ -474,12 +473,12 @@ def quantize(
     with reported(source, verbose):
         target = png_destination(source, out, force)
         pixels = read_picture(source, max_pixels).plain_pixels
+
         from codec import models
-        from codec.palette.packing import quantized
         from codec.pictures.pillow import image_of
 
         palette = models.with_palette(model, revision, "cpu").palette
-        image = image_of(quantized(palette, pixels))
+        image = image_of(palette.quantized(pixels))
         write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
         if not quiet:
             say(f"{source} -> {target}: in the {len(palette)} colours of the model's palette; this was lossy")

@@ -30,7 +30,7 @@ class Form(NamedTuple):
 
     @property
     def meaningful(self) -> bool:
-        """Whether a sample is a brightness of 8 or 16 bits, not an index or one of a few bits."""
+        """Whether samples are brightnesses of 8 or 16 bits, not indices or few bits."""
         return self.colour != PALETTE and self.depth >= 8
 
     @property

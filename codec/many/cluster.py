@@ -102,20 +102,19 @@ def _loaded(task: Task, batch: Batch) -> tuple[list[tuple[Job, Input]], list[Res
     return files, results
 
 
-def _models(task: Task) -> tuple[NamedModel | None, frozenset[str]]:
-    """The model that is named, if one is; and the digests, in hexadecimal, of all that an igpt file which a worker makes may name. Raises
-    ModelError."""
+def _models(task: Task) -> tuple[NamedModel | None, frozenset[bytes]]:
+    """The model that is named, if one is; and the digests of all that an igpt file which a worker makes may name. Raises ModelError."""
     from codec import models
 
     folder = models.chosen(task.options.model, task.options.revision)
-    defaults = {models.digest_of(models.FOLDER / name).hex() for name in models.DEFAULTS.values()}
+    defaults = {models.digest_of(models.FOLDER / name) for name in models.DEFAULTS.values()}
     if not folder:
         return None, frozenset(defaults)
     model = models.read(folder, "cpu")
-    return NamedModel(model.digest, model.name), frozenset({model.digest.hex(), *defaults})
+    return NamedModel(model.digest, model.name), frozenset({model.digest, *defaults})
 
 
-def _stored(task: Task, job: Job, given: Input, output: Output | Exception, expected: frozenset[str]) -> Result:
+def _stored(task: Task, job: Job, given: Input, output: Output | Exception, expected: frozenset[bytes]) -> Result:
     try:
         if isinstance(output, Exception):
             raise output
@@ -126,13 +125,13 @@ def _stored(task: Task, job: Job, given: Input, output: Output | Exception, expe
         return task.failure(job, error)
 
 
-def require_models(data: bytes, expected: frozenset[str]) -> None:
-    """Raises IgptError where an igpt file is damaged, or names a model of another digest, in hexadecimal, than these."""
-    from codec.info import info_of
+def require_models(data: bytes, expected: frozenset[bytes]) -> None:
+    """Raises IgptError where an igpt file is damaged, or names a model of another digest than these."""
+    from codec.description import info_of
 
-    for name, digest in info_of(container.read(data)).models:
+    for digest, name in info_of(container.read(data)).models:
         if digest not in expected:
-            msg = f"a worker of the cluster used another model, {name} ({digest}): nothing was written"
+            msg = f"a worker of the cluster used another model, {name or 'of its igpt'} ({digest.hex()}): nothing was written"
             raise ModelError(msg)
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from bitstream import container, metadata
+from bitstream import container
 from bitstream.errors import IgptError
+from bitstream.reader import Reader
 from codec.many.files import PIPE, RequestError, destination, is_file, is_passing, is_up_to_date, read, sentence, write
 from codec.options import Options
 from codec.threads import use_threads
@@ -184,7 +185,7 @@ class Compression(Task):
         return largest_picture_file(start, self.max_pixels)
 
     def transform(self, data: bytes, suffix: str, report: Report) -> Output:
-        from codec.compress import compress_picture
+        from codec.compression import compress_picture
         from codec.pictures.reading import open_picture
 
         start = time.perf_counter()
@@ -202,7 +203,7 @@ class Compression(Task):
         return self._output(data, picture, left_out, compressed, time.perf_counter() - start)
 
     def _output(self, data: bytes, picture: "Picture", left_out: tuple[str, ...], compressed: bytes, seconds: float) -> Output:
-        from codec.info import engines_of, info_of
+        from codec.description import engines_of, info_of
 
         file = container.read(compressed)
         engine = engines_of(file, self.options)
@@ -246,7 +247,7 @@ class Decompression(Task):
         return super().load(job)
 
     def transform(self, data: bytes, suffix: str, report: Report) -> Output:
-        from codec.decompress import decompress_file
+        from codec.decompression import decompress_file
 
         start = time.perf_counter()
         file = container.read(data)
@@ -256,7 +257,7 @@ class Decompression(Task):
         return self._output(file, picture, suffix, time.perf_counter() - start)
 
     def _output(self, file: "File", picture: "Picture", suffix: str, seconds: float) -> Output:
-        from codec.info import engines_of
+        from codec.description import engines_of
         from codec.pictures.outputs import written_as
 
         written, left_out = written_as(picture, suffix)
@@ -285,7 +286,7 @@ class Decompression(Task):
             if not loaded:
                 report(0, -job.pixels)
                 yield Result(job)
-            elif metadata.raw_bytes(loaded.file.front.boxes.get(container.METADATA, b"\0")) > BATCH_METADATA:
+            elif loaded.metadata_bytes > BATCH_METADATA:
                 yield from self._run_together([loaded], report)
             else:
                 together.append(loaded)
@@ -293,7 +294,7 @@ class Decompression(Task):
             yield from self._run_together(together, report)
 
     def _run_together(self, loaded: "list[_Loaded]", report: Report) -> Iterator[Result]:
-        from codec.decompress import decompress_files
+        from codec.decompression import decompress_files
 
         start, finished = time.perf_counter(), 0
 
@@ -328,6 +329,12 @@ class _Loaded(NamedTuple):
     job: Job
     input: Input
     file: "File"
+
+    @property
+    def metadata_bytes(self) -> int:
+        """As the box says at its beginning. Raises DamagedError."""
+        box = self.file.front.boxes.get(container.METADATA)
+        return 0 if box is None else Reader(box, "the metadata").varint()
 
 
 def _by(engine: str | None) -> str:
