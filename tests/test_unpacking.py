@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from codec.parsing import parsed
 from PIL import Image, PngImagePlugin
 
 import codec
@@ -16,7 +17,6 @@ from codec.many.tasks import Compression, Decompression, Job
 from codec.network import layers
 from codec.network.model import IntegerImageGPT
 from codec.options import Options
-from codec.parsing import parsed
 from tests.conftest import TINY, picture, smooth
 from tests.test_pasts import decoded_jpeg
 
