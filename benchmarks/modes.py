@@ -23,7 +23,8 @@ from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import ALPHA, GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 from codec.pictures.outputs import png_of
-from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
+from codec.pictures.picture import Picture
+from codec.pictures.reading import MAX_PIXELS, open_picture
 
 PHOTOGRAPHS, SIDE = 4, 256  # how many, and how large at most
 ICONS = 60  # of a folder, at most

@@ -22,8 +22,8 @@ import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, lossless_bytes, lossless_encoders, pictures_in, saved
 from bitstream.errors import UnsupportedImageError
 from codec.pasts import past as pasts
-from codec.pictures.picture import MAX_PIXELS, open_picture
 from codec.pictures.pillow import image_of
+from codec.pictures.reading import MAX_PIXELS, open_picture
 
 QUALITIES = (75, 90, 95)
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")

@@ -26,7 +26,7 @@ from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec import models
 from codec.analysis import Costs, bits_of_drawing, bits_per_pixel, costs_of, heat_map
 from codec.network.layers import Coded, Layer
-from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.training.loop import bits_per_sample
 from codec.training.reference import ImageGPT
 

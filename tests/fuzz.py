@@ -39,7 +39,7 @@ from bitstream.envelope import Envelope, headers_of, is_envelope, read_envelope,
 from bitstream.errors import IgptError
 from bitstream.header import CELLS, CHANNELS_OF_KIND, DRAWING_KIND, PALETTE_KIND, Header, PastFields, read_header
 from bitstream.reader import Reader
-from codec.pictures.picture import MAX_PIXELS
+from codec.pictures.reading import MAX_PIXELS
 from tests.mutations import Pieces, flat, joined, mutated, pieces_of, rearranged, unflat
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -223,7 +223,7 @@ def read_envelope_header(data: bytes) -> int:
 def opened_picture(data: bytes) -> bool:
     """What is accepted comes back from a PNG of it, and its chunks can be kept or are refused."""
     from codec.pictures.outputs import png_of
-    from codec.pictures.picture import open_picture
+    from codec.pictures.reading import open_picture
 
     picture = open_picture(io.BytesIO(data), WIDE)
     again = open_picture(io.BytesIO(png_of(picture)), WIDE)

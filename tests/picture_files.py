@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bitstream.errors import UnsupportedImageError
+from tests.conftest import smooth
 from tests.mutations import mutated
 
 MOST_PIXELS = 1 << 18
@@ -17,6 +18,12 @@ def saved(image, form, **options):
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
+
+
+def deep(height, width, channels, seed=0):
+    """16-bit samples: slow waves and noise of some bits."""
+    fine = np.random.default_rng(seed).integers(0, 300, (height, width, channels))
+    return (smooth(height, width, seed).astype(np.int64)[..., [0, 1, 2, 0]][..., :channels] * 250 + fine).astype(np.uint16)
 
 
 def pillows(data, plugin):

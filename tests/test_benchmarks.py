@@ -11,7 +11,7 @@ from PIL import Image
 
 import codec
 from benchmarks import demo10, drawings, measure, modes, pasts, profile, rate, speed
-from codec.pictures.picture import MAX_PIXELS, open_picture
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from tests.conftest import picture
 
 

@@ -25,9 +25,11 @@ from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.reader import varint
 from codec.mixing import bands as mixing
 from codec.pictures.outputs import png_of, written_as
-from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
+from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_of
-from codec.pictures.png_file import chunk, chunks_of, written
+from codec.pictures.png_chunks import chunk, chunks_of
+from codec.pictures.png_writing import written
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from tests.conftest import DATA, TINY, picture, smooth
 from tests.make_golden import sums
 from tests.mutations import mutated
@@ -146,7 +148,7 @@ def test_strip_leaves_what_the_pixels_need():
 
 def test_a_picture_without_metadata_needs_no_envelope():
     picture_ = open_picture(io.BytesIO(saved(Image.fromarray(smooth(20, 20)))), MAX_PIXELS)
-    assert picture_.plain
+    assert picture_.form == Form(RGB, 8)
     assert codec.info(codec.compress_picture(picture_, device="cpu"))["version"] < 5
 
 
@@ -438,7 +440,6 @@ def test_a_picture_of_another_kind_is_described():
     assert "grey with alpha" in picture_.described
     with pytest.raises(UnsupportedImageError, match="8-bit RGB"):
         _ = picture_.plain_pixels
-    assert replace(picture_, form=Form(RGB, 8)).plain
 
 
 def test_pngsuite():

@@ -267,7 +267,7 @@ def test_nobody_is_at_home(place, monkeypatch):
 
 
 PHASES = {  # where a signal is to arrive: a function of the package that is entered then
-    "reading": "codec.pictures.picture.open_picture",
+    "reading": "codec.pictures.reading.open_picture",
     "analysing": "codec.what_is_coded",
     "coding": "codec.network.coding.hidden_states",
     "checking": "codec.network.coding.step_through",

@@ -15,9 +15,10 @@ import codec
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.outputs import OUTPUTS, png_of, written_as
-from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
+from codec.pictures.picture import Picture
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from tests.conftest import smooth
-from tests.test_envelope import deep
+from tests.picture_files import deep
 
 FORMS = [*(Form(GREY, depth) for depth in (1, 2, 4, 8, 16)), *(Form(PALETTE, depth) for depth in (1, 2, 4, 8))]
 FORMS += [Form(colour, depth) for colour in (RGB, GREY_ALPHA, RGB_ALPHA) for depth in (8, 16)]

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
+from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.arithmetic import Product, exact_product
 from codec.network.config import name_of
-from codec.network.model import log, plain_torch
+from codec.network.engine import plain_torch
 from codec.palette.colours import LARGEST, Palette
 from codec.palette.operations import MANTISSA_LIMIT, SHIFT_LIMITS, PaletteOperations
 from codec.threads import lasting, tell_torch
@@ -163,7 +163,7 @@ def validate(config: PaletteConfig, tensors: Tensors) -> None:
 
 def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
     """SHA-256, cut to 8 bytes, of the layout, the sizes in the configuration and every tensor by name, in sorted order."""
-    digest = hashlib.sha256(f"igpt numerics {MODEL_NUMERICS} palette\n".encode())
+    digest = hashlib.sha256(b"igpt palette\n")
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())
     for name in sorted(tensors):
@@ -175,7 +175,11 @@ def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
 
 
 class PaletteImageGPT:
-    """An integer model of the palette layout; `prepare` it before it codes. `digest` names its content, `name` is for people."""
+    """An integer model of the palette layout, `config` and `tensors` by name as `expected_tensors` says, on a device, cpu or cuda.
+
+    `digest` names its content, `name` is for people; `palette` are its colours. Before it codes, `engines.prepare` gives it its operations.
+    Raises ModelError where `validate` does, or where no product of matrices is exact here.
+    """
 
     def __init__(self, config: PaletteConfig, tensors: Tensors, name: str, device: str, product: Product | None = None) -> None:
         validate(config, tensors)
@@ -188,11 +192,10 @@ class PaletteImageGPT:
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
 
     def prepare(self) -> None:
-        """Takes the fastest operations that prove exact here, as torch is set now. Raises ModelError where none do."""
-        from codec.palette.known_answer import exact_operations
+        """See `engines.prepare`, which takes its place."""
+        from codec.palette.engines import prepare
 
-        self.operations = exact_operations(self.device)
-        log.debug("the model %s runs by %s", self.name, self.engine_name)
+        prepare(self)
 
     @property
     def engine_name(self) -> str:
