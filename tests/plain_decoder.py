@@ -186,11 +186,11 @@ class PaletteModel:
         out = []
         for h in range(heads):
             query, e_query = cuts[h]
-            keys, values = ([past[n * heads + h] for past in cache[k]] for n in (1, 2))
-            scores = [int(query @ key) * multiplier >> (shift - e_query - e) for key, e in keys]
-            weights = [int(self.table[min(max(scores) - score, len(self.table) - 1)]) for score in scores]
-            v = sum(w * (value << e) for w, (value, e) in zip(weights, values, strict=True))
-            out.append((2 * v + sum(weights)) // (2 * sum(weights)))
+            keys, values = (tuple(zip(*(past[n * heads + h] for past in cache[k]), strict=True)) for n in (1, 2))
+            scores = (np.array(keys[0]) @ query * multiplier) >> (shift - e_query - np.array(keys[1]))
+            weights = self.table[np.minimum(scores.max() - scores, len(self.table) - 1)]
+            v = weights @ (np.array(values[0]) << np.array(values[1])[:, None])
+            out.append((2 * v + weights.sum()) // (2 * weights.sum()))
         return np.concatenate(out)
 
     def logits(self, before, p, cache):
@@ -438,8 +438,12 @@ def levels_of(body, colour, bits):
     if bits == 8:
         tables = reader.byte()
         assert 0 < tables < 1 << channels
+        bitmaps, size = reader.rest(), 32 * tables.bit_count()
+        if len(bitmaps) != size:
+            bitmaps = inflate(bitmaps, size, -15)
+        assert len(bitmaps) == size
+        reader = Reader(bitmaps)
         maps = [reader.take(32) if tables >> c & 1 else None for c in range(channels)]
-        assert reader.ended
         assert all(any(bitmap) for bitmap in maps if bitmap is not None)
         return [None if bitmap is None else np.array([v for v in range(256) if bitmap[v >> 3] >> (v & 7) & 1], np.uint8) for bitmap in maps]
     n = reader.varint()
