@@ -191,12 +191,6 @@ class PaletteImageGPT:
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
 
-    def prepare(self) -> None:
-        """See `engines.prepare`, which takes its place."""
-        from codec.palette.engines import prepare
-
-        prepare(self)
-
     @property
     def engine_name(self) -> str:
         """For people: of the operations that it runs by."""
