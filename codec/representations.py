@@ -145,7 +145,7 @@ def _occurring(samples: Samples, values: int) -> npt.NDArray[np.bool_]:
 
 def _lowest_indices(table: npt.NDArray[np.uint8]) -> dict[tuple[int, ...], int]:
     """Of each colour."""
-    return {tuple(colour): index for index, colour in reversed(list(enumerate(table)))}
+    return {tuple(colour): index for index, colour in reversed(list(enumerate(table.tolist())))}
 
 
 class Meant(NamedTuple):
@@ -161,9 +161,8 @@ class Meant(NamedTuple):
 
     def samples(self, coded: Samples, front: Front) -> Samples:
         """The picture's own samples. Raises DamagedError."""
-        if self.coloured:
-            return self._indices(coded)
         form = front.head.form
+        coded = self._indices(coded) if self.coloured else coded
         if form.depth < 8:
             require(int(coded.max()) < 1 << form.depth, f"it has samples above {(1 << form.depth) - 1}")
         if not self.levels:
