@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from codec.parsing import parsed
 from numba import njit
 from PIL import Image
 
@@ -29,7 +30,6 @@ from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec import models
 from codec.network import fast, kernels
 from codec.network.vectors import INPUT, LANES
-from codec.parsing import parsed
 from codec.pasts import past as pasts
 from codec.threads import threads, use_threads
 
