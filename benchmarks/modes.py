@@ -18,10 +18,13 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-import codec
 from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
+from bitstream.container import read
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import ALPHA, GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
+from codec.compression import compress_picture
+from codec.decompression import decompress_file
+from codec.options import Options
 from codec.pictures.outputs import png_of
 from codec.pictures.picture import Picture
 from codec.pictures.reading import MAX_PIXELS, open_picture
@@ -123,8 +126,8 @@ KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey, alpha", 6: "RGBA"}
 
 
 def igpt_bytes(picture: Picture) -> int:
-    data = codec.compress_picture(picture)
-    back = codec.decompress_picture(data)
+    data = compress_picture(picture, Options())
+    back = decompress_file(read(data), Options())
     require(np.array_equal(back.pixels, picture.pixels) and back.form == picture.form, "igpt")
     return len(data)
 
