@@ -30,8 +30,7 @@ from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec import models
 from codec.decompression import decompress_files
 from codec.methods import past
-from codec.network import fast as compiled
-from codec.network import kernels
+from codec.network import fast, kernels
 from codec.network.vectors import INPUT, LANES
 from codec.options import Options
 from codec.threads import threads, use_threads
@@ -63,15 +62,15 @@ class Stopwatch:
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
         places: list[tuple[Any, str, str]] = [
-            (compiled.CompiledEngine, "hidden_of_tiles", "layers"),
-            (compiled.CompiledSteps, "go_to", "layers"),
-            (compiled.CompiledEngine, "frequencies_into", "heads and frequencies"),
-            (compiled.CompiledEngine, "see", "context"),
+            (fast.FastEngine, "hidden_of_tiles", "layers"),
+            (fast.FastSteps, "go_to", "layers"),
+            (fast.FastEngine, "frequencies_into", "heads and frequencies"),
+            (fast.FastEngine, "see", "context"),
             (kernels, "step_features", "context"),
             (past, "recognised", "search for a past"),
             (TokenEncoder, "encode", "range coder"),
             (TokenDecoder, "decode", "range coder"),
-            *((compiled.CompiledSteps, name, "context") for name in ("begin", "accept")),
+            *((fast.FastSteps, name, "context") for name in ("begin", "accept")),
         ]
         kept = [(place, name, place.__dict__.get(name)) for place, name, _ in places]
         for place, name, kind in places:
@@ -138,7 +137,7 @@ def least(times: int, work: Callable[..., Any], *arguments: Any) -> float:
 
 def inside() -> list[str]:
     """A layer's parts on one thread, nanoseconds per row, and the rates of the machine's whole."""
-    network = compiled.CompiledEngine(models.load(None, "rgb", "cpu"))
+    network = fast.FastEngine(models.load(None, "rgb", "cpu"))
     config, layers, random = network.config, network.layers, np.random.default_rng(0)
     rows, nanoseconds = kernels.BLOCK, 0.0
     work = 0

@@ -2,7 +2,7 @@
 together."""
 
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,12 +60,18 @@ def decompress_files(files: Sequence[File], options: Options, progress: Progress
     """As `decompress_file`, for several files at once: a network goes through the tiles of all of them together. An error takes the place
     of a file's picture."""
     check_device(options.device)
-    pixels = sum(file.head.pixels for file in files)
-    samples = sum(_samples_of(file) for file in files)
-    update = scaled(progress, pixels, samples)
-    ways = [_picture(file, options, update) for file in files]
-    waiting: dict[int, Request] = {}
     found: dict[int, Picture | IgptError] = {}
+    readings: dict[int, Reading] = {}
+    for k, file in enumerate(files):
+        try:
+            readings[k] = _read(file, options)
+        except IgptError as error:
+            found[k] = error
+    pixels = sum(file.head.pixels for file in files)
+    samples = sum(method.layer_samples(part) for reading in readings.values() for method, part in reading.parts)
+    update = scaled(progress, pixels, samples)
+    ways = {k: _picture(reading, options, update) for k, reading in readings.items()}
+    waiting: dict[int, Request] = {}
 
     def go_on(k: int, planes: Any) -> None:
         waiting.pop(k, None)
@@ -76,7 +82,7 @@ def decompress_files(files: Sequence[File], options: Options, progress: Progress
         except IgptError as error:
             found[k] = error
 
-    for k in range(len(files)):
+    for k in readings:
         go_on(k, None)
     while waiting:
         first = next(iter(waiting.values()))
@@ -90,12 +96,20 @@ def decompress_files(files: Sequence[File], options: Options, progress: Progress
     return [found[k] for k in range(len(files))]
 
 
-def _samples_of(file: File) -> int:
-    """What a decoder goes through, in samples of all layers, about."""
-    try:
-        return sum(method.layer_samples(part) for method, part in parts_of(file.front, meant(file.front)))
-    except IgptError:
-        return file.head.pixels
+class Reading(NamedTuple):
+    """A file whose boxes and fields have been read. front; is_meant: what its boxes say; parts: with their chunks."""
+
+    front: Front
+    is_meant: Meant
+    parts: Channels
+
+
+def _read(file: File, options: Options) -> Reading:
+    """Nothing is decoded yet. Raises as `decompress_file`."""
+    head = file.head
+    check_size(head.width, head.height, MAX_PIXELS if options.max_pixels is None else options.max_pixels)
+    is_meant = meant(file.front)
+    return Reading(file.front, is_meant, with_chunks(parts_of(file.front, is_meant), file.chunks))
 
 
 def _decoded(requests: list[Request], progress: Progress) -> list[Planes | IgptError]:
@@ -106,15 +120,13 @@ def _decoded(requests: list[Request], progress: Progress) -> list[Planes | IgptE
         return [error] if len(requests) == 1 else [*_decoded(requests[:half], progress), *_decoded(requests[half:], progress)]
 
 
-def _picture(file: File, options: Options, progress: Progress) -> Way:
-    front, head = file.front, file.head
-    check_size(head.width, head.height, MAX_PIXELS if options.max_pixels is None else options.max_pixels)
-    is_meant = meant(front)
+def _picture(reading: Reading, options: Options, progress: Progress) -> Way:
+    head, is_meant = reading.front.head, reading.is_meant
     found: list[Samples] = []
-    for method, part in with_chunks(parts_of(front, is_meant), file.chunks):
+    for method, part in reading.parts:
         found.append((yield from method.decoding(part, options, progress)))
-    samples = is_meant.samples(found[0] if len(found) == 1 else np.concatenate(found, 2), front)
+    samples = is_meant.samples(found[0] if len(found) == 1 else np.concatenate(found, 2), reading.front)
     if digest_of(samples) != head.digest:
         msg = "the file is damaged: the pixels do not match their digest"
         raise DamagedError(msg)
-    return Picture(samples, head.form, is_meant.chunks, tuple(front.unknown))
+    return Picture(samples, head.form, is_meant.chunks, tuple(reading.front.unknown))

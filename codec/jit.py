@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from codec.threads import spread
+
 numba: Any
 try:
     import numba
@@ -91,3 +93,11 @@ def compiled(function: Any) -> Any:
     global kept
     kept = False
     return numba.njit(nogil=True)(function)
+
+
+def run(kernel: Any, parts: int, *arguments: Any, fewest: int = 1) -> None:
+    """A kernel, on so many parts of its work, spread over as many threads as the present one may use, each with `fewest` parts or more.
+
+    The kernel's own first arguments are the first part that it does, and the one behind the last.
+    """
+    spread(lambda first, last: kernel(first, last, *arguments), parts, parts // fewest)

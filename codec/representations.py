@@ -24,6 +24,7 @@ Samples = npt.NDArray[Any]
 
 WORTH_RANKS = 0.9  # of the values from a channel's least to its largest: if no more occur, ranks are tried
 BITMAP_BYTES = 32
+SAMPLES_AT_ONCE = 1 << 20  # samples that are looked at together
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def picture_boxes(picture: Picture) -> dict[int, bytes]:
 
 
 def _deep(samples: Samples) -> Iterator[Representation]:
-    levels = np.unique(samples)
+    levels = np.flatnonzero(_occurring(samples, 1 << 16)).astype(np.uint16)
     ranks = np.zeros(1 << 16, np.uint8 if len(levels) <= 256 else np.uint16)
     ranks[levels] = np.arange(len(levels))
     boxes = {LEVELS: _packed_levels(levels)}
@@ -106,9 +107,7 @@ def _packed_levels(levels: npt.NDArray[np.uint16]) -> bytes:
 def _ranked(samples: Samples) -> Iterator[Representation]:
     """8 bits, by channel, where enough values are missing."""
     channels = range(samples.shape[2])
-    present = np.zeros((len(channels), 256), np.bool_)
-    for channel in channels:
-        present[channel, np.unique(samples[..., channel])] = True
+    present = np.stack([_occurring(samples[..., channel], 256) for channel in channels])
     ranked = [c for c in channels if present[c].sum() <= WORTH_RANKS * (1 + np.ptp(np.flatnonzero(present[c])))]
     if not ranked:
         return
@@ -125,21 +124,28 @@ def _ranked(samples: Samples) -> Iterator[Representation]:
 def _coloured(indices: Samples, entries: bytes) -> Iterator[Representation]:
     """A palette's colours instead of its indices, where they lead back."""
     table = np.frombuffer(entries, np.uint8).reshape(-1, 3)
-    if int(indices.max()) >= len(table):
-        return
+    used = np.flatnonzero(_occurring(indices, 256))
     lowest = _lowest_indices(table)
-    if not all(lowest[tuple(table[index])] == index for index in np.unique(indices)):
+    if len(used) < 2 or used[-1] >= len(table) or not all(lowest[tuple(table[index])] == index for index in used):
         return
     colours = table[indices[..., 0]]
     grey = bool((colours == colours[..., :1]).all())
     channels = 1 if grey else 3
-    if len(np.unique(indices)) > 1:
-        yield Representation(np.ascontiguousarray(colours[..., :channels]), 8, {COLOURS: bytes((channels,))}, original=False)
+    yield Representation(np.ascontiguousarray(colours[..., :channels]), 8, {COLOURS: bytes((channels,))}, original=False)
+
+
+def _occurring(samples: Samples, values: int) -> npt.NDArray[np.bool_]:
+    """Which of the values from 0 on occur, some rows at a time: (values)."""
+    found = np.zeros(values, np.bool_)
+    rows = max(1, SAMPLES_AT_ONCE // samples[0].size)
+    for first in range(0, len(samples), rows):
+        found[samples[first : first + rows]] = True
+    return found
 
 
 def _lowest_indices(table: npt.NDArray[np.uint8]) -> dict[tuple[int, ...], int]:
     """Of each colour."""
-    return {tuple(colour): index for index, colour in reversed(list(enumerate(table)))}
+    return {tuple(colour): index for index, colour in reversed(list(enumerate(table.tolist())))}
 
 
 class Meant(NamedTuple):

@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from codec.network.coding import Group, step_through
+from codec.network.engine import Impossible, Steps
+from codec.network.engines import engine_of
 from codec.network.limits import LOGIT_STEPS
-from codec.network.model import Impossible, IntegerImageGPT, Steps
+from codec.network.model import IntegerImageGPT
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
@@ -27,26 +28,28 @@ def draw(
     given: Pixels | None,
     progress: Progress,
 ) -> list[Pixels]:
-    """`count` pictures of (SIDE, SIDE, 3), token by token from the model's softmax.
+    """`count` pictures of (SIDE, SIDE, 3) uint8, token by token from the softmax of a model for colour; the same for a seed and a count.
 
-    temperature: divides the logits. top_k: only so many of the likeliest tokens, 0 for all. given: (SIDE, SIDE, 3), of which the upper
-    half is taken as it is. The same steps as the decoder's, with a random generator in the place of the file.
+    temperature: above 0, divides the logits. top_k: only so many of the likeliest tokens, 0 for all. given: (SIDE, SIDE, 3) uint8, of which
+    the upper half is taken as it is. progress: called with the number of pixels just done. The same steps as the decoder's, with a random
+    generator in the place of the file. Raises ModelError where no engine is exact here.
     """
-    generator = torch.Generator().manual_seed(seed)
+    random = np.random.default_rng(seed)
     known = None if given is None else pixels_to_planes(given).reshape(RGB.channels, POSITIONS).astype(np.int32)
 
     def tokens_at(position: int, channel: int, steps: Steps, _: Impossible | None) -> npt.NDArray[np.int32]:
         if known is not None and position < POSITIONS // 2:
             taken: npt.NDArray[np.int32] = (known[channel, position] - steps.predictions + CENTRE) & 255
             return taken
-        scores = torch.from_numpy(steps.logits).double() * math.log(2) / LOGIT_STEPS / temperature
+        scores = steps.logits * (math.log(2) / LOGIT_STEPS / temperature)
         if top_k:
-            scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -math.inf)
-        drawn: npt.NDArray[np.int32] = torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0].to(torch.int32).numpy()
+            scores[scores < np.partition(scores, -top_k, -1)[:, -top_k, None]] = -math.inf
+        # the largest after Gumbel noise is as likely as the softmax says
+        drawn: npt.NDArray[np.int32] = (scores + random.gumbel(size=scores.shape)).argmax(-1).astype(np.int32)
         return drawn
 
     group = Group(RGB, np.full((count, 2), SIDE))
-    samples: Samples = step_through(network.engine(count), group, tokens_at, progress)
+    samples: Samples = step_through(engine_of(network, count), group, tokens_at, progress)
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 

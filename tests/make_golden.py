@@ -16,9 +16,9 @@ from codec import models
 from codec.network.config import ModelConfig
 from codec.network.layers import layers_of
 from codec.network.model import IntegerImageGPT
+from codec.palette.conversion import converted
 from codec.palette.network import PaletteImageGPT
 from codec.palette.packing import packed, painted
-from codec.palette.published import converted
 from codec.pasts.past import recognised
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture

@@ -13,6 +13,7 @@ from bitstream.container import read_file, write_file
 from bitstream.header import Header
 from codec import models
 from codec.network import coding, layers
+from codec.network.engines import engine_of
 from codec.network.frequencies import frequencies
 from codec.network.model import IntegerImageGPT
 from codec.tiling.planes import GREY, RGB, pixels_to_planes, planes_to_pixels
@@ -54,7 +55,7 @@ def test_payload_is_theory(tiny):
     grid = Grid(130, 90)
     samples = tiles_from_planes(pixels_to_planes(pixels), grid, 0, grid.tiles)
     theory, group = 0.0, coding.Group(RGB, grid.extents(0, grid.tiles))
-    for tokens, tables in coding.tokens_and_frequencies(tiny.engine(grid.tiles), group, samples, lambda _: None):
+    for tokens, tables in coding.tokens_and_frequencies(engine_of(tiny, grid.tiles), group, samples, lambda _: None):
         theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
     (payload,) = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
     assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
@@ -110,7 +111,7 @@ def test_large_groups_do_not_go_side_by_side(tiny, monkeypatch):
         return map(work, items)
 
     monkeypatch.setattr(layers, "side_by_side", side_by_side)
-    monkeypatch.setattr(type(tiny.engine(1)), "at_once", 8, raising=False)
+    monkeypatch.setattr(type(engine_of(tiny, 1)), "at_once", 8, raising=False)
     for group, tiles in ((256, 8), (1024, 2), (4096, 1)):
         head = Header(2048, 8192, 3, 8, 0, bytes(16), 32, group, tiny.digest, "tiny")
         with pytest.raises(codec.DamagedError):

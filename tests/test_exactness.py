@@ -16,17 +16,18 @@ from safetensors.torch import load_file, save_file
 import codec
 from bitstream.errors import IgptError, ModelError
 from codec import devices
-from codec.network import fast as compiled
-from codec.network import model as integer
-from codec.network import plain
+from codec.network import engines, plain
+from codec.network.engines import engine_of
 from codec.network.model import IntegerImageGPT
 from codec.network.settings import settings
+from codec.palette import engines as palette_engines
 from codec.palette.coding import decode_tokens, encode_tokens
 from codec.palette.colours import Palette
-from codec.palette.colours import known_answer as palette_proof
+from codec.palette.conversion import converted
+from codec.palette.engines import prepare
+from codec.palette.fast import FastOperations
 from codec.palette.network import PaletteImageGPT
 from codec.palette.operations import PaletteOperations
-from codec.palette.published import converted
 from tests.conftest import CPU, TINY, TINY_PALETTE, picture, smooth
 
 ENGINES = {"compiled": "compiled kernels", "plain": "plain torch on the CPU"}
@@ -103,11 +104,11 @@ ENVIRONMENTS = [
 
 
 def forget():
-    """Tables and proofs that a process keeps, but the proof of the kernels, which takes long."""
+    """Tables and known-answer tests that a process keeps, but for that of the kernels, which takes long."""
     for name, module in [*sys.modules.items()]:
-        if name.startswith("codec.network.") and module is not compiled:
+        if name.startswith(("codec.network.", "codec.palette.")):
             for value in vars(module).values():
-                if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == name:
+                if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == name and value is not engines.why_not_fast:
                     value.cache_clear()
 
 
@@ -117,10 +118,9 @@ def only(engine):
     if engine == "compiled":
         pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "worth_it", lambda tiles: True)
+        patch.setattr(engines, "worth_compiling", lambda tiles: engine == "compiled")
         if engine == "plain":
-            for module in (integer, palette_proof):
-                patch.setattr(module, "compiled_engines", lambda: None)
+            patch.setattr(palette_engines, "fast_module", lambda: "not now")
         forget()
         yield
         forget()
@@ -153,8 +153,7 @@ def made(model=TINY, pixels=None):
     tokens = network.palette.tokens(smooth(3, 40))
     payloads = encode_tokens(network, tokens, 4, lambda _: None)
     assert (decode_tokens(network, (40, 3), 4, payloads, lambda _: None) == tokens).all()
-    whole.engine(1)
-    return [hashlib.sha256(part).hexdigest() for part in (data, b"".join(payloads))], [whole.engine_name, network.engine_name]
+    return [hashlib.sha256(part).hexdigest() for part in (data, b"".join(payloads))], [engine_of(whole, 1).name, network.engine_name]
 
 
 @pytest.fixture(scope="session")
@@ -184,10 +183,10 @@ def test_what_was_first_used_under_a_setting_works_without(expected, before):
     network = IntegerImageGPT.load(TINY, CPU)
     with only("plain"):
         with SETTINGS[before]():
-            network.engine(1)
+            engine_of(network, 1)
             made()
         assert made()[0] == expected
-        network.engine(1)
+        engine_of(network, 1)
 
 
 @pytest.mark.slow
@@ -224,7 +223,7 @@ def wrong_at_medium(monkeypatch):
 
 
 def test_plain_torch_that_is_not_exact_is_not_used(wrong_at_medium, expected):
-    """A proof holds for the state in which it was made."""
+    """A test holds for the state in which it was made."""
     sentence = "plain torch on the CPU does not compute exactly here .float32 matmul precision is medium.: nothing can be coded with it"
     network = PaletteImageGPT.load(TINY_PALETTE, CPU)
     with only("plain"):
@@ -237,13 +236,13 @@ def test_plain_torch_that_is_not_exact_is_not_used(wrong_at_medium, expected):
         assert made()[0] == expected
 
 
-def test_the_palettes_kernels_prove_themselves(monkeypatch, caplog):
+def test_wrong_kernels_of_the_palette_are_not_used(monkeypatch, caplog):
     pytest.importorskip("numba")
     network = PaletteImageGPT.load(TINY_PALETTE, CPU)
-    right = palette_proof.CompiledPaletteOperations.activated
-    monkeypatch.setattr(palette_proof.CompiledPaletteOperations, "activated", staticmethod(lambda x: right(x) + 1))
+    right = FastOperations.activated
+    monkeypatch.setattr(FastOperations, "activated", staticmethod(lambda x: right(x) + 1))
     with only("compiled"):
-        network.prepare()
+        prepare(network)
     assert network.engine_name == "plain torch on the CPU"
     assert "plain torch takes the place of the palette's compiled kernels" in caplog.text
 
@@ -255,7 +254,7 @@ def test_settings_are_told_in_words():
 
 
 def with_a_gpu(monkeypatch, error):
-    """Whose proof ends with an error."""
+    """Whose known-answer test ends with an error."""
 
     def require(device):
         assert device == "cuda"
@@ -263,11 +262,13 @@ def with_a_gpu(monkeypatch, error):
 
     monkeypatch.setattr(devices, "_has_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(plain, "require_exact", require)
+    monkeypatch.setattr(engines, "require_exact", require)
     devices._tell.cache_clear()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("CUDA error: out of memory\nmore"), ModelError("it is not exact")], ids=["driver", "proof"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: out of memory\nmore"), ModelError("it is not exact")], ids=["driver", "answer"]
+)
 def test_a_gpu_that_does_not_work_is_not_used(monkeypatch, caplog, error):
     with_a_gpu(monkeypatch, error)
     assert [devices.device_named("auto") for _ in range(2)] == [CPU, CPU]

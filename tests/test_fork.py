@@ -19,8 +19,9 @@ import codec
 from codec import devices, models
 from codec import threads as of_threads
 from codec.mixing import bands as mixing
-from codec.network.fast import CompiledEngine
-from codec.network.model import IntegerImageGPT
+from codec.network import engines
+from codec.network.engines import engine_of, plain_engine
+from codec.network.fast import FastEngine
 from codec.pasts.past import recognised
 from codec.threads import lasting
 from codec.tiling.planes import pixels_to_planes
@@ -89,7 +90,7 @@ def coded_in_a_child():
 def test_children_after_use():
     """Several at once, a child's child, and children again."""
     data = coded()
-    assert isinstance(models.load(TINY, "rgb", CPU).engine(9), CompiledEngine)
+    assert isinstance(engine_of(models.load(TINY, "rgb", CPU), 9), FastEngine)
     assert of_threads._helpers.count >= 2
 
     def work():
@@ -171,7 +172,7 @@ def test_forked_while_another_thread_works():
 
 def test_plain_torch_in_children(monkeypatch):
     """torch's threads stay behind, and it would wait for them."""
-    monkeypatch.setattr(IntegerImageGPT, "engine", lambda network, tiles: network.plain)
+    monkeypatch.setattr(engines, "_fastest", lambda network, tiles: plain_engine(network))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -195,7 +196,7 @@ def test_torch_that_only_the_host_used(monkeypatch):
     code = (
         "import torch; torch.set_num_threads(2); x = torch.rand(512, 512); x @ x; from tests.test_fork import *\n"
         "def work():\n"
-        "    IntegerImageGPT.engine = lambda network, tiles: network.plain; encoded()\n"
+        "    engines._fastest = lambda network, tiles: plain_engine(network); encoded()\n"
         "assert_ends(forked(work)); assert torch.get_num_threads() == 2"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=2 * SECONDS)

@@ -11,12 +11,11 @@ import torch
 
 import codec
 from codec import models
-from codec.network import fast as compiled
-from codec.network import kernels, vectors
-from codec.network import known_answer as proof
+from codec.network import engines, fast, kernels, known_answer, vectors
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.attention import CachedAttention, ParallelAttention
 from codec.network.config import ModelConfig
+from codec.network.engines import engine_of, plain_engine
 from codec.network.features import TileContext
 from codec.network.frequencies import frequencies
 from codec.network.limits import EXPONENT_STEPS, powers_of_two
@@ -103,7 +102,7 @@ def assert_same(found, expected):
 
 @pytest.fixture(scope="module")
 def plain(tiny):
-    return tiny.plain
+    return plain_engine(tiny)
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +164,8 @@ def test_the_plain_engine_gives_what_its_layers_do(plain, expected):
 def test_compiled(monkeypatch, tiny, plain, expected, threads):
     pytest.importorskip("numba")
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
-    engine = tiny.engine(TILES)
-    assert isinstance(engine, compiled.CompiledEngine)
+    engine = engine_of(tiny, TILES)
+    assert isinstance(engine, fast.FastEngine)
     for batch in (1, 7, 64):
         assert_same(seen(engine, samples()[:batch]), [x[:batch] for x in expected[-4:]])
         assert_same(stepped(engine, samples()[:batch]), [x[:batch] for x in expected[-3:]])
@@ -178,8 +177,9 @@ def test_the_default_model_compiled():
     """Wider, and with a window that is no power of two."""
     pytest.importorskip("numba")
     network = models.load(None, "rgb", CPU)
-    assert_same(seen(network.engine(TILES), samples(tiles=5), rows=5), parallel(network.plain, samples(tiles=5), rows=5)[-4:])
-    assert_same(stepped(network.engine(TILES), samples(tiles=3), rows=4), parallel(network.plain, samples(tiles=3), rows=4)[-3:])
+    fast, plain = engine_of(network, TILES), plain_engine(network)
+    assert_same(seen(fast, samples(tiles=5), rows=5), parallel(plain, samples(tiles=5), rows=5)[-4:])
+    assert_same(stepped(fast, samples(tiles=3), rows=4), parallel(plain, samples(tiles=3), rows=4)[-3:])
 
 
 SIZES = [
@@ -194,8 +194,8 @@ SIZES = [
 def test_other_sizes_compiled_at_the_bounds(sizes):
     """Numbers from all over the bounds, widths that fill no whole vectors."""
     pytest.importorskip("numba")
-    network = proof.random_network(ModelConfig(**{"n_inner": 64, "head_inner": 48, "n_layer": 2, **sizes}))
-    assert proof.proof(compiled.CompiledEngine(network)) == proof.proof(network.plain)
+    network = known_answer.random_network(ModelConfig(**{"n_inner": 64, "head_inner": 48, "n_layer": 2, **sizes}))
+    assert known_answer.answer_of(fast.FastEngine(network)) == known_answer.answer_of(plain_engine(network))
 
 
 @pytest.mark.skipif(not vectors.BYTES, reason="one at a time, weights are taken from the table itself")
@@ -237,33 +237,33 @@ def test_activations_are_those_of_the_table(width):
 def test_compiled_for_any_processor(plain, environment):
     """By byte products where the processor has them, and for the least of its kind; in a process of its own."""
     pytest.importorskip("numba")
-    code = "from tests.test_network import *; print(vectors.BYTES, proof.proof(compiled.CompiledEngine(tiny_model())))"
+    code = "from tests.test_network import *; print(vectors.BYTES, known_answer.answer_of(fast.FastEngine(tiny_model())))"
     result = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     by_bytes, found = result.stdout.split()
-    assert found == proof.proof(plain)
+    assert found == known_answer.answer_of(plain)
     assert by_bytes == str(vectors.BYTES and not environment)
 
 
-def test_the_proof_of_the_kernels_is_that_of_plain_torch():
+def test_the_known_answer_is_that_of_plain_torch_and_of_the_kernels():
     pytest.importorskip("numba")
-    network = proof.random_network(proof.PROVEN)
-    assert proof.proof(network.plain) == proof.PROOF
-    assert compiled.kernels_are_exact()
+    network = known_answer.random_network(known_answer.TESTED)
+    assert known_answer.answer_of(plain_engine(network)) == known_answer.ANSWER
+    assert not engines.why_not_fast()
 
 
-def test_wrong_kernels_do_not_prove_themselves(monkeypatch, caplog):
+def test_wrong_kernels_do_not_pass(monkeypatch, caplog):
     pytest.importorskip("numba")
-    right = compiled.CompiledEngine.frequencies_into
+    right = fast.FastEngine.frequencies_into
 
     def wrong(self, out, channel, *others):
         right(self, out, channel, *others)
         out[:1, channel, :1] ^= 1
 
-    monkeypatch.setattr(compiled.CompiledEngine, "frequencies_into", wrong)
-    monkeypatch.setattr(compiled, "kernels_are_exact", functools.cache(compiled.kernels_are_exact.__wrapped__))
+    monkeypatch.setattr(fast.FastEngine, "frequencies_into", wrong)
+    monkeypatch.setattr(engines, "why_not_fast", functools.cache(engines.why_not_fast.__wrapped__))
     network = tiny_model()
-    assert isinstance(network.engine(TILES), PlainEngine)
-    assert network.engine_name == "plain torch on the CPU"
+    assert isinstance(engine_of(network, TILES), PlainEngine)
+    assert engine_of(network, TILES).name == "plain torch on the CPU"
     assert "takes the place of the compiled kernels" in caplog.text
     assert "they do not compute exactly on this machine" in caplog.text
 
@@ -272,8 +272,8 @@ def kernels_that_raise(monkeypatch, error):
     def broken(network):
         raise error
 
-    monkeypatch.setattr(compiled, "CompiledEngine", broken)
-    monkeypatch.setattr(compiled, "kernels_are_exact", functools.cache(compiled.kernels_are_exact.__wrapped__))
+    monkeypatch.setattr(fast, "FastEngine", broken)
+    monkeypatch.setattr(engines, "why_not_fast", functools.cache(engines.why_not_fast.__wrapped__))
 
 
 def test_where_numba_does_not_work_plain_torch_does_it(monkeypatch, caplog):
@@ -281,7 +281,7 @@ def test_where_numba_does_not_work_plain_torch_does_it(monkeypatch, caplog):
     for error in (RuntimeError("Symbols not found"), errors.TypingError("no such type")):
         kernels_that_raise(monkeypatch, error)
         network = tiny_model()
-        assert network.engine(TILES) is network.plain
+        assert engine_of(network, TILES) is plain_engine(network)
         assert f"numba fails: {error}" in caplog.text
 
 
@@ -289,7 +289,7 @@ def test_a_mistake_in_the_kernels_is_not_hidden(monkeypatch):
     pytest.importorskip("numba")
     kernels_that_raise(monkeypatch, IndexError("a mistake"))
     with pytest.raises(IndexError, match="a mistake"):
-        tiny_model().engine(TILES)
+        engine_of(tiny_model(), TILES)
 
 
 @pytest.mark.parametrize(
@@ -304,11 +304,12 @@ def test_without_numba_a_warning_says_so_once(before, reason):
         f"import os, sys; {before}; import logging; logging.basicConfig(format='%(name)s %(message)s');"
         "from tests.conftest import *; from codec.palette.network import PaletteImageGPT;"
         "networks = IntegerImageGPT.load(TINY, CPU), PaletteImageGPT.load(TINY_PALETTE, CPU);"
-        "networks[0].engine(64), networks[0].engine(64), networks[1].prepare(); print([n.engine_name for n in networks])"
+        "from codec.network.engines import engine_of; from codec.palette.engines import prepare; prepare(networks[1]);"
+        "print([engine_of(networks[0], 64).name, engine_of(networks[0], 64).name, networks[1].engine_name])"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert result.stdout == "['plain torch on the CPU', 'plain torch on the CPU']\n"
-    said = f"igpt plain torch takes the place of the compiled kernels, which makes everything several times slower: {reason}\n"
+    assert result.stdout == f"{3 * ['plain torch on the CPU']}\n"
+    said = f"igpt plain torch takes the place of the compiled kernels, which takes about ten times as long: {reason}\n"
     assert result.stderr == said
 
 
@@ -388,14 +389,15 @@ def digest(outputs):
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_cuda_equals_cpu(tiny, expected, name):
-    engine = PlainEngine(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda"), PRODUCTS[name])
+    there = IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda")
+    engine = PlainEngine(there, PRODUCTS[name])
     assert is_exact(PRODUCTS[name], engine.torch_device)
     assert_same(parallel(engine, samples()), expected)
     assert_same(seen(engine, samples()), expected[-4:])
     for batch in (1, 7, 64):
         assert_same(stepwise(engine, samples()[:batch]), [x[:batch] for x in expected])
         assert_same(stepped(engine, samples()[:batch]), [x[:batch] for x in expected[-3:]])
-    assert proof.proof(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda").engine(TILES)) == proof.proof(tiny.plain)
+    assert known_answer.answer_of(engine_of(there, TILES)) == known_answer.answer_of(plain_engine(tiny))
 
 
 def test_head_features_are_as_wide_as_the_heads_expect(tiny):
@@ -403,5 +405,5 @@ def test_head_features_are_as_wide_as_the_heads_expect(tiny):
 
 
 if __name__ == "__main__":
-    model = tiny_model().plain
+    model = plain_engine(tiny_model())
     print(digest(parallel(model, samples())), digest(stepwise(model, samples()[:7])))

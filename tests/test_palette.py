@@ -16,10 +16,11 @@ from codec.network.arithmetic import PRODUCTS
 from codec.network.model import IntegerImageGPT
 from codec.palette.coding import decode_tokens, encode_tokens, group_size, largest_group, token_frequencies
 from codec.palette.colours import UNIT, Palette
+from codec.palette.conversion import converted
+from codec.palette.engines import prepare
 from codec.palette.network import PaletteConfig, PaletteImageGPT
 from codec.palette.operations import PaletteOperations, activation_table
 from codec.palette.packing import packed, painted
-from codec.palette.published import converted
 from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, picture, smooth
 
 CHECKPOINT_1 = GOLDEN.parents[1] / "checkpoints" / "palette-1"
@@ -184,7 +185,7 @@ def test_the_same_integers_however_it_is_driven(published, stepwise, compiled, p
     expected = outputs(network, tiles)
     other = PaletteImageGPT(network.config, network.tensors, "other", CPU, PRODUCTS[product])
     if compiled:
-        other.prepare()
+        prepare(other)
     assert compiled == (type(other.operations) is not PaletteOperations) == (other.engine_name == "compiled kernels")
     for part in (tiles, tiles[1:2]):
         for found, all_of_them in zip(outputs(other, part, stepwise), expected, strict=True):

@@ -7,10 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from codec.network import fast as compiled
-from codec.network import known_answer as proof
-from codec.network import plain
+from codec.network import fast, known_answer, plain
 from codec.network.config import ModelConfig
+from codec.network.engines import plain_engine
 from codec.tiling.planes import LAYOUTS
 
 KINDS = [kind for kinds in LAYOUTS.values() for kind in kinds]
@@ -19,11 +18,11 @@ SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_wi
 
 
 def engine_of(form):
-    network = proof.random_network(SMALL)
+    network = known_answer.random_network(SMALL)
     if form == "plain":
-        return network.plain
+        return plain_engine(network)
     pytest.importorskip("numba")
-    return compiled.CompiledEngine(network)
+    return fast.FastEngine(network)
 
 
 def tiles_of(kind):
@@ -110,8 +109,8 @@ def test_replayed_steps(monkeypatch):
         channels = sorted({place[1] for place in kept if place[0] == "begun"})
         steps.begun = {c: plain.Begun(*(kept["begun", c, k] for k in range(3))) for c in channels}
 
-    engine = proof.random_network(proof.PROVEN).plain
-    expected = proof.proof(engine)
+    engine = plain_engine(known_answer.random_network())
+    expected = known_answer.answer_of(engine)
     made, calls = plain.PlainSteps.__init__, []
 
     def replaying(self, *arguments):
@@ -120,14 +119,14 @@ def test_replayed_steps(monkeypatch):
 
     monkeypatch.setattr(plain.PlainSteps, "__init__", replaying)
     monkeypatch.setattr(plain, "recorded", lambda function, pool: calls.append(function) or recorded(function, pool))
-    assert proof.proof(engine) == expected
-    assert len(calls) == sum(1 + 3 * kind.channels for kind in proof.KINDS)
+    assert known_answer.answer_of(engine) == expected
+    assert len(calls) == sum(1 + 3 * kind.channels for kind in known_answer.KINDS)
 
 
 def test_numba_leaves_torch_its_number_of_threads():
     code = (
-        "import sys, numba, torch; torch.set_num_threads(1); from codec.mixing import bands as mixing; from codec.network import kernels;"
-        "import numpy as np; kernels.run('palette_activated', 2, np.ones((2, 256), np.int64), np.ones(9, np.int32));"
+        "import sys, numba, torch; torch.set_num_threads(1); from codec.jit import run; from codec.palette import kernels;"
+        "import numpy as np; run(kernels.activated, 2, np.ones((2, 256), np.int64), np.ones(9, np.int32));"
         "numba.njit(lambda x: x)(1); sys.exit(torch.get_num_threads() - 1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -68,14 +68,16 @@ def test_who_stops_asking_stops_the_work():
 def test_use_threads():
     """torch gets their number, too, whether it is there already or not; a library's user is left alone."""
     code = (
-        "import os; from codec.threads import *; before = dict(os.environ); use_threads(1); assert threads() == 1\n"
-        "import torch; torch.set_num_threads(2); from tests.conftest import *; IntegerImageGPT.load(TINY, CPU).plain\n"
+        "import os; from codec.network.engines import plain_engine\n"
+        "from codec.threads import *; before = dict(os.environ); use_threads(1); assert threads() == 1\n"
+        "import torch; torch.set_num_threads(2); from tests.conftest import *; plain_engine(IntegerImageGPT.load(TINY, CPU))\n"
         "assert torch.get_num_threads() == 1; use_threads(3); assert torch.get_num_threads() == threads() == 3\n"
         "use_threads(0); assert threads() == 5; assert os.environ == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "5"})
     code = (
-        "import torch; torch.set_num_threads(2); from tests.conftest import *; IntegerImageGPT.load(TINY, CPU).plain;"
+        "from codec.network.engines import plain_engine; import torch; torch.set_num_threads(2);"
+        "from tests.conftest import *; plain_engine(IntegerImageGPT.load(TINY, CPU));"
         "assert torch.get_num_threads() == 2"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -40,6 +40,7 @@ from codec.threads import use_threads
 
 if TYPE_CHECKING:
     from bitstream.header import Header
+
     from codec.parsing import Parsed
     from codec.pictures.picture import Picture
 
@@ -133,9 +134,11 @@ class Task(ABC):
             return None
         from codec import models
         from codec.devices import device_named
+        from codec.network.engines import engine_of
+        from codec.network.model import IntegerImageGPT
 
-        network: Any = models.find(header.model_digest, header.model_name, self.folder(), device_named(self.device))
-        return getattr(network.engine(header.tiles), "name", None) if hasattr(network, "engine") else None
+        network = models.find(header.model_digest, header.model_name, self.folder(), device_named(self.device))
+        return engine_of(network, header.tiles).name if isinstance(network, IntegerImageGPT) else None
 
     def begun(self, job: Job) -> Begun | None:
         """None where there is nothing to do."""

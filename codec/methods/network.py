@@ -23,6 +23,7 @@ from codec.methods.method import (
     require_same,
 )
 from codec.network.costs import layer_costs
+from codec.network.engines import engine_of
 from codec.network.layers import (
     NO_SURROUNDINGS,
     SAMPLED_TILES,
@@ -130,10 +131,10 @@ def found(model: ModelName, options: Options) -> "models.AnyModel":
     return models.find(model.digest, model.name, models.chosen(options.model), device_named(options.device))
 
 
-def engine_of(model: ModelName, part: Part, options: Options) -> str | None:
+def engine_name(model: ModelName, part: Part, options: Options) -> str | None:
     """The name of the engine that runs a model for a part."""
     network = found(model, options)
-    return network.engine(Grid(part.width, part.height).tiles).name if isinstance(network, IntegerImageGPT) else None
+    return engine_of(network, Grid(part.width, part.height).tiles).name if isinstance(network, IntegerImageGPT) else None
 
 
 class MadeOf(NamedTuple):
@@ -201,4 +202,4 @@ class Network(Method):
         return [self.fields(part).model]
 
     def engine(self, part: Part, options: Options) -> str | None:
-        return engine_of(self.fields(part).model, part, options)
+        return engine_name(self.fields(part).model, part, options)

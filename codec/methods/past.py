@@ -27,7 +27,7 @@ from codec.methods.method import (
 from codec.methods.network import (
     LayersCandidate,
     check_layers,
-    engine_of,
+    engine_name,
     found,
     model_to_bytes,
     name_in_file,
@@ -190,4 +190,4 @@ class PastMethod(Method):
         return [self.fields(part).model]
 
     def engine(self, part: Part, options: Options) -> str | None:
-        return engine_of(self.fields(part).model, part, options)
+        return engine_name(self.fields(part).model, part, options)

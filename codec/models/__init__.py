@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitstream.constants import MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
+from codec.extras import require_torch
 from codec.network.config import name_of
 from codec.network.model import WEIGHTS_FILE, IntegerImageGPT
 
@@ -110,6 +111,7 @@ def read(folder: Path, device: str) -> "AnyModel":
             _loaded[key] = found
             return found[1]
         if layout_of(folder) == "palette":
+            require_torch(f"{folder}: a published ImageGPT")
             from codec.palette.network import PaletteImageGPT
 
             model: AnyModel = PaletteImageGPT.load(folder, device)
@@ -272,6 +274,7 @@ def chosen(source: str | Path | None, revision: str | None = None) -> Path | Non
 
 def with_palette(source: str, revision: str | None, device: str) -> "PaletteImageGPT":
     """The published ImageGPT that a user means, in integers. Raises ModelError."""
+    require_torch("a published ImageGPT")
     from codec.palette.network import PaletteImageGPT
 
     folder = chosen(source, revision)
@@ -287,12 +290,12 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
 
     Raises ModelError.
     """
-    from codec.palette.published import converted, is_published
-
     if (Path(source) / WEIGHTS_FILE).exists():
         model = read(Path(source), "cpu")
         here = next((path for path, digest in _usable((*shipped(), *added())) if digest == model.digest), None)
         return here or _kept(model, [Path(source) / name for name in CARDS], {"source": source})
+    from codec.palette.published import is_published
+
     folder = checkpoint_folder(source, revision, download)
     if not is_published(folder):
         msg = f"{source}: this is neither an integer model nor a published ImageGPT checkpoint with its image processor"
@@ -301,6 +304,9 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
     for path in added():
         if made_from == _values(path / SOURCE_FILE).get("fingerprint"):
             return path
+    require_torch(f"{source}: converting a published ImageGPT")
+    from codec.palette.conversion import converted
+
     model = converted(folder, name_of(Path(source)), "cpu")
     return _kept(model, [], {"fingerprint": made_from, "source": source, "revision": revision})
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bitstream.constants import ALPHABET
 from bitstream.range_coder import TokenDecoder, TokenEncoder
-from codec.network.model import Engine, Impossible, Rows, Steps, Tables
+from codec.network.engine import Engine, Impossible, Rows, Steps, Tables
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Kind, Sample

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from bitstream.constants import FREQUENCY_BITS, MAX_GROUP_TILES
 from codec.network.coding import positions_needed, present, tokens_and_frequencies
+from codec.network.engines import engine_of
 from codec.network.layers import Layer
 from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
@@ -30,7 +31,7 @@ class Costs:
 def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
     """What each sample of a layer costs with this network."""
     grid, planes = layer.grid, layer.planes.shape
-    engine, shape = network.engine(grid.tiles), grid.shape(MAX_GROUP_TILES)
+    engine, shape = engine_of(network, grid.tiles), grid.shape(MAX_GROUP_TILES)
     bits, ranks = np.zeros(planes, np.float32), np.zeros(planes, np.uint8)
     for number in range(grid.groups(shape)):
         rectangle = grid.group(number, shape)

@@ -1,15 +1,12 @@
 """The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster, and without torch."""
 
-import functools
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
-from codec import jit as keeping
+from codec import jit
 from codec.network import kernels
-from codec.network.known_answer import PROOF, PROVEN, proof, random_network
+from codec.network.engine import KERNELS, Impossible, Rows, Seen, Tables, Tokens
 from codec.network.limits import (
     EXPONENT_STEPS,
     LOGIT_LIMIT,
@@ -19,26 +16,25 @@ from codec.network.limits import (
     attention_top,
     powers_of_two,
 )
-from codec.network.model import Engine, Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, log
+from codec.network.model import IntegerImageGPT
 from codec.network.vectors import LANES, ROWS
 from codec.threads import threads
 from codec.tiling.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import Samples, Windows
 
-if keeping.numba.config.DISABLE_JIT:
+if jit.numba.config.DISABLE_JIT:
     msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"
     raise ImportError(msg)
 
-COMPILED_TILES = 64  # from here on the kernels are compiled even where they cannot be kept
 FEWEST_BLOCKS = 4  # of heads, for which a thread is worth being woken
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
 
 
-class CompiledEngine:
-    """See `integer.Engine`."""
+class FastEngine:
+    """An `engine.Engine` of a network, with the weights as the kernels read them."""
 
-    name = "compiled kernels"
+    name = KERNELS
     device = "cpu"
 
     @property
@@ -90,7 +86,7 @@ class CompiledEngine:
         features, tokens = np.empty((tiles, count, FEATURES), np.int8), np.empty((channels, tiles, count), np.int32)
         of_heads = np.empty((channels, tiles, count, HEAD_FEATURES), np.int8)
         around = _windows(tiles, windows)
-        kernels.run("whole_tiles", tiles, samples, neighbour_slots(), around, kind.code, kind.related, features, of_heads, tokens)
+        jit.run(kernels.whole_tiles, tiles, samples, neighbour_slots(), around, kind.code, kind.related, features, of_heads, tokens)
         return Seen(self.hidden_of_tiles(features), list(of_heads), list(tokens))
 
     def hidden_of_tiles(self, features: Rows) -> Rows:
@@ -104,7 +100,7 @@ class CompiledEngine:
         for column, values in enumerate((position, tile[:, None], position, first, position + 1 - first)):
             where[..., column] = values
         rows = features.reshape(tiles * positions, -1), where.reshape(-1, 5)
-        kernels.run("hidden", tiles, *rows, self.layers, cache, positions, kernels.BLOCK, out.reshape(tiles * positions, -1))
+        jit.run(kernels.hidden, tiles, *rows, self.layers, cache, positions, kernels.BLOCK, out.reshape(tiles * positions, -1))
         return out
 
     def cache_shape(self, positions: int) -> tuple[int, ...]:
@@ -126,16 +122,16 @@ class CompiledEngine:
         masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
         how = self.exponentials, SHARED, WEIGHT_BITS
         parts, heads = -(-out.shape[0] * out.shape[2] // kernels.BLOCK), (head, self.heads, np.int32(LOGIT_LIMIT))
-        kernels.run("frequencies", parts, *rows, *heads, masked, *how, channel, out, fewest=FEWEST_BLOCKS)
+        jit.run(kernels.frequencies, parts, *rows, *heads, masked, *how, channel, out, fewest=FEWEST_BLOCKS)
 
-    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "CompiledSteps":
-        return CompiledSteps(self, kind, tiles, windows)
+    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "FastSteps":
+        return FastSteps(self, kind, tiles, windows)
 
 
-class CompiledSteps:
-    """See `integer.Steps`."""
+class FastSteps:
+    """The `engine.Steps` of a FastEngine."""
 
-    def __init__(self, engine: CompiledEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
+    def __init__(self, engine: FastEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
         self.engine, self.kind, self.window = engine, kind, engine.config.attention_window
         self.windows, self.slots = _windows(tiles, windows), neighbour_slots()
         self.known = np.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, np.int32)
@@ -157,7 +153,7 @@ class CompiledSteps:
         where[:, kernels.POSITION], where[:, kernels.SLOT] = position, position % self.window
         where[:, kernels.COUNT] = min(position + 1, self.window)
         parts, arrays = -(-len(where) // self.block), (self.features, where, self.engine.layers, self.cache)
-        kernels.run("hidden", parts, *arrays, self.block, self.block, self.hidden)
+        jit.run(kernels.hidden, parts, *arrays, self.block, self.block, self.hidden)
 
     def begin(self, channel: int) -> None:
         self.channel = channel
@@ -169,7 +165,7 @@ class CompiledSteps:
     def logits(self) -> Tables:
         out = np.empty((len(self.hidden), ALPHABET), np.int32)
         head = self.kind.heads[self.channel], self.engine.heads, np.int32(LOGIT_LIMIT)
-        kernels.run("logits", -(-len(out) // kernels.BLOCK), self.hidden, self.head_features, *head, out)
+        jit.run(kernels.logits, -(-len(out) // kernels.BLOCK), self.hidden, self.head_features, *head, out)
         return out
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
@@ -189,32 +185,3 @@ class CompiledSteps:
 
 def _windows(tiles: int, windows: Windows | None) -> Windows:
     return np.empty((tiles, 0, WINDOW, WINDOW), np.uint8) if windows is None else windows
-
-
-def worth_it(tiles: int) -> bool:
-    """Whether the kernels save more than their start takes, for a picture of so many tiles."""
-    return keeping.kept or tiles >= COMPILED_TILES or kernels_are_exact.cache_info().currsize > 0
-
-
-def compiled(network: IntegerImageGPT) -> Engine | None:
-    """The network by kernels, if this process can have them, they prove to be exact here, and attention weights fit into int16."""
-    fits = attention_top(network.config.attention_window) < 1 << 15
-    return CompiledEngine(network) if fits and kernels_are_exact() else None
-
-
-@functools.cache
-def kernels_are_exact() -> bool:
-    """Whether the kernels give the integers of plain torch here; a warning where they do not. No setting of torch reaches them."""
-    return proves_exact("the compiled kernels", lambda: proof(CompiledEngine(random_network(PROVEN))) == PROOF)
-
-
-def proves_exact(which: str, proof: Callable[[], bool]) -> bool:
-    """Whether kernels pass a proof; where they do not, or numba is not able to compile them, a warning says so."""
-    try:
-        if proof():
-            return True
-        reason = "they do not compute exactly on this machine"
-    except (keeping.numba.core.errors.NumbaError, RuntimeError) as error:  # the latter is LLVM's
-        reason = f"numba fails: {' '.join(str(error).split())[:200]}"
-    log.warning("plain torch takes the place of %s, which makes everything several times slower: %s", which, reason)
-    return False

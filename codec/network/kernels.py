@@ -14,7 +14,6 @@ import numpy as np
 from codec.jit import compiled, numba
 from codec.network.limits import IMPOSSIBLE, Array
 from codec.network.limits import RESIDUAL_LIMIT as LIMIT
-from codec.threads import spread
 from codec.tiling.context import (
     CENTRE,
     CHANNEL_FEATURES,
@@ -62,15 +61,6 @@ COLUMNS = VECTORS * LANES  # of a packed matrix, side by side
 BLOCK = 32  # rows side by side: their values stay close to the processor
 
 AWAY = np.array(SURROUNDINGS)
-
-
-def run(name: str, parts: int, *arguments: object, fewest: int = 1) -> None:
-    """A kernel, on so many parts of its work, spread over as many threads as the present one may use, each with `fewest` parts or more.
-
-    Its own first arguments are the first part that it does, and the one behind the last.
-    """
-    kernel = globals()[name]
-    spread(lambda first, last: kernel(first, last, *arguments), parts, parts // fewest)
 
 
 class Layers(NamedTuple):
@@ -514,133 +504,3 @@ def step_accept(samples, residuals, slots, position, channel, tokens, prediction
         sample = (tokens[tile] + predictions[tile] - CENTRE) & 255 if exist[tile] else samples[tile, channel, slots[0]]
         samples[tile, channel, position] = sample
         residuals[tile, channel, position] = sample - predictions[tile]
-
-
-@njit(inline="always")
-def _bit_length(x):
-    count = 0
-    while x:
-        x >>= 1
-        count += 1
-    return count
-
-
-@njit(inline="always")
-def _rounded(x, shift):
-    return (x + ((1 << shift) >> 1)) >> shift
-
-
-@njit(inline="always")
-def _largest(row):
-    largest = row[0] * 0
-    for k in range(len(row)):
-        largest = max(largest, abs(row[k]))
-    return largest
-
-
-@compiled
-def palette_limbs(first, last, x, bits, limit, high, low, exponent):
-    """(rows, inputs) int64; see `palette_operations.limbs`. A part is a row."""
-    for row in range(first, last):
-        shift = max(_bit_length(_largest(x[row])) - bits, 0)
-        exponent[row, 0] = shift
-        for k in range(x.shape[1]):
-            mantissa = min(max(_rounded(x[row, k], shift), -limit), limit)
-            upper = (mantissa + 64) >> 7
-            high[row, k] = upper
-            low[row, k] = mantissa - (upper << 7)
-
-
-@compiled
-def palette_scaled(first, last, high, low, exponent, multiplier, bias, shift, least, most, limit, out):
-    """See `palette_operations.scaled`. A part is a row."""
-    for row in range(first, last):
-        by = min(max(shift - exponent[row, 0], least), most)
-        half = (1 << by) >> 1
-        for k in range(high.shape[1]):
-            total = np.int64(high[row, k]) * 128 + low[row, k]
-            out[row, k] = min(max(((total * multiplier[k] + half) >> by) + bias[k], -limit), limit)
-
-
-@compiled
-def palette_activated(first, last, x, table):
-    """In place; see `palette_operations.activated`. A part is a row."""
-    end = len(table) - 1
-    for row in range(first, last):
-        for k in range(x.shape[1]):
-            value = x[row, k]
-            x[row, k] = max(value, 0) - table[min(abs(value), end)]
-
-
-@njit(inline="always")
-def _cut(x, out):
-    """A head's values, to 7 bits beside the sign; returns the exponent."""
-    shift = max(_bit_length(_largest(x)) - 7, 0)
-    for k in range(len(x)):
-        out[k] = min(max(_rounded(x[k], shift), -127), 127)
-    return shift
-
-
-@njit(inline="always")
-def _palette_attend(query, exponent, keys, of_keys, values, of_values, count, multiplier, shift, table, scores, weights, out):
-    """One query (dim) int8 against `count` keys and values (dim, positions) int8 with their exponents."""
-    dim = len(query)
-    for k in range(count):
-        weights[k] = 0
-    for d in range(dim):
-        q, row = i32(query[d]), keys[d]
-        for k in range(count):
-            weights[k] = i32(weights[k] + i32(q * i32(row[k])))
-    best = np.int64(-1) << 62
-    for k in range(count):
-        scores[k] = (np.int64(weights[k]) * multiplier) >> (shift - exponent - of_keys[k])
-        best = max(best, scores[k])
-    last, total = len(table) - 1, 0
-    for k in range(count):
-        weight = table[min(best - scores[k], last)]
-        total += weight
-        weights[k] = i32(weight << of_values[k])
-    for d in range(dim):
-        row, value = values[d], np.int64(0)
-        for k in range(count):
-            value += np.int64(weights[k]) * np.int64(row[k])
-        out[d] = math.floor((2.0 * value + total) / (2.0 * total))
-
-
-@compiled
-def palette_attend_cached(first, last, qkv, mantissas, exponents, position, multiplier, shift, table, out):
-    """qkv (tiles, 3, heads, dim) int64; mantissas (2, tiles, heads, dim, positions) and exponents (2, tiles, heads, positions) int8. A part
-    is a tile."""
-    _, _, heads, dim = qkv.shape
-    for tile in range(first, last):
-        query, cut = np.empty(dim, np.int8), np.empty(dim, np.int8)
-        scores, weights = np.empty(position + 1, np.int64), np.empty(position + 1, np.int32)
-        for h in range(heads):
-            for n in range(2):
-                exponents[n, tile, h, position] = _cut(qkv[tile, n + 1, h], cut)
-                mantissas[n, tile, h, :, position] = cut
-            exponent = _cut(qkv[tile, 0, h], query)
-            _palette_attend(
-                query, exponent, mantissas[0, tile, h], exponents[0, tile, h], mantissas[1, tile, h], exponents[1, tile, h],
-                position + 1, multiplier, shift, table, scores, weights, out[tile, h],
-            )  # fmt: skip
-
-
-@compiled
-def palette_attend(first, last, qkv, multiplier, shift, table, out):
-    """qkv (tiles, positions, 3, heads, dim) int64. A part is a head of a tile."""
-    _, positions, _, heads, dim = qkv.shape
-    for task in range(first, last):
-        tile, h = task // heads, task % heads
-        mantissas, exponents = np.empty((2, dim, positions), np.int8), np.empty((2, positions), np.int8)
-        query, cut = np.empty(dim, np.int8), np.empty(dim, np.int8)
-        scores, weights = np.empty(positions, np.int64), np.empty(positions, np.int32)
-        for p in range(positions):
-            for n in range(2):
-                exponents[n, p] = _cut(qkv[tile, p, n + 1, h], cut)
-                mantissas[n, :, p] = cut
-            exponent = _cut(qkv[tile, p, 0, h], query)
-            _palette_attend(
-                query, exponent, mantissas[0], exponents[0], mantissas[1], exponents[1],
-                p + 1, multiplier, shift, table, scores, weights, out[tile, p, h],
-            )  # fmt: skip

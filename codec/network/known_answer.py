@@ -1,6 +1,7 @@
-"""The proof that an engine computes exactly on this machine: a digest of what it makes of a random network with values at the extremes.
+"""The known-answer test of engines: a digest of what an engine makes of a random network with values at the extremes.
 
-What plain torch makes of it is known, so that nothing else is needed to compare with.
+What plain torch made of it on a CPU when the first files were made is the answer that is known, so that nothing else is needed to compare
+with.
 """
 
 import functools
@@ -10,27 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.network.config import ModelConfig
+from codec.network.engine import Engine
 from codec.network.limits import GAIN_LIMIT
-from codec.network.model import Arrays, Engine, IntegerImageGPT, expected_arrays
+from codec.network.model import Arrays, IntegerImageGPT, expected_arrays
 from codec.tiling.context import POSITIONS, SIDE, WINDOW
 from codec.tiling.planes import JPEG_CHROMA, JPEG_LUMA, RGB
 
 # Of which the others are variants, for the arithmetic; and how many positions of each are stepped through, of the first beyond the window.
 KINDS = {RGB: 35, JPEG_CHROMA: 5, JPEG_LUMA: 8}
 # As wide, and its attention weights as large, as makes a difference.
-PROVEN = ModelConfig(n_embd=144, n_head=9, n_inner=64, head_inner=32, attention_window=31, n_layer=2)
-PROOF = "439a5421726bed65af49b153d18a234d5e88f13465f8c7af94e21869a53614f6"  # `proof` of its plain engine on a CPU
+TESTED = ModelConfig(n_embd=144, n_head=9, n_inner=64, head_inner=32, attention_window=31, n_layer=2)
+ANSWER = "439a5421726bed65af49b153d18a234d5e88f13465f8c7af94e21869a53614f6"  # `answer_of` its plain engine on a CPU
 
 
 def random_numbers(name: str, low: int, high: int, *shape: int) -> npt.NDArray[np.int32]:
-    """From low to high, the same for ever."""
+    """int32 numbers of a shape, from low to high, the same for ever for a name."""
     count = int(np.prod(shape))
     numbers = np.frombuffer(hashlib.shake_128(name.encode()).digest(4 * count), "<u4")
     return (low + numbers.astype(np.int64) % (high - low + 1)).astype(np.int32).reshape(shape)
 
 
-def random_network(config: ModelConfig, device: str = "cpu") -> IntegerImageGPT:
-    """Of numbers that reach all bounds now and then."""
+def random_network(config: ModelConfig = TESTED, device: str = "cpu") -> IntegerImageGPT:
+    """A model of numbers that reach all bounds now and then, the same for ever."""
     arrays: Arrays = {}
     for name, (dtype, shape) in expected_arrays(config).items():
         between = functools.partial(random_numbers, name)
@@ -52,8 +54,8 @@ def random_network(config: ModelConfig, device: str = "cpu") -> IntegerImageGPT:
     return IntegerImageGPT(config, arrays, "random", device)
 
 
-def proof(engine: Engine) -> str:
-    """A digest of all that an engine gives, of whole tiles of two rows and stepwise, on eighteen tiles."""
+def answer_of(engine: Engine) -> str:
+    """The SHA-256, hexadecimal, of all that an engine gives, of whole tiles of two rows and stepwise, on eighteen tiles."""
     digest, tiles, count = hashlib.sha256(), 18, 2 * SIDE
     for kind, stepped in KINDS.items():
         samples = random_numbers(kind.name, 0, 255, tiles, kind.channels, POSITIONS).astype(np.uint8)

@@ -8,6 +8,7 @@ import numpy as np
 
 from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
 from codec.network.coding import DECODED_TILES, Bounds, Cells, CellTokens, Group, decode_groups, encode_group, present
+from codec.network.engines import engine_of
 from codec.network.model import IntegerImageGPT
 from codec.progress import Progress, ignore, one_at_a_time
 from codec.threads import side_by_side
@@ -69,7 +70,7 @@ def least_bytes(grid: Grid, shape: Shape, channels: int) -> Iterator[int]:
 
 def encode_layer(network: IntegerImageGPT, layer: Layer, shape: Shape, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles."""
-    engine, update = network.engine(layer.grid.tiles), one_at_a_time(progress)
+    engine, update = engine_of(network, layer.grid.tiles), one_at_a_time(progress)
 
     def encoded(number: int) -> bytes:
         return encode_group(engine, *layer.part(layer.grid.group(number, shape)), update)
@@ -119,7 +120,7 @@ def decode_layers(requests: Sequence[Request], progress: Progress) -> list[Plane
 def decoded_groups(requests: Sequence[Request], progress: Progress, positions: int = POSITIONS) -> Iterator[tuple[Coded, Samples]]:
     """The samples of such layers, group by group; of each tile `positions` at most are decoded. Raises DamagedError."""
     network, kind, *_ = requests[0]
-    engine, update = network.engine(sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
+    engine, update = engine_of(network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
     at_once = DECODED_TILES[network.device]
     batches = list(_batches(requests, at_once))
     largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)
@@ -155,7 +156,7 @@ def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     windows = [group.windows for group, _ in groups if group.windows is not None]
     extents = np.concatenate([group.extents for group, _ in groups])
     group = Group(layer.kind, extents, np.concatenate(windows) if windows else None)
-    code = len(encode_group(network.engine(SAMPLED_TILES), group, np.concatenate([samples for _, samples in groups]), ignore))
+    code = len(encode_group(engine_of(network, SAMPLED_TILES), group, np.concatenate([samples for _, samples in groups]), ignore))
     return code * grid.width * grid.height / int(extents.prod(1).sum())
 
 

@@ -1,16 +1,11 @@
-"""The integer ImageGPT: its weights, and the engines that run it.
+"""The integer ImageGPT: its sizes and weights, which are checked, and the digest that names them.
 
-An engine is a network in a form that runs: plain torch on any device, which defines what is right, or compiled kernels on the CPU, which
-give the same integers faster and need no torch. Each proves that it is exact in this process before it is used. The encoder has an engine
-look at whole tiles, the decoder take one position of many tiles at a time.
+It knows nothing of what runs it: `codec.network.engines` chooses that.
 """
 
-import functools
 import hashlib
-import logging
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,87 +16,12 @@ from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.config import ModelConfig, name_of
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
-from codec.threads import lasting
 from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS
-from codec.tiling.planes import Kind
-from codec.tiling.tiles import Samples, Windows
-
-if TYPE_CHECKING:
-    from codec.network.plain import PlainEngine
 
 WEIGHTS_FILE = "integer.safetensors"
 DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
 
-log = logging.getLogger("igpt")
-
 Arrays = dict[str, npt.NDArray[Any]]
-Rows = npt.NDArray[np.int8]
-Tokens = npt.NDArray[np.int32]
-Tables = npt.NDArray[np.int32]  # of frequencies or logits, (..., 256)
-Impossible = npt.NDArray[np.bool_]  # (..., 256): tokens that get no more than the least frequency
-
-
-class Seen(NamedTuple):
-    """What an engine makes of whole tiles: hidden (tiles, positions, n_embd) int8, and of each channel the head features (tiles, positions,
-    HEAD_FEATURES) int8 and the tokens (tiles, positions) int32."""
-
-    hidden: Rows
-    features: list[Rows]
-    tokens: list[Tokens]
-
-
-class Steps(Protocol):
-    """Tiles of a kind, all of them at the same position: `go_to` it once, then for each channel `begin` and `accept`.
-
-    Every array that it gives is valid until the next call.
-    """
-
-    def go_to(self, position: int) -> None:
-        """Positions from 0 on, one after the other."""
-
-    def begin(self, channel: int) -> None: ...
-
-    @property
-    def predictions(self) -> npt.NDArray[np.int32]:
-        """(tiles), of the channel begun."""
-
-    @property
-    def logits(self) -> Tables:
-        """(tiles, 256)."""
-
-    def frequencies(self, impossible: Impossible | None) -> Tables:
-        """(tiles, 256)."""
-
-    def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
-        """Takes the channel's tokens (tiles); where the position does not exist (tiles), the sample to its left."""
-
-    def samples(self) -> Samples:
-        """(tiles, channels, POSITIONS)."""
-
-
-class Engine(Protocol):
-    """An integer network in a form that runs."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-
-    @property
-    def device(self) -> str: ...
-
-    @property
-    def at_once(self) -> int:
-        """How many threads may call it."""
-
-    def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
-        """The parallel pass over (tiles, channels, POSITIONS) samples, of their first `count` positions, whole rows of tiles. windows: for
-        a surrounded kind."""
-
-    def frequencies(self, kind: Kind, hidden: Rows, features: list[Rows], impossible: list[Impossible] | None) -> Tables:
-        """(n, tiles, n_embd) hidden states and each channel's (n, tiles, HEAD_FEATURES), and (n, tiles, 256) -> (n, channels, tiles,
-        256)."""
-
-    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> Steps: ...
 
 
 def expected_arrays(config: ModelConfig) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
@@ -181,56 +101,27 @@ def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:
 
 
 class IntegerImageGPT:
-    """An integer model, to run on a device, cpu or cuda. `digest` names its content; `name` is for people, and so is `engine_name`, of the
-    engine that was taken last."""
+    """An integer model: `config`, and `arrays` by name as `expected_arrays` says.
 
-    engine_name = ""
+    `device`, cpu or cuda, is where it is to run; `digest` names its content, and `name` is for people.
+
+    Raises ModelError where `validate` does.
+    """
 
     def __init__(self, config: ModelConfig, arrays: Arrays, name: str, device: str) -> None:
         validate(config, arrays)
         self.config, self.arrays, self.name, self.device = config, arrays, name, device
         self.digest = model_digest(config, arrays)
 
-    def engine(self, tiles: int) -> Engine:
-        """The fastest for a picture of so many tiles that proves exact here: compiled on the CPU, where that is possible and worth it.
-
-        Raises ModelError where none does.
-        """
-        engine = self._fastest(tiles)
-        if engine.name != self.engine_name:
-            self.engine_name = engine.name
-            log.debug("the model %s runs by %s", self.name, engine.name)
-        return engine
-
-    def _fastest(self, tiles: int) -> Engine:
-        compiled = compiled_engines() if self.device == "cpu" else None
-        if compiled and compiled.worth_it(tiles) and self._by_kernels:
-            return self._by_kernels
-        from codec.network.plain import require_exact
-
-        require_exact(self.device)
-        return self.plain
-
-    @lasting
-    def plain(self) -> "PlainEngine":
-        from codec.network.plain import PlainEngine
-
-        return PlainEngine(self)
-
-    @lasting
-    def _by_kernels(self) -> Engine | None:
-        from codec.network.fast import compiled
-
-        return compiled(self)
-
     @property
     def nbytes(self) -> int:
-        """Of its weights."""
+        """Bytes of its weights in memory."""
         return sum(array.nbytes for array in self.arrays.values())
 
     @classmethod
     def load(cls, folder: Path, device: str) -> "IntegerImageGPT":
-        """Raises ModelError where the folder holds no usable integer model."""
+        """The model whose `config.json` and weights are in a folder; it is called as the folder is. Raises ModelError where these are not
+        usable."""
         config = ModelConfig.load(folder)
         try:
             arrays = load_file(folder / WEIGHTS_FILE)
@@ -240,25 +131,7 @@ class IntegerImageGPT:
         return cls(config, arrays, name_of(folder), device)
 
     def save(self, folder: Path) -> None:
-        """Writes `config.json` and the weights."""
+        """Writes `config.json` and the weights into a folder, which is made if need be. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save(folder)
         (folder / WEIGHTS_FILE).write_bytes(save({name: np.array(array, order="C") for name, array in self.arrays.items()}))
-
-
-def plain_torch(device: str) -> str:
-    """The name of an engine."""
-    return "plain torch on CUDA" if device == "cuda" else "plain torch on the CPU"
-
-
-@functools.cache
-def compiled_engines() -> ModuleType | None:
-    """The module of compiled engines; None, and a warning, where numba is missing, switched off, or lacks one of its libraries."""
-    try:
-        from codec.network import fast as compiled
-    except (ImportError, OSError) as error:
-        if (getattr(error, "name", None) or "").startswith("codec"):
-            raise
-        log.warning("plain torch takes the place of the compiled kernels, which makes everything several times slower: %s", error)
-        return None
-    return compiled

@@ -3,7 +3,6 @@ position of many tiles at a time."""
 
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bitstream.constants import ALPHABET
-from bitstream.errors import ModelError
 from codec.network.arithmetic import Product, exact_product, normalize, requantize
 from codec.network.attention import Attention, CachedAttention, ParallelAttention
+from codec.network.engine import Impossible, Rows, Seen, Tables, Tokens, plain_torch
 from codec.network.features import (
     TileContext,
     base_predictions,
@@ -27,10 +26,8 @@ from codec.network.features import (
     surroundings,
 )
 from codec.network.frequencies import frequencies
-from codec.network.known_answer import PROOF, PROVEN, proof, random_network
 from codec.network.limits import IMPOSSIBLE, LOGIT_LIMIT, RESIDUAL_LIMIT, TABLE_SIZE
-from codec.network.model import Impossible, IntegerImageGPT, Rows, Seen, Tables, Tokens, plain_torch
-from codec.network.settings import as_set, settings
+from codec.network.model import IntegerImageGPT
 from codec.threads import tell_torch
 from codec.tiling.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
 from codec.tiling.planes import Kind
@@ -48,7 +45,10 @@ class Scale(NamedTuple):
 
 
 class PlainEngine:
-    """See `integer.Engine`."""
+    """An `engine.Engine` of a network on its device.
+
+    product: of its matrices, see `arithmetic`; by default the first that is exact here. Raises ModelError where none is.
+    """
 
     at_once = 1
 
@@ -141,7 +141,7 @@ class Begun(NamedTuple):
 
 
 class PlainSteps:
-    """See `integer.Steps`. All shapes stay the same at every position, so that a GPU can replay what it did at the first ones."""
+    """The `engine.Steps` of a PlainEngine. All shapes stay the same at every position: a GPU can replay what it did at the first ones."""
 
     def __init__(self, engine: PlainEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
         self.engine, self.kind, device = engine, kind, engine.torch_device
@@ -239,16 +239,3 @@ def recorded(function: Callable[[], None], pool: Any) -> Callable[[], None]:
     with _RECORDING, torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
         function()
     return graph.replay
-
-
-def require_exact(device: str) -> None:
-    """Raises ModelError where plain torch does not give on a device, as it is set now, what it gave when the first files were made."""
-    state = settings(device)
-    if not _is_exact(device, state):
-        msg = f"{plain_torch(device)} does not compute exactly here{as_set(state)}: nothing can be coded with it"
-        raise ModelError(msg)
-
-
-@cache
-def _is_exact(device: str, state: tuple[str, ...]) -> bool:
-    return proof(PlainEngine(random_network(PROVEN, device))) == PROOF

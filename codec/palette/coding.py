@@ -11,6 +11,7 @@ from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.coding import Extents, positions_needed, present
 from codec.network.frequencies import frequencies
 from codec.palette.colours import Tokens
+from codec.palette.engines import prepare
 from codec.palette.network import PaletteImageGPT
 from codec.progress import Progress
 from codec.tiling.context import POSITIONS, SIDE
@@ -45,7 +46,7 @@ def token_frequencies(network: PaletteImageGPT, tiles: Tokens, count: int) -> to
 
 
 def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, progress: Progress) -> bytes:
-    network.prepare()
+    prepare(network)
     count = positions_needed(extents)
     tables = np.empty((count, len(tiles), network.config.tokens), np.int32)
     at_once = ENCODED_TILES[network.device]
@@ -92,7 +93,7 @@ def _decode_groups(
     network: PaletteImageGPT, grid: Grid, rectangles: Sequence[Rectangle], payloads: Sequence[bytes], progress: Progress, positions: int
 ) -> list[Tokens]:
     """The tiles of groups, decoded in lockstep."""
-    network.prepare()
+    prepare(network)
     extents = np.concatenate([grid.extents(of) for of in rectangles])
     edges = [0, *itertools.accumulate(of.tiles for of in rectangles)]
     parts = [slice(*edge) for edge in itertools.pairwise(edges)]

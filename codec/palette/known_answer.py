@@ -1,29 +1,25 @@
-"""The proof that a palette network computes exactly on this machine, of the same kind as `proof`; and which operations pass it."""
+"""The known-answer test of a palette network's operations, of the same kind as that of `codec.network.known_answer`."""
 
 import hashlib
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bitstream.errors import ModelError
 from codec.network.frequencies import frequencies
 from codec.network.known_answer import random_numbers
-from codec.network.model import compiled_engines, plain_torch
-from codec.network.settings import as_set, settings
 from codec.palette.network import GAIN_LIMIT, HEAD_LIMIT, MULTIPLIER_LIMIT, PaletteConfig, PaletteImageGPT, Tensors, expected_tensors
-from codec.palette.operations import QUERIES_AT_ONCE, CompiledPaletteOperations, PaletteOperations
+from codec.palette.operations import QUERIES_AT_ONCE, PaletteOperations
 
-PROVEN = PaletteConfig(n_embd=48, n_head=2, n_inner=80, n_layer=2, vocab_size=41)
-PALETTE_PROOF = "9dd3801c767b82a666361e3697b73e0b7232274003e7175db0ecede7c8099794"  # `palette_proof` of plain torch on a CPU
+TESTED = PaletteConfig(n_embd=48, n_head=2, n_inner=80, n_layer=2, vocab_size=41)
+ANSWER = "9dd3801c767b82a666361e3697b73e0b7232274003e7175db0ecede7c8099794"  # `answer_of` plain torch on a CPU
 SHIFTS = {"attn.c_attn": 43, "attn.c_proj": 29, "mlp.c_fc": 45, "mlp.c_proj": 29, "lm_head": 55}  # which keep values within their range
 
 
-def random_palette_network(device: str) -> PaletteImageGPT:
-    """With values at the extremes; the same for ever."""
+def random_network(device: str) -> PaletteImageGPT:
+    """With values at the extremes, the same for ever."""
     tensors: Tensors = {}
-    for name, (dtype, shape) in expected_tensors(PROVEN).items():
+    for name, (dtype, shape) in expected_tensors(TESTED).items():
         match name.rsplit(".", 1)[-1]:
             case "weight":
                 low, high = -64, 63
@@ -43,26 +39,28 @@ def random_palette_network(device: str) -> PaletteImageGPT:
         if name.endswith("weight"):
             numbers[::5] = np.where(numbers[::5] < 0, -64, 63)
         tensors[name] = torch.from_numpy(numbers).to(dtype)
-    return PaletteImageGPT(PROVEN, tensors, "random", device)
+    return PaletteImageGPT(TESTED, tensors, "random", device)
 
 
-def palette_proof(network: PaletteImageGPT) -> str:
-    """A digest of all that a network gives, of a whole tile and stepwise, and of what its operations make of the largest numbers."""
-    digest, device = hashlib.sha256(), network.device
+def answer_of(operations: PaletteOperations, device: str) -> str:
+    """The SHA-256, hexadecimal, of all that a random network gives by operations on a device, of a whole tile and stepwise, and of what
+    they make of the largest numbers."""
+    digest, network = hashlib.sha256(), random_network(device)
+    network.operations = operations
 
     def take(*tensors: Tensor) -> None:
         for tensor in tensors:
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
 
     count = QUERIES_AT_ONCE + 8
-    tokens = torch.from_numpy(random_numbers("palette tokens", 0, PROVEN.tokens, count).astype(np.int64)).to(device)
+    tokens = torch.from_numpy(random_numbers("palette tokens", 0, TESTED.tokens, count).astype(np.int64)).to(device)
     places = torch.arange(count, dtype=torch.int64, device=device)
-    attention = network.operations.attention(PROVEN, 1, device)
+    attention = network.operations.attention(TESTED, 1, device)
     for x in network.layer_outputs(tokens, places, attention):
         take(x)
     take(frequencies(x.to(torch.int32), 0))
     tiles = tokens[:120].view(3, 40)
-    cached = network.operations.cached_attention(PROVEN, len(tiles), device)
+    cached = network.operations.cached_attention(TESTED, len(tiles), device)
     for position in range(20):
         cached.position = position
         take(network.logits(tiles[:, position], places[position], cached))
@@ -82,7 +80,7 @@ def _of_the_largest(network: PaletteImageGPT) -> list[Tensor]:
     exponent, bias = choice("exponent", [0, 3, 9, 30], 40, 1), choice("bias", [0, -(1 << 30), 1 << 30, 17], 64).to(torch.int32)
     multiplier = choice("multiplier", [0, 1, 1 << 24, 12_345_678], 64).to(torch.int32)
     small, gain = numbers[:, :32].clamp(-(1 << 30), 1 << 30), choice("gain", [-GAIN_LIMIT, GAIN_LIMIT, 3], 32)
-    qkv = choice("qkv", [0, 3, -127, 128, -5000, HEAD_LIMIT, -HEAD_LIMIT], 40, 3 * PROVEN.n_embd)
+    qkv = choice("qkv", [0, 3, -127, 128, -5000, HEAD_LIMIT, -HEAD_LIMIT], 40, 3 * TESTED.n_embd)
     high, low, common = operations.limbs(numbers.clone())
     return [
         high,
@@ -91,36 +89,5 @@ def _of_the_largest(network: PaletteImageGPT) -> list[Tensor]:
         operations.scaled(sums[0], sums[1], exponent, multiplier, 31, bias, (1 << 30) - 1),
         operations.activated(numbers.clone()),
         operations.normalized(small, gain, 17),
-        operations.attention(PROVEN, 1, network.device)(0, qkv, 20_000, 36),
+        operations.attention(TESTED, 1, network.device)(0, qkv, 20_000, 36),
     ]
-
-
-def exact_operations(device: str) -> PaletteOperations:
-    """The fastest that prove exact on a device, as torch is set now. Raises ModelError where none do."""
-    state = settings(device)
-    if device == "cpu" and (compiled := _exact_kernels(state)):
-        return compiled
-    if not _plain_is_exact(device, state):
-        msg = f"{plain_torch(device)} does not compute exactly here{as_set(state)}: nothing can be coded with it"
-        raise ModelError(msg)
-    return PaletteOperations(plain_torch(device))
-
-
-@cache
-def _exact_kernels(state: tuple[str, ...]) -> PaletteOperations | None:
-    if not (compiled := compiled_engines()):
-        return None
-    operations = CompiledPaletteOperations(compiled.CompiledEngine.name)
-    exact = compiled.proves_exact("the palette's compiled kernels", lambda: proves(operations, "cpu"))
-    return operations if exact else None
-
-
-@cache
-def _plain_is_exact(device: str, state: tuple[str, ...]) -> bool:
-    return proves(PaletteOperations(plain_torch(device)), device)
-
-
-def proves(operations: PaletteOperations, device: str) -> bool:
-    network = random_palette_network(device)
-    network.operations = operations
-    return palette_proof(network) == PALETTE_PROOF

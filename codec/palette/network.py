@@ -20,7 +20,7 @@ from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.arithmetic import Product, exact_product
 from codec.network.config import name_of
-from codec.network.model import log, plain_torch
+from codec.network.engine import plain_torch
 from codec.palette.colours import LARGEST, Palette
 from codec.palette.operations import MANTISSA_LIMIT, SHIFT_LIMITS, PaletteOperations
 from codec.threads import lasting, tell_torch
@@ -175,7 +175,11 @@ def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
 
 
 class PaletteImageGPT:
-    """An integer model of the palette layout; `prepare` it before it codes. `digest` names its content, `name` is for people."""
+    """An integer model of the palette layout, `config` and `tensors` by name as `expected_tensors` says, on a device, cpu or cuda.
+
+    `digest` names its content, `name` is for people; `palette` are its colours. Before it codes, `engines.prepare` gives it its operations.
+    Raises ModelError where `validate` does, or where no product of matrices is exact here.
+    """
 
     def __init__(self, config: PaletteConfig, tensors: Tensors, name: str, device: str, product: Product | None = None) -> None:
         validate(config, tensors)
@@ -186,13 +190,6 @@ class PaletteImageGPT:
         self.operations = PaletteOperations(plain_torch(device))
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
-
-    def prepare(self) -> None:
-        """Takes the fastest operations that prove exact here, as torch is set now. Raises ModelError where none do."""
-        from codec.palette.known_answer import exact_operations
-
-        self.operations = exact_operations(self.device)
-        log.debug("the model %s runs by %s", self.name, self.engine_name)
 
     @property
     def engine_name(self) -> str:
