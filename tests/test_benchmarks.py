@@ -106,6 +106,7 @@ def test_speed(folder, tmp_path, monkeypatch):
 
 def test_modes(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(modes, "MADE", {name: make for k, (name, make) in enumerate(modes.MADE.items()) if k in (1, 5, 9)})
+    monkeypatch.setattr(modes, "RAMPS", dict([*modes.RAMPS.items()][:1]))
     monkeypatch.setattr(modes, "ICONS", 1)
     palette = Image.fromarray(picture(20, 30, 3)).quantize(9)
     palette.info["transparency"] = 3
@@ -113,11 +114,15 @@ def test_modes(folder, tmp_path, monkeypatch):
     palette.save(tmp_path / "suite" / "palette.png")
     run(modes, monkeypatch, folder, "--pngsuite", tmp_path / "suite", "--out", tmp_path / "out")
     found = rows(tmp_path / "out" / "modes.csv")
-    assert len({r["set"] for r in found}) == 5
+    assert len({r["set"] for r in found}) == 7
     for row in found:
         assert int(row["PNG"]) <= int(row["PNG, the same form"])
         assert bool(row["WebP"]) == (row["bits"] != "16")
     assert int(found[-1]["igpt"]) == len(codec.compress(tmp_path / "suite" / "palette.png"))
+    monkeypatch.setattr(modes, "others_bytes", None)
+    again = "--others", tmp_path / "out" / "modes.csv"
+    run(modes, monkeypatch, folder, "--pngsuite", tmp_path / "suite", *again, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "modes.csv").read_text() == (tmp_path / "out" / "modes.csv").read_text()
     text = (tmp_path / "out" / "modes.md").read_text()
     assert "python -m benchmarks.modes" in text
     assert "Larger than the smaller of PNG and WebP" in text
