@@ -126,7 +126,7 @@ def _coloured(indices: Samples, entries: bytes) -> Iterator[Representation]:
     table = np.frombuffer(entries, np.uint8).reshape(-1, 3)
     used = np.flatnonzero(_occurring(indices, 256))
     lowest = _lowest_indices(table)
-    if len(used) < 2 or used[-1] >= len(table) or not all(lowest[tuple(table[index])] == index for index in used):
+    if len(used) < 2 or used[-1] >= len(table) or not all(lowest[tuple(table[index].tolist())] == index for index in used):
         return
     colours = table[indices[..., 0]]
     grey = bool((colours == colours[..., :1]).all())
@@ -162,7 +162,7 @@ class Meant(NamedTuple):
     def samples(self, coded: Samples, front: Front) -> Samples:
         """The picture's own samples. Raises DamagedError."""
         if self.coloured:
-            return self._indices(coded)
+            coded = self._indices(coded)
         form = front.head.form
         if form.depth < 8:
             require(int(coded.max()) < 1 << form.depth, f"it has samples above {(1 << form.depth) - 1}")

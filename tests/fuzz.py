@@ -28,6 +28,8 @@ from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
+from bitstream.envelope import Envelope, headers_of, is_envelope, read_envelope, write_envelope
+from bitstream.header import CELLS, CHANNELS_OF_KIND, DRAWING_KIND, PALETTE_KIND, Header, PastFields, read_header
 from PIL import Image
 
 import bitstream.outliers
@@ -35,9 +37,7 @@ import codec
 import codec.mixing.bands
 from bitstream.constants import CRC_BYTES, MAGIC, MAX_BAND_PIXELS, MAX_SIDE, WORD_BYTES
 from bitstream.container import read_file, write_file
-from bitstream.envelope import Envelope, headers_of, is_envelope, read_envelope, write_envelope
 from bitstream.errors import IgptError
-from bitstream.header import CELLS, CHANNELS_OF_KIND, DRAWING_KIND, PALETTE_KIND, Header, PastFields, read_header
 from bitstream.reader import Reader
 from codec.pictures.reading import MAX_PIXELS
 from tests.mutations import Pieces, flat, joined, mutated, pieces_of, rearranged, unflat

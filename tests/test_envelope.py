@@ -6,10 +6,10 @@ import random
 import struct
 import time
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -19,7 +19,6 @@ import codec
 from bitstream import header
 from bitstream.constants import EXACT_NUMERICS
 from bitstream.container import read_file, write_file
-from bitstream.envelope import Envelope, deflated, read_envelope, write_envelope
 from bitstream.errors import DamagedError, IgptError, UnsupportedImageError
 from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.reader import varint

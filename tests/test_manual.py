@@ -18,6 +18,7 @@ from codec import manual, models
 from tests.conftest import TINY, picture
 
 IGPT = Path(sys.executable).parent / "igpt"
+PAGE = Path(__file__).parents[1] / "igpt.1"
 NAMES = [" ".join(names[1:]) for names, _ in manual.commands(get_command(cli.app), ("igpt",))]
 
 
@@ -57,15 +58,15 @@ def test_options_in_examples_exist(name):
 
 
 def test_the_manual_page_is_current():
-    """`python -m codec.manual` writes it."""
-    assert manual.PAGE.read_text() == manual.page(cli.app)
+    """`igpt manual > igpt.1` writes it."""
+    assert PAGE.read_text() == manual.page(cli.app) == igpt("manual").stdout
     for name in NAMES:
         assert f".SS igpt {name}\n" in manual.page(cli.app)
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="no groff")
 def test_the_manual_page_is_roff():
-    run = subprocess.run(["groff", "-man", "-ww", "-z", manual.PAGE], capture_output=True, text=True, check=True)
+    run = subprocess.run(["groff", "-man", "-ww", "-z", PAGE], capture_output=True, text=True, check=True)
     assert run.stderr == ""
 
 

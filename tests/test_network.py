@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ from codec.network.plain import PlainEngine
 from codec.tiling.context import HEAD_FEATURES
 from codec.tiling.planes import GREY, RGB
 from codec.training.data import as_samples
-from tests.conftest import CPU, TINY, picture
+from tests.conftest import CPU, TINY, TINY_PALETTE, picture
 
 TILES = 64
 ROWS = 3
@@ -313,15 +314,59 @@ def test_without_numba_a_warning_says_so_once(before, reason):
     assert result.stderr == said
 
 
-def test_the_cpu_needs_no_torch(tmp_path):
-    """Neither to compress a photograph nor to decompress it, where numba is there; in a process of its own, with every import watched."""
+WITHOUT_TORCH = """
+import hashlib, sys
+{before}
+import numpy as np
+from PIL import Image
+from skimage import data
+import codec
+
+drawing = np.full((60, 90, 3), 250, np.uint8)
+drawing[10:40, 20:70], drawing[30:50, 40:80] = (200, 30, 40), (20, 60, 120)
+for pixels in (data.chelsea()[100:170, 200:290], data.chelsea()[100:140, 200:260, 1], drawing):
+    file = codec.compress(Image.fromarray(np.ascontiguousarray(pixels)))
+    assert (np.asarray(codec.decompress(file)) == pixels).all()
+    print(hashlib.sha256(file).hexdigest())
+print("torch" in sys.modules and sys.modules["torch"] is not None, file=sys.stderr)
+"""
+
+
+def test_a_cpu_needs_no_torch():
+    """Compressing and decompressing are the same where torch is not installed, and do not import it where it is."""
     pytest.importorskip("numba")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    codes = [WITHOUT_TORCH.format(before=before) for before in ("sys.modules['torch'] = None", "", "import torch")]
+    runs = [subprocess.run([sys.executable, "-c", c], capture_output=True, text=True, check=True, env=environment) for c in codes]
+    assert len({run.stdout for run in runs}) == 1
+    assert len(set(runs[0].stdout.split())) == 3
+    assert [run.stderr for run in runs[::2]] == ["False\n", "True\n"]
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("from codec import models; models.with_palette('openai/imagegpt-small', None, 'cpu')", "a published ImageGPT needs torch"),
+        ("from codec import models; models.read(TINY_PALETTE, 'cpu')", "tiny-palette: a published ImageGPT needs torch"),
+        ("import codec.training.loop", "training needs torch"),
+        ("from codec.devices import device_named; device_named('cuda')", "torch is not installed, which a GPU needs"),
+        (
+            "from codec.network import engines; engines.why_not_fast = lambda: 'numba is missing'; engines.engine_of(tiny, 1)",
+            r"a network, as the compiled kernels cannot be used \(numba is missing\), needs torch",
+        ),
+        ("from codec.network import engines; tiny.device = 'cuda'; engines.engine_of(tiny, 1)", "a GPU needs torch"),
+    ],
+)
+def test_what_needs_torch_says_so(code, sentence):
     code = (
-        "import sys, codec; from tests.conftest import smooth; pixels = smooth(70, 90); data = codec.compress_pixels(pixels, device='cpu');"
-        "assert codec.info(data)['kind'] == 'rgb'; assert (codec.decompress_pixels(data, device='cpu') == pixels).all();"
-        "sys.exit('torch' in sys.modules)"
+        "import sys; sys.modules['torch'] = None\n"
+        "from bitstream.errors import IgptError; from pathlib import Path; from codec.network.model import IntegerImageGPT\n"
+        f"TINY, TINY_PALETTE = Path({str(TINY)!r}), Path({str(TINY_PALETTE)!r}); tiny = IntegerImageGPT.load(TINY, 'cpu')\n"
+        f"try:\n    {code}\nexcept IgptError as error:\n    print(error)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert re.search(sentence, said)
+    assert "`pip install igpt[torch]`" in said
 
 
 def test_two_threads_at_once():

@@ -4,17 +4,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from codec.parsing import parsed
 from PIL import Image, PngImagePlugin
 
 import codec
+from bitstream import container
 from bitstream.container import read_file, write_file
 from bitstream.errors import DamagedError, IgptError
-from codec import parsing
-from codec.many import jobs
-from codec.many.jobs import Compression, Decompression, Job
+from codec.many import tasks
+from codec.many.planning import in_batches
+from codec.many.tasks import Compression, Decompression, Job
 from codec.network import layers
 from codec.network.model import IntegerImageGPT
-from codec.parsing import parsed
+from codec.options import Options
 from tests.conftest import TINY, picture, smooth
 from tests.test_pasts import decoded_jpeg
 
@@ -50,22 +52,22 @@ def test_a_damaged_file_among_others(only_tiny_models):
         assert (found[k].pixels == expected).all()
 
 
-def test_chunks_are_of_small_pictures(tmp_path):
+def test_batches_are_of_small_pictures(tmp_path):
     many = [Job(tmp_path / str(k), tmp_path / f"{k}.png", pixels) for k, pixels in enumerate([1024] * 300 + [10**6, 0, 0, 5, 5])]
-    chunks = jobs.in_chunks(many)
-    assert [len(chunk) for chunk in chunks] == [256, 44, 1, 1, 1, 2]
-    assert [job for chunk in chunks for job in chunk] == many
+    batches = in_batches(many)
+    assert [len(batch) for batch in batches] == [256, 44, 1, 1, 1, 2]
+    assert [job for batch in batches for job in batch] == many
 
 
-def test_a_chunk_is_done_as_its_files_alone(tmp_path):
+def test_a_batch_is_done_as_its_files_alone(tmp_path):
     some = [picture(32, 32, 3, seed) for seed in range(3)]
     for k, pixels in enumerate(some):
         (tmp_path / f"{k}.igpt").write_bytes(codec.compress_pixels(pixels, model=TINY, device="cpu"))
     (tmp_path / "1.igpt").write_bytes(b"damaged")
     reports = []
-    chunk = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in (0, 1, 2, 9)]
-    task = Decompression(model=str(TINY), device="cpu")
-    results = {result.job.source.stem: result for result in task.together(chunk, lambda pixels, more: reports.append((pixels, more)))}
+    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in (0, 1, 2, 9)]
+    task = Decompression(options=Options(model=TINY, device="cpu"))
+    results = {result.job.source.stem: result for result in task.run_batch(batch, lambda pixels, more: reports.append((pixels, more)))}
     assert {name for name, result in results.items() if result.error} == {"1", "9"}
     for k in (0, 2):
         assert (np.asarray(Image.open(tmp_path / f"{k}.png")) == some[k]).all()
@@ -85,8 +87,8 @@ def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
         return right(files, **options)
 
     monkeypatch.setattr(codec, "decompress_pictures", short_of_memory)
-    chunk = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
-    results = list(Decompression(model=str(TINY), device="cpu").together(chunk, lambda _, __: None))
+    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
+    results = list(Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None))
     assert [(result.job.source.stem, bool(result.error)) for result in results] == [("0", False), ("1", True), ("2", False)]
 
 
@@ -97,39 +99,38 @@ def test_a_named_model_is_read_once_and_its_files_are_decoded_together(tmp_path,
         (tmp_path / f"{k}.igpt").write_bytes(codec.compress_pixels(picture(32, 32, 3, k), model=TINY, device="cpu"))
     monkeypatch.setattr(IntegerImageGPT, "load", lambda *arguments: loads.append(arguments) or load(*arguments))
     monkeypatch.setattr(layers, "decode_layers", lambda wanted, told: together.append(len(wanted)) or decode(wanted, told))
-    chunk = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(5)]
-    results = list(Decompression(model=str(folder), device="cpu").together(chunk, lambda _, __: None))
+    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(5)]
+    results = list(Decompression(options=Options(model=folder, device="cpu")).run_batch(batch, lambda _, __: None))
     assert not any(result.error for result in results)
     assert together == [5]
     assert [Path(where) for where, _ in loads] == [folder]
     (folder / "config.json").write_text((folder / "config.json").read_text().replace('window": 40', 'window": 32'))  # another model
-    again = list(Decompression(model=str(folder), device="cpu", force=True).together(chunk[:2], lambda _, __: None))
+    again = list(Decompression(options=Options(model=folder, device="cpu"), force=True).run_batch(batch[:2], lambda _, __: None))
     assert all("needs the model" in result.error for result in again)
 
 
-def test_an_envelope_is_read_once(tmp_path, monkeypatch):
-    reads, read = [], parsing.read_envelope
-    monkeypatch.setattr(parsing, "read_envelope", lambda data: reads.append(data) or read(data))
+def test_a_file_is_read_once(tmp_path, monkeypatch):
     text = PngImagePlugin.PngInfo()
-    text.add_text("Comment", "x" * (jobs.CHUNK_METADATA + 1))
+    text.add_text("Comment", "x" * (tasks.BATCH_METADATA + 1))
     for k in range(3):
         image = Image.fromarray(np.full((5, 6, 4), k, np.uint8))
         image.save(tmp_path / f"{k}.png", pnginfo=text if k == 2 else None)
-        compressed = Compression(device="cpu").done(Job(tmp_path / f"{k}.png", tmp_path / f"{k}.igpt"), lambda _, __: None)
+        compressed = Compression(options=Options(device="cpu")).run(Job(tmp_path / f"{k}.png", tmp_path / f"{k}.igpt"), lambda _, __: None)
         assert not compressed.error
-    assert reads == []
-    done = []
-    for chunk in ([0], [0, 1, 2]):
-        some = [Job(tmp_path / f"{k}.igpt", tmp_path / f"back-{k}.png", 30) for k in chunk]
-        results = list(Decompression(device="cpu", force=True).together(some, lambda pixels, more: done.append((pixels, more))))
-        assert [result.error for result in results] == [""] * len(chunk)
-        assert len(reads) == len(chunk)
-        assert sum(pixels for pixels, _ in done) == 30 * len(chunk)
+    reads, read = [], container.read
+    monkeypatch.setattr(container, "read", lambda data: reads.append(data) or read(data))
+    done, task = [], Decompression(options=Options(device="cpu"), force=True)
+    for batch in ([0], [0, 1, 2]):
+        some = [Job(tmp_path / f"{k}.igpt", tmp_path / f"back-{k}.png", 30) for k in batch]
+        results = list(task.run_batch(some, lambda pixels, more: done.append((pixels, more))))
+        assert [result.error for result in results] == [""] * len(batch)
+        assert len(reads) == len(batch)
+        assert sum(pixels for pixels, _ in done) == 30 * len(batch)
         assert sum(more for _, more in done) == 0
         reads.clear()
         done.clear()
 
 
-def test_chunks_leave_work_for_every_process():
-    assert Decompression().most_together(100, 4) == 25
-    assert jobs.Compression().most_together(100, 4) == 1
+def test_batches_leave_work_for_every_process():
+    assert Decompression().batch_files(100, 4) == 25
+    assert Compression().batch_files(100, 4) == 1

@@ -64,9 +64,10 @@ class Mixing(Mixed):
     variants = (bands.SHALLOW,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
+        """A network that the user names comes first, for what it can code."""
         samples = source.samples
-        promising = source.indices or bands.promising(samples)
-        if samples.dtype != np.uint8 or not promising or source.options.model is not None:
+        others = source.options.model is not None and not source.indices and samples.shape[2] in (1, 3)
+        if samples.dtype != np.uint8 or others or not (source.indices or bands.promising(samples)):
             return []
         coded = self._coded(source, 0, progress)
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []

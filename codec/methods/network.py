@@ -79,7 +79,7 @@ def take_model(reader: Reader) -> ModelName:
 
 def name_in_file(network: "models.AnyModel") -> ModelName:
     """Those that ship with igpt need no name."""
-    return ModelName(network.digest, "" if models.is_shipped(network.digest) else network.name)
+    return ModelName(network.digest, "" if models.shipped_name(network.digest) else network.name)
 
 
 class LayersCandidate(Candidate):

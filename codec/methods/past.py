@@ -50,6 +50,7 @@ from codec.tiling.tiles import Grid, Shape
 KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
 DESCRIPTIONS = {"JPEG": "decoded JPEG", "PhotoCD": "PhotoCD"}
 HAS_OUTLIERS = 0x80
+NO_OUTLIERS = np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
 
 
 class Fields(NamedTuple):
@@ -142,8 +143,7 @@ class PastMethod(Method):
     def _taken_apart(self, part: Part, fields: Fields) -> tuple[tuple[Positions, Corrections], Sequence[bytes], Sequence[bytes]]:
         """The outliers, and the payloads of chroma and luma. Raises DamagedError."""
         pixels, chunks = part.width * part.height, part.chunks
-        outliers = unpack(chunks[0] if fields.outliers else b"", pixels, pixels // MAX_OUTLIER_SHARE)
-        require(bool(len(outliers[0])) == fields.outliers, "its outliers are empty")
+        outliers = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE) if fields.outliers else NO_OUTLIERS
         payloads = chunks[int(fields.outliers) :]
         count = Grid(*fields.chroma_size(part.width, part.height)).groups(fields.shape)
         return outliers, payloads[:count], payloads[count:]
