@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from codec.parsing import parsed
 from numba import njit
 from PIL import Image
 
