@@ -29,6 +29,11 @@ class Form(NamedTuple):
         return self.depth in DEPTHS.get(self.colour, ())
 
     @property
+    def meaningful(self) -> bool:
+        """Whether samples are brightnesses of 8 or 16 bits, not indices or few bits."""
+        return self.colour != PALETTE and self.depth >= 8
+
+    @property
     def mode(self) -> str:
         """Pillow's mode of such samples; of those of 16 bits it has none but "I;16"."""
         return {(GREY, 1): "1", (GREY, 16): "I;16"}.get(self) or {GREY: "L", RGB: "RGB", PALETTE: "P", GREY_ALPHA: "LA", RGB_ALPHA: "RGBA"}[

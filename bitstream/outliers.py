@@ -1,4 +1,4 @@
-"""Exceptions <-> bytes: the pixels that a past does not give, as gaps and corrections in byte planes, deflated."""
+"""Outliers <-> bytes: the pixels that a past does not give, as gaps and corrections in byte planes, deflated."""
 
 import zlib
 
@@ -12,22 +12,21 @@ from bitstream.reader import Reader, varint
 Positions = npt.NDArray[np.int64]  # ascending
 Corrections = npt.NDArray[np.uint8]  # (n, 3)
 
-
-EXCEPTION_BYTES = 4 + 3  # a gap and three corrections
+OUTLIER_BYTES = 4 + 3  # a gap and three corrections
 
 
 def largest_packed(count: int) -> int:
-    """A bound on the bytes of so many exceptions: deflate adds little to what it cannot shrink."""
+    """A bound on the bytes of so many outliers: deflate adds little to what it cannot shrink."""
     raw = _largest_raw(count)
     return raw + raw // 1000 + 64
 
 
 def _largest_raw(count: int) -> int:
-    return MAX_VARINT_BYTES + count * EXCEPTION_BYTES
+    return MAX_VARINT_BYTES + count * OUTLIER_BYTES
 
 
 def pack(positions: Positions, corrections: Corrections) -> bytes:
-    """The payload of a file's exceptions; empty where there are none."""
+    """The payload of a file's outliers; empty where there are none."""
     if not len(positions):
         return b""
     gaps = (np.diff(positions, prepend=-1) - 1).astype("<u4")
@@ -36,24 +35,22 @@ def pack(positions: Positions, corrections: Corrections) -> bytes:
 
 
 def unpack(payload: bytes, pixels: int, most: int) -> tuple[Positions, Corrections]:
-    """The inverse, for a picture of so many pixels and at most so many exceptions. Raises DamagedError."""
-    if not payload:
-        return np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
+    """The inverse, for a picture of so many pixels and at most so many outliers, of which there are some. Raises DamagedError."""
     deflated = zlib.decompressobj()
     try:
         raw = deflated.decompress(payload, _largest_raw(most) + 1)
     except zlib.error as error:
-        msg = "the exceptions are damaged: they do not inflate"
+        msg = "the outliers are damaged: they do not inflate"
         raise DamagedError(msg) from error
-    reader = Reader(raw, "the exceptions")
+    reader = Reader(raw, "the outliers")
     count = reader.varint()
     if not 1 <= count <= most or not deflated.eof or deflated.unused_data:
-        msg = "the exceptions are damaged: their number or length is wrong"
+        msg = "the outliers are damaged: their number or length is wrong"
         raise DamagedError(msg)
     gaps = np.frombuffer(reader.take(4 * count), np.uint8).reshape(4, count).T.copy().view("<u4")[:, 0]
     positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
     corrections = np.frombuffer(reader.take(3 * count), np.uint8).reshape(3, count).T
-    if reader.remaining or (count and positions[-1] >= pixels):
-        msg = "the exceptions are damaged: they reach beyond the picture"
+    if reader.remaining or positions[-1] >= pixels:
+        msg = "the outliers are damaged: they reach beyond the picture"
         raise DamagedError(msg)
     return positions, corrections

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codec.network.coding import Group, Progress, step_through
+from codec.network.coding import Group, step_through
 from codec.network.engine import Impossible, Steps
 from codec.network.engines import engine_of
 from codec.network.limits import LOGIT_STEPS
 from codec.network.model import IntegerImageGPT
+from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiling.tiles import Samples

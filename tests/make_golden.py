@@ -7,21 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from codec.palette.packing import packed, painted
 from PIL import Image
 
 import codec
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB_ALPHA, Form
+from bitstream.form import RGB as COLOUR
 from codec import models
 from codec.network.config import ModelConfig
 from codec.network.layers import layers_of
 from codec.network.model import IntegerImageGPT
 from codec.palette.conversion import converted
 from codec.palette.network import PaletteImageGPT
-from codec.palette.packing import packed, painted
 from codec.pasts.past import recognised
-from codec.pictures.picture import MAX_PIXELS, open_picture
-from codec.pictures.png_file import RGB as COLOUR
-from codec.pictures.png_file import written
+from codec.pictures.png_writing import written
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.tiling.planes import RGB
 from codec.training.data import Batch, as_samples
 from codec.training.loop import bits

@@ -18,8 +18,8 @@ from codec.network.layers import Coded
 from codec.network.model import IntegerImageGPT
 from codec.palette.colours import packing
 from codec.pasts.past import Past, recognised
-from codec.pictures.picture import MAX_PIXELS, open_picture
 from codec.pictures.pillow import picture_of
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.tiling.planes import RGB
 from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, picture, smooth, with_past
 from tests.test_envelope import deep, deep_png, saved, with_mode

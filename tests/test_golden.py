@@ -11,8 +11,8 @@ import codec
 from bitstream.constants import DRAWING_NUMERICS
 from codec import models
 from codec.pictures.outputs import png_of
-from codec.pictures.picture import MAX_PIXELS, open_picture
-from codec.pictures.png_file import chunks_of
+from codec.pictures.png_chunks import chunks_of
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC, with_past
 from tests.make_golden import by_palette, enclosed
 from tests.plain_decoder import decode, decode_envelope

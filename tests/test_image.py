@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bitstream.errors import TooLargeError, UnsupportedImageError
-from codec.pictures.picture import MAX_PIXELS, open_picture
 from codec.pictures.pillow import picture_of
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from tests.conftest import picture
 
 

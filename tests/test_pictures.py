@@ -16,9 +16,11 @@ from bitstream.errors import TooLargeError, UnsupportedImageError
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures import png as png_reader
 from codec.pictures import pnm
+from codec.pictures.decoding import opened_by_pillow
 from codec.pictures.outputs import png_of, written_as
-from codec.pictures.picture import MAX_PIXELS, largest_picture_file, open_picture, opened_by_pillow, pixels_in
-from codec.pictures.png_file import SIGNATURE, chunk, chunks_of, written
+from codec.pictures.png_chunks import SIGNATURE, chunk, chunks_of
+from codec.pictures.png_writing import written
+from codec.pictures.reading import MAX_PIXELS, largest_picture_file, open_picture, pixels_in
 from tests.conftest import picture, smooth
 
 
@@ -84,7 +86,7 @@ def test_no_warning_of_anybody_is_caught_or_given():
     assert not warned
 
 
-def test_nothing_is_invented_where_pillow_was_told_to(monkeypatch):
+def test_nothing_is_invented_where_pillow_is_set_to(monkeypatch):
     """What igpt checks itself is read all the same."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     data = saved(Image.fromarray(smooth(20, 20)))
@@ -129,7 +131,7 @@ def test_a_bound_is_there_before_a_pipe_is_read():
 
 
 @pytest.mark.parametrize("form", ["PNG", "PPM", "BMP", "TIFF", "WEBP", "JPEG", "GIF"])
-def test_pixels_in_a_file_are_told_by_its_beginning(form, tmp_path):
+def test_pixels_in_a_file_are_known_from_its_beginning(form, tmp_path):
     path = tmp_path / "x"
     options = [{}, {"lossless": True}, {"exif": b"Exif\0\0" + bytes(20)}] if form == "WEBP" else [{}]
     for some in options:
@@ -576,7 +578,8 @@ def test_palettes_of_bmps_that_are_grey_or_have_another_length():
     samples = np.arange(15).reshape(3, 5).astype(np.uint8)
     ramp = np.repeat(np.arange(256)[:, None], 4, 1).astype(np.uint8)
     ramp[:, 3] = 0
-    assert opened(bmp(rows_of(samples, 8), bits=8, palette=ramp.tobytes())).plain
+    grey = opened(bmp(rows_of(samples, 8), bits=8, palette=ramp.tobytes()))
+    assert (grey.form, grey.chunks) == (Form(GREY, 8), ())
     few = bmp(rows_of(samples, 8), bits=8, palette=ramp[:20].tobytes(), colours=20)
     assert (opened(few).form, len(opened(few).chunks[0][1])) == (Form(PALETTE, 8), 60)
     beyond = bmp(rows_of(samples, 8), bits=8, palette=ramp[:3].tobytes(), colours=3)

@@ -15,9 +15,10 @@ from bitstream.constants import MAGIC
 from bitstream.form import GREY, PALETTE, RGB, Form
 from codec.mixing import bands as mixing
 from codec.pictures.outputs import png_of
-from codec.pictures.picture import MAX_PIXELS, Picture, open_picture
+from codec.pictures.picture import Picture
 from codec.pictures.pillow import known_of, opened
-from codec.pictures.png_file import written
+from codec.pictures.png_writing import written
+from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.plugin import FIRST_BYTES, IgptImageFile
 from tests.conftest import DATA, TINY, smooth
 from tests.test_envelope import assert_same_image, deep, deep_png, everything, with_mode
@@ -232,9 +233,9 @@ def test_damage_is_what_pillow_says():
 
 
 def test_what_pillow_has_no_mode_for_is_no_image():
-    import codec.pictures.picture
+    import codec.pictures.reading
 
-    picture = codec.pictures.picture.open_picture(io.BytesIO(deep_png(deep(9, 9, 3))), 100)
+    picture = codec.pictures.reading.open_picture(io.BytesIO(deep_png(deep(9, 9, 3))), 100)
     with pytest.raises(UnidentifiedImageError, match="no mode"):
         Image.open(io.BytesIO(codec.compress_picture(picture)))
 
@@ -516,8 +517,9 @@ def test_the_transparent_bit_of_a_bitmap():
 @pytest.mark.parametrize("payload", [b"", bytes(120), b"\xff" * 120])
 def test_large_promises_end_soon(payload):
     """A quarter of a million pixels in a group, and hardly any code."""
-    from bitstream.container import write_file
     from bitstream.header import Header
+
+    from bitstream.container import write_file
     from codec import models
 
     network = models.load(None, "rgb", "cpu")

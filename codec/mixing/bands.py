@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.constants import DRAWING_NUMERICS, EXACT_NUMERICS, MAX_BAND_PIXELS
+from bitstream.constants import MAX_BAND_PIXELS
 from bitstream.errors import DamagedError
 from codec.decimals import exactly
 from codec.mixing import deep
@@ -56,6 +56,16 @@ MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
 NO_COSTS = np.empty((0, 0), np.float32)
 
 
+class Coder(NamedTuple):
+    """deep: of samples of 16 bits, else of 8; exact: of those, whose residuals recur."""
+
+    deep: bool
+    exact: bool = False
+
+
+SHALLOW, BLENDED, EXACT = Coder(deep=False), Coder(deep=True), Coder(deep=True, exact=True)
+
+
 @cache
 def tables() -> Tables:
     with exactly(30):
@@ -81,10 +91,10 @@ def mixer(contexts: int, bits: int, more: int, sets: int, refinements: int, weig
 def _run(
     planes: npt.NDArray[Any],
     stream: npt.NDArray[np.uint8],
+    coder: Coder,
     decoding: bool,
     stopped: npt.NDArray[np.bool_],
     costs: npt.NDArray[np.float32] = NO_COSTS,
-    numerics_version: int = DRAWING_NUMERICS,
     pixels: int | None = None,
 ) -> int:
     """One band, or the upper part of one that has so many pixels in all.
@@ -92,18 +102,17 @@ def _run(
     Returns the number of bytes that it takes, more than `stream` has where it did not suffice.
     """
     pixels = pixels or planes[0].size
-    if planes.dtype == np.uint16:
-        return _run_deep(planes, stream, decoding, stopped, costs, numerics_version == EXACT_NUMERICS, pixels)
+    if coder.deep:
+        return _run_deep(planes, stream, decoding, stopped, costs, coder.exact, pixels)
     bits = min(max((2 * pixels - 1).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
-    guesses = GUESSES[numerics_version]
-    guessing = mixer(GUESS_CONTEXTS, bits, 0, guesses * (16 + 256 + GUESS_CONTEXTS), guesses * 256, (3 << WEIGHT_BITS) // 10)
+    guessing = mixer(GUESS_CONTEXTS, bits, 0, GUESSES * (16 + 256 + GUESS_CONTEXTS), GUESSES * 256, (3 << WEIGHT_BITS) // 10)
     sample_sets = MAX_CHANNELS * (256 + 32 + 8 * SAMPLE_CONTEXTS)
     sampling = mixer(SAMPLE_CONTEXTS, bits, HISTOGRAMS, sample_sets, MAX_CHANNELS * 256, (2 << WEIGHT_BITS) // 10)
     away = np.minimum(np.arange(256), 256 - np.arange(256))
     histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
     histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
     followers = np.full(1 << bits, -1, np.int64)
-    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, guesses))
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, GUESSES))
 
 
 def _run_deep(
@@ -162,9 +171,11 @@ def _in_parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def bands(height: int, rows_per_band: int) -> Iterator[slice]:
-    for first in range(0, height, rows_per_band):
-        yield slice(first, min(first + rows_per_band, height))
+def bands(height: int, width: int) -> Iterator[slice]:
+    """The rows of each band of a picture."""
+    rows = rows_per_band(height, width)
+    for first in range(0, height, rows):
+        yield slice(first, min(first + rows, height))
 
 
 def rows_per_band(height: int, width: int) -> int:
@@ -173,17 +184,16 @@ def rows_per_band(height: int, width: int) -> int:
     return -(-height // count)
 
 
-def encode(planes: Planes, rows: int, progress: Callable[[int], None], numerics_version: int = DRAWING_NUMERICS) -> list[bytes] | None:
-    """A payload for every band of `rows` rows of (channels, height, width) planes; None where 8-bit ones become needlessly large."""
+def encode(planes: Planes, coder: Coder, progress: Callable[[int], None]) -> list[bytes] | None:
+    """A payload for every band of (channels, height, width) planes; None where 8-bit ones become needlessly large."""
     height, width = planes.shape[1:]
-    deep_samples = planes.dtype == np.uint16
-    parts = list(bands(height, rows))
+    parts = list(bands(height, width))
 
     def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
-        most = 2 * part.nbytes if deep_samples else part.nbytes + part.nbytes // 32
+        most = 2 * part.nbytes if coder.deep else part.nbytes + part.nbytes // 32
         stream = np.zeros(most + CODER_BYTES, np.uint8)
-        count = _run(part, stream, False, stopped, numerics_version=numerics_version)
+        count = _run(part, stream, coder, False, stopped)
         return stream[:count].tobytes() if count <= len(stream) else None
 
     payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
@@ -191,40 +201,38 @@ def encode(planes: Planes, rows: int, progress: Callable[[int], None], numerics_
     return whole if len(whole) == len(parts) else None
 
 
-def costs(planes: Planes, rows: int) -> npt.NDArray[np.float32]:
+def costs(planes: Planes, coder: Coder) -> npt.NDArray[np.float32]:
     """The bits of each pixel, (height, width), in `encode`."""
     bits = np.zeros(planes.shape[1:], np.float32)
-    for band in bands(planes.shape[1], rows):
+    for band in bands(*planes.shape[1:]):
         part = np.ascontiguousarray(planes[:, band])
-        _run(part, np.empty(2 * part.size + CODER_BYTES, np.uint8), False, np.zeros(1, np.bool_), bits[band])
+        _run(part, np.empty(4 * part.size + CODER_BYTES, np.uint8), coder, False, np.zeros(1, np.bool_), bits[band])
     return bits
 
 
 def decode(
-    payloads: list[bytes],
+    payloads: Sequence[bytes],
     size: tuple[int, int],
     channels: int,
-    rows: int,
+    coder: Coder,
     progress: Callable[[int], None],
-    numerics_version: int = DRAWING_NUMERICS,
-    depth: int = 8,
     most_rows: int | None = None,
 ) -> Planes:
-    """The inverse of `encode`, of earlier numerics versions too; size: (width, height).
+    """The inverse of `encode`; size: (width, height).
 
     most_rows: of every band, so many at most; what follows in it is undefined. Raises DamagedError where a payload is not what an encoder
     writes.
     """
     width, height = size
-    dtype = np.uint8 if depth == 8 else np.uint16
+    dtype = np.uint16 if coder.deep else np.uint8
     planes = np.empty((channels, height, width), dtype)
-    parts = list(bands(height, rows))
+    parts = list(bands(height, width))
 
     def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
         height = band.stop - band.start
         part = np.empty((channels, min(height, most_rows or height), width), dtype)
         stream = np.frombuffer(payload, np.uint8).copy()
-        count = _run(part, stream, True, stopped, numerics_version=numerics_version, pixels=height * width)
+        count = _run(part, stream, coder, True, stopped, pixels=height * width)
         planes[:, band.start : band.start + part.shape[1]] = part
         return count == len(payload) or part.shape[1] < height
 

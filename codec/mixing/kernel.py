@@ -16,7 +16,7 @@ MOST_COUNT = 255
 WEIGHT_BITS = 16
 STEPS = 32  # of a refinement
 
-GUESSES = {1: 4, 2: 5}  # by numerics version: as after the same surroundings, left, above, left and above continued, above continued
+GUESSES = 5  # as after the same surroundings, left, above, left and above continued, above continued
 GUESS_CONTEXTS, SAMPLE_CONTEXTS = 6, 6
 HISTOGRAMS = 2
 ACTIVITIES = 8

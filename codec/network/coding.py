@@ -7,6 +7,7 @@ can take one position of all tiles at a time, and the encoder, which knows every
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from bitstream.constants import ALPHABET
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.engine import Engine, Impossible, Rows, Steps, Tables
-from codec.palette.colours import Palette, Tokens
+from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Kind, Sample
 from codec.tiling.tiles import Samples, Windows
@@ -24,7 +25,8 @@ ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, pe
 DECODED_TILES = {"cpu": 256, "cuda": 1 << 14}  # in lockstep
 
 Extents = npt.NDArray[np.int64]  # (tiles, 2): rows and columns that exist
-Progress = Callable[[int], None]  # told how many more pixels are done
+CellTokens = npt.NDArray[np.uint16]
+Integers = npt.NDArray[np.int64]
 TokensAt = Callable[[int, int, Steps, Impossible | None], npt.NDArray[np.int32]]
 
 
@@ -40,20 +42,28 @@ def positions_needed(extents: Extents) -> int:
     return int(((extents[:, 0] - 1) * SIDE + extents[:, 1]).max())
 
 
+class Bounds(Protocol):
+    """What knows the cells of colour in which pixels lie, as a palette does."""
+
+    def bounds(self, tokens: CellTokens, known: list[Integers], channels: int) -> tuple[Integers, Integers]:
+        """The lowest and the highest next sample of pixels, whose cells' tokens (n) and first samples in coding order, each (n), are
+        known."""
+
+
 @dataclass(frozen=True)
 class Cells:
-    """The tokens of tiles, whose pixels are known to lie in the cells of a palette. tokens: (tiles, POSITIONS)."""
+    """The tokens of tiles, whose pixels are known to lie in cells of colour. tokens: (tiles, POSITIONS)."""
 
-    palette: Palette
-    tokens: Tokens
+    bounds: Bounds
+    tokens: CellTokens
 
     def impossible(
-        self, tokens: Tokens, known: Sequence[npt.NDArray[np.int64]], predictions: npt.NDArray[np.integer], channels: int
+        self, tokens: CellTokens, known: Sequence[npt.NDArray[np.int64]], predictions: npt.NDArray[np.integer], channels: int
     ) -> Impossible:
         """The tokens of samples outside of the cells, (rows, 256). tokens (rows): of the cells; known: the pixels' first samples, each
         (rows), in coding order; predictions (rows): that the next sample's residuals are to, modulo 256.
         """
-        low, high = (bound[:, None] for bound in self.palette.bounds(tokens, [*known], channels))
+        low, high = (bound[:, None] for bound in self.bounds.bounds(tokens, [*known], channels))
         samples = (np.arange(ALPHABET) + predictions.astype(np.int64)[:, None] - CENTRE) & 255
         found: Impossible = (samples < low) | (samples > high)
         return found
@@ -142,7 +152,7 @@ def decode_groups(
     extents = np.concatenate([group.extents for group in groups])
     windows = [group.windows for group in groups if group.windows is not None]
     cells = [group.cells for group in groups if group.cells]
-    seen = Cells(cells[0].palette, np.concatenate([c.tokens for c in cells])) if cells else None
+    seen = Cells(cells[0].bounds, np.concatenate([c.tokens for c in cells])) if cells else None
     together = Group(groups[0].kind, extents, np.concatenate(windows) if windows else None, seen)
 
     def read_tokens(position: int, channel: int, steps: Steps, impossible: Impossible | None) -> npt.NDArray[np.int32]:

@@ -1,205 +1,177 @@
-"""Layers: the planes of a picture that are coded one after the other, each with its own tiles.
+"""Layers: the planes of a picture that are coded one after the other, each with its own groups of tiles."""
 
-A picture without a past has one layer, its pixels. With a past, the chroma comes first; the luma is coded with all of it in view.
-"""
-
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from bitstream.header import PastFields
-from bitstream.outliers import pack
-from codec.network.coding import DECODED_TILES, Cells, Group, Progress, decode_groups, encode_group
+from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
+from codec.network.coding import DECODED_TILES, Bounds, Cells, CellTokens, Group, decode_groups, encode_group, present
+from codec.network.engines import engine_of
 from codec.network.model import IntegerImageGPT
-from codec.palette.colours import Palette, Tokens
-from codec.pasts.past import Past
-from codec.threads import checkpoint, side_by_side
+from codec.progress import Progress, ignore, one_at_a_time
+from codec.threads import side_by_side
 from codec.tiling.context import POSITIONS
-from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA, Kind, Pixels, Planes, kind_of, pixels_to_planes
-from codec.tiling.tiles import Grid, Samples, tiles_from_planes, tiles_into_planes, windows_from_planes
+from codec.tiling.planes import Kind, Planes
+from codec.tiling.tiles import Grid, Rectangle, Samples, Shape, tiles_from_planes, tiles_into_planes, windows_from_planes
 
-PAST_KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
 SAMPLED_TILES = 32  # from which the size of a layer is estimated
 
 
-class Known(NamedTuple):
+class Surroundings(NamedTuple):
     """What is known of a layer before it is coded. chroma: (2, height, width), for a surrounded kind; tokens: (height, width), which say in
-    which cells of the palette the pixels are."""
+    which cells of colour the pixels are, and bounds: of these cells."""
 
     chroma: Planes | None = None
-    tokens: Tokens | None = None
-    palette: Palette | None = None
+    tokens: CellTokens | None = None
+    bounds: Bounds | None = None
 
-    def group(self, kind: Kind, grid: Grid, first: int, last: int) -> Group:
-        """The tiles first to last - 1."""
-        windows = None if self.chroma is None else windows_from_planes(self.chroma, grid, first, last)
+    def group(self, kind: Kind, grid: Grid, of: Rectangle) -> Group:
+        windows = None if self.chroma is None else windows_from_planes(self.chroma, of)
         cells = None
-        if self.tokens is not None and self.palette is not None:
-            cells = Cells(self.palette, tiles_from_planes(self.tokens[None], grid, first, last)[:, 0])
-        return Group(kind, grid.extents(first, last), windows, cells)
+        if self.tokens is not None and self.bounds is not None:
+            cells = Cells(self.bounds, tiles_from_planes(self.tokens[None], of)[:, 0])
+        return Group(kind, grid.extents(of), windows, cells)
 
 
-NOTHING = Known()
+NO_SURROUNDINGS = Surroundings()
 
 
 @dataclass(frozen=True)
 class Layer:
-    """planes: (channels, height, width) of a kind; known: what has been coded of the picture before; tried: what a network made of all of
-    it, while its size was estimated."""
+    """planes: (channels, height, width) of a kind; around: what has been coded of the picture before."""
 
     kind: Kind
     planes: Planes
-    known: Known = NOTHING
-    tried: dict[bytes, bytes] = field(default_factory=dict, compare=False)  # by the network's digest
+    around: Surroundings = NO_SURROUNDINGS
 
     @property
     def grid(self) -> Grid:
         height, width = self.planes.shape[1:]
         return Grid(width, height)
 
-    def part(self, first: int, last: int) -> tuple[Group, Samples]:
-        """The tiles first to last - 1."""
-        return self.known.group(self.kind, self.grid, first, last), tiles_from_planes(self.planes, self.grid, first, last)
+    def part(self, of: Rectangle) -> tuple[Group, Samples]:
+        """Some tiles of it."""
+        return self.around.group(self.kind, self.grid, of), tiles_from_planes(self.planes, of)
 
 
-class Coded(NamedTuple):
-    """What goes into a file, and by which network."""
-
-    network: IntegerImageGPT
-    past: Past | None
-    layers: list[Layer]
-
-    def estimated_bytes(self) -> float:
-        """About how many it takes, beside the headers."""
-        exceptions = len(pack(self.past.positions, self.past.corrections)) if self.past else 0
-        return exceptions + sum(estimated_bytes(self.network, layer) for layer in self.layers)
+def group_shape(grid: Grid) -> Shape:
+    """Of the groups that an encoder makes, of the last of a picture's layers."""
+    return grid.shape(MAX_GROUP_TILES)
 
 
-def layers_of(pixels: Pixels, past: Past | None) -> list[Layer]:
-    """What is coded of (height, width, 1 or 3) pixels, or of their past."""
-    if past is None:
-        return [Layer(kind_of(pixels.shape[2]), pixels_to_planes(pixels))]
-    chroma_kind, luma_kind = PAST_KINDS[past.formula.name]
-    return [
-        Layer(chroma_kind, past.chroma),
-        Layer(luma_kind, past.luma[None], Known(past.sampling.upsampled(past.chroma, *past.luma.shape))),
-    ]
+def least_bytes(grid: Grid, shape: Shape, channels: int) -> Iterator[int]:
+    """Of the payload of each group in turn, as every token costs something. channels: 0 where tokens may cost next to nothing."""
+    for number in range(grid.groups(shape)):
+        tokens = grid.samples_in(grid.group(number, shape)) * channels
+        yield max(WORD_BYTES, -(-tokens * LEAST_COST // (8 << FREQUENCY_BITS)))
 
 
-def fields_of(past: Past) -> PastFields:
-    """What the header says of it."""
-    rows, columns = past.chroma.shape[1:]
-    sampling = past.sampling
-    return PastFields(past.formula.code, sampling.filter.code, sampling.top, sampling.left, sampling.ring, columns, rows)
-
-
-def encode_layer(network: IntegerImageGPT, layer: Layer, tiles_per_group: int, progress: Progress) -> list[bytes]:
+def encode_layer(network: IntegerImageGPT, layer: Layer, shape: Shape, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles."""
-    if network.digest in layer.tried and tiles_per_group >= layer.grid.tiles:
-        progress(layer.planes[0].size)
-        return [layer.tried[network.digest]]
-    firsts = range(0, layer.grid.tiles, tiles_per_group)
-    engine, told = network.engine(layer.grid.tiles), _one_at_a_time(progress)
+    engine, update = engine_of(network, layer.grid.tiles), one_at_a_time(progress)
 
-    def encoded(first: int) -> bytes:
-        return encode_group(engine, *layer.part(first, min(first + tiles_per_group, layer.grid.tiles)), told)
+    def encoded(number: int) -> bytes:
+        return encode_group(engine, *layer.part(layer.grid.group(number, shape)), update)
 
-    return list(side_by_side(encoded, firsts, min(engine.at_once, len(firsts))))
+    groups = range(layer.grid.groups(shape))
+    return list(side_by_side(encoded, groups, min(engine.at_once, len(groups))))
 
 
-class Wanted(NamedTuple):
-    """A layer of size (width, height) to be decoded."""
+class Request(NamedTuple):
+    """A layer of size (width, height) to be decoded: the payloads of its groups."""
 
     network: IntegerImageGPT
     kind: Kind
     size: tuple[int, int]
-    known: Known
-    tiles_per_group: int
+    around: Surroundings
+    shape: Shape
     payloads: Sequence[bytes]
 
     @property
     def grid(self) -> Grid:
         return Grid(*self.size)
 
-
-Batch = list[tuple[int, int, int, bytes]]  # groups: of which layer, their first tile, the one behind their last one, their payload
-
-
-def decode_layer(wanted: Wanted, progress: Progress) -> Planes:
-    """Its (channels, height, width) planes. Raises DamagedError."""
-    return decode_layers([wanted], progress)[0]
+    @property
+    def rectangles(self) -> list[Rectangle]:
+        return [self.grid.group(number, self.shape) for number in range(len(self.payloads))]
 
 
-def decode_layers(wanted: Sequence[Wanted], progress: Progress) -> list[Planes]:
-    """The planes of layers of one network and one kind, of several pictures too, decoded together. Raises DamagedError."""
-    planes = [np.empty((layer.kind.channels, layer.size[1], layer.size[0]), np.uint8) for layer in wanted]
-    for which, first, samples in decoded_tiles(wanted, progress):
-        tiles_into_planes(samples, planes[which], wanted[which].grid, first)
+class Coded(NamedTuple):
+    """A group to be decoded: of which request, its tiles, its payload."""
+
+    request: int
+    rectangle: Rectangle
+    payload: bytes
+
+
+def decode_layers(requests: Sequence[Request], progress: Progress) -> list[Planes]:
+    """The (channels, height, width) planes of layers of one network and one kind, of several pictures too, decoded together.
+
+    Raises DamagedError.
+    """
+    planes = [np.empty((request.kind.channels, request.size[1], request.size[0]), np.uint8) for request in requests]
+    for group, samples in decoded_groups(requests, progress):
+        tiles_into_planes(samples, planes[group.request], group.rectangle)
     return planes
 
 
-def decoded_tiles(wanted: Sequence[Wanted], progress: Progress, positions: int = POSITIONS) -> Iterator[tuple[int, int, Samples]]:
-    """The tiles of such layers, group by group: which layer, the first tile's number, and the samples; of each tile `positions` at most
-    are decoded."""
-    network, kind, *_ = wanted[0]
-    engine, told = network.engine(sum(layer.grid.tiles for layer in wanted)), _one_at_a_time(progress)
+def decoded_groups(requests: Sequence[Request], progress: Progress, positions: int = POSITIONS) -> Iterator[tuple[Coded, Samples]]:
+    """The samples of such layers, group by group; of each tile `positions` at most are decoded. Raises DamagedError."""
+    network, kind, *_ = requests[0]
+    engine, update = engine_of(network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
     at_once = DECODED_TILES[network.device]
-    batches = list(_batches(wanted, at_once))
-    largest = max(sum(end - begin for _, begin, end, _ in batch) for batch in batches)
+    batches = list(_batches(requests, at_once))
+    largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)
     beside = max(1, engine.at_once * at_once // max(at_once, largest))  # large groups take more memory, so fewer go side by side
 
-    def decoded(batch: Batch) -> list[Samples]:
-        groups = [wanted[which].known.group(kind, wanted[which].grid, first, last) for which, first, last, _ in batch]
-        return decode_groups(engine, groups, [payload for *_, payload in batch], told, positions)
+    def decoded(batch: list[Coded]) -> list[Samples]:
+        groups = [requests[k].around.group(kind, requests[k].grid, of) for k, of, _ in batch]
+        return decode_groups(engine, groups, [group.payload for group in batch], update, positions)
 
     for batch, samples in zip(batches, side_by_side(decoded, batches, min(beside, len(batches))), strict=True):
-        for (which, first, *_), of_group in zip(batch, samples, strict=True):
-            yield which, first, of_group
+        yield from zip(batch, samples, strict=True)
 
 
-def _batches(wanted: Sequence[Wanted], most: int) -> Iterator[Batch]:
+def _batches(requests: Sequence[Request], most: int) -> Iterator[list[Coded]]:
     """All groups, as many together as have no more than so many tiles, or one."""
-    batch: Batch = []
-    for which, layer in enumerate(wanted):
-        count = layer.grid.tiles
-        for first, payload in zip(range(0, count, layer.tiles_per_group), layer.payloads, strict=True):
-            last = min(first + layer.tiles_per_group, count)
-            if batch and sum(end - begin for _, begin, end, _ in batch) + last - first > most:
+    batch: list[Coded] = []
+    tiles = 0
+    for k, request in enumerate(requests):
+        for of, payload in zip(request.rectangles, request.payloads, strict=True):
+            if batch and tiles + of.tiles > most:
                 yield batch
-                batch = []
-            batch.append((which, first, last, payload))
+                batch, tiles = [], 0
+            batch.append(Coded(k, of, payload))
+            tiles += of.tiles
     yield batch
 
 
-def _one_at_a_time(progress: Progress) -> Progress:
-    """For threads side by side, whose work may have become useless, too."""
-    lock = threading.Lock()
-
-    def told(pixels: int) -> None:
-        checkpoint()
-        with lock:
-            progress(pixels)
-
-    return told
-
-
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
-    """What a layer takes, from real code of evenly spread tiles; exact where there are no more than SAMPLED_TILES."""
+    """What a large layer takes, from real code of evenly spread tiles."""
     grid = layer.grid
-    engine = network.engine(min(grid.tiles, SAMPLED_TILES))
-    if grid.tiles <= SAMPLED_TILES:
-        layer.tried[network.digest] = encode_group(engine, *layer.part(0, grid.tiles), _ignore)
-        return float(len(layer.tried[network.digest]))
-    groups = [layer.part(tile, tile + 1) for tile in np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()]
+    places = np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()
+    groups = [layer.part(Rectangle(tile // grid.columns, tile % grid.columns, 1, 1)) for tile in places]
     windows = [group.windows for group, _ in groups if group.windows is not None]
     extents = np.concatenate([group.extents for group, _ in groups])
     group = Group(layer.kind, extents, np.concatenate(windows) if windows else None)
-    code = len(encode_group(engine, group, np.concatenate([samples for _, samples in groups]), _ignore))
+    code = len(encode_group(engine_of(network, SAMPLED_TILES), group, np.concatenate([samples for _, samples in groups]), ignore))
     return code * grid.width * grid.height / int(extents.prod(1).sum())
 
 
-def _ignore(pixels: int) -> None:
-    pass
+def beginnings_differ(
+    network: IntegerImageGPT, layer: Layer, shape: Shape, payloads: Sequence[bytes], positions: int, progress: Progress
+) -> str:
+    """What is wrong with the payloads of a layer, of whose tiles so many positions are decoded; nothing where they are right.
+
+    Raises DamagedError.
+    """
+    grid, some = layer.grid, slice(positions)
+    request = Request(network, layer.kind, (grid.width, grid.height), layer.around, shape, payloads)
+    for number, (group, found) in enumerate(decoded_groups([request], progress, positions)):
+        expected = tiles_from_planes(layer.planes, group.rectangle)
+        exist = present(grid.extents(group.rectangle), np.arange(positions)).T  # (tiles, positions)
+        if ((found[..., some] != expected[..., some]) & exist[:, None]).any():
+            return f"the tiles of group {number + 1} differ"
+    return ""

@@ -12,10 +12,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
+from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.config import ModelConfig, name_of
-from codec.network.engine import Engine, Impossible, Rows, Seen, Steps, Tables, Tokens  # noqa: F401 where some still look for them
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
 from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS
 
@@ -90,8 +89,8 @@ def validate(config: ModelConfig, arrays: Arrays) -> None:
 
 
 def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:
-    """SHA-256, cut to 8 bytes, of the numerics version, the sizes in the configuration and every array by name, in sorted order."""
-    digest = hashlib.sha256(f"igpt numerics {MODEL_NUMERICS}\n".encode())
+    """SHA-256, cut to 16 bytes, of the sizes in the configuration and every array by name, in sorted order."""
+    digest = hashlib.sha256(b"igpt network\n")
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())
     for name in sorted(arrays):
@@ -113,12 +112,6 @@ class IntegerImageGPT:
         validate(config, arrays)
         self.config, self.arrays, self.name, self.device = config, arrays, name, device
         self.digest = model_digest(config, arrays)
-
-    def engine(self, tiles: int) -> "Engine":
-        """See `engines.engine_of`, which takes its place."""
-        from codec.network.engines import engine_of
-
-        return engine_of(self, tiles)
 
     @property
     def nbytes(self) -> int:

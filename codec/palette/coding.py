@@ -1,7 +1,7 @@
 """Tokens of a palette <-> payloads: network, frequencies and words, encode and decode side by side."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,16 +11,16 @@ from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.coding import Extents, positions_needed, present
 from codec.network.frequencies import frequencies
 from codec.palette.colours import Tokens
+from codec.palette.engines import prepare
 from codec.palette.network import PaletteImageGPT
+from codec.progress import Progress
 from codec.tiling.context import POSITIONS, SIDE
-from codec.tiling.tiles import Grid, tiles_from_planes, tiles_into_planes
+from codec.tiling.tiles import Grid, Rectangle, Shape, tiles_from_planes, tiles_into_planes
 
 LARGEST_GROUP = 64  # tiles
 CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep; the former holds any group
 ENCODED_TILES = {"cpu": 1, "cuda": 16}  # in one parallel pass
 REST = 0  # the token that takes what the rounding of frequencies leaves
-
-Progress = Callable[[int], None]
 
 
 def largest_group(network: PaletteImageGPT) -> int:
@@ -28,22 +28,12 @@ def largest_group(network: PaletteImageGPT) -> int:
     return max(1, min(LARGEST_GROUP, CACHE_BYTES["cpu"] // network.config.cache_bytes))
 
 
-def group_size(network: PaletteImageGPT, tiles: int) -> int:
-    """Tiles per group when `tiles` are spread evenly over as few groups as possible."""
-    return -(-tiles // -(-tiles // largest_group(network)))
-
-
-def encode_tokens(network: PaletteImageGPT, tokens: Tokens, tiles_per_group: int, progress: Progress) -> list[bytes]:
+def encode_tokens(network: PaletteImageGPT, tokens: Tokens, shape: Shape, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles of (height, width) tokens."""
     height, width = tokens.shape
     grid = Grid(width, height)
-    payloads = []
-    for first in range(0, grid.tiles, tiles_per_group):
-        last = min(first + tiles_per_group, grid.tiles)
-        payloads.append(
-            _encode_group(network, grid.extents(first, last), tiles_from_planes(tokens[None], grid, first, last)[:, 0], progress)
-        )
-    return payloads
+    rectangles = (grid.group(number, shape) for number in range(grid.groups(shape)))
+    return [_encode_group(network, grid.extents(of), tiles_from_planes(tokens[None], of)[:, 0], progress) for of in rectangles]
 
 
 def token_frequencies(network: PaletteImageGPT, tiles: Tokens, count: int) -> torch.Tensor:
@@ -56,7 +46,7 @@ def token_frequencies(network: PaletteImageGPT, tiles: Tokens, count: int) -> to
 
 
 def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, progress: Progress) -> bytes:
-    network.prepare()
+    prepare(network)
     count = positions_needed(extents)
     tables = np.empty((count, len(tiles), network.config.tokens), np.int32)
     at_once = ENCODED_TILES[network.device]
@@ -74,7 +64,7 @@ def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, pro
 def decode_tokens(
     network: PaletteImageGPT,
     size: tuple[int, int],
-    tiles_per_group: int,
+    shape: Shape,
     payloads: Sequence[bytes],
     progress: Progress,
     positions: int = POSITIONS,
@@ -83,29 +73,30 @@ def decode_tokens(
 
     Raises DamagedError.
     """
-    if tiles_per_group > largest_group(network):
-        msg = f"the header is damaged: {tiles_per_group} tiles per group are too many for its model"
+    if shape.tiles > largest_group(network):
+        msg = f"the file is damaged: groups of {shape.tiles} tiles are too large for its model"
         raise DamagedError(msg)
     grid = Grid(*size)
     tokens = np.empty((1, grid.height, grid.width), np.uint16)
-    firsts = range(0, grid.tiles, tiles_per_group)
-    groups_at_once = max(1, CACHE_BYTES[network.device] // (network.config.cache_bytes * tiles_per_group))
-    for k in range(0, len(firsts), groups_at_once):
-        some = firsts[k : k + groups_at_once]
-        bounds = [*some, min(some[-1] + tiles_per_group, grid.tiles)]
-        tiles = _decode_groups(network, grid, bounds, payloads[k : k + groups_at_once], progress, positions)
-        tiles_into_planes(tiles[:, None], tokens, grid, bounds[0])
+    rectangles = [grid.group(number, shape) for number in range(grid.groups(shape))]
+    groups_at_once = max(1, CACHE_BYTES[network.device] // (network.config.cache_bytes * shape.tiles))
+    for first in range(0, len(rectangles), groups_at_once):
+        some = slice(first, first + groups_at_once)
+        tiles = _decode_groups(network, grid, rectangles[some], payloads[some], progress, positions)
+        for of, samples in zip(rectangles[some], tiles, strict=True):
+            tiles_into_planes(samples[:, None], tokens, of)
     plane: Tokens = tokens[0]
     return plane
 
 
 def _decode_groups(
-    network: PaletteImageGPT, grid: Grid, bounds: Sequence[int], payloads: Sequence[bytes], progress: Progress, positions: int
-) -> Tokens:
-    """The tiles of groups that begin and end at `bounds`, decoded in lockstep."""
-    network.prepare()
-    extents = grid.extents(bounds[0], bounds[-1])
-    parts = [slice(first - bounds[0], last - bounds[0]) for first, last in itertools.pairwise(bounds)]
+    network: PaletteImageGPT, grid: Grid, rectangles: Sequence[Rectangle], payloads: Sequence[bytes], progress: Progress, positions: int
+) -> list[Tokens]:
+    """The tiles of groups, decoded in lockstep."""
+    prepare(network)
+    extents = np.concatenate([grid.extents(of) for of in rectangles])
+    edges = [0, *itertools.accumulate(of.tiles for of in rectangles)]
+    parts = [slice(*edge) for edge in itertools.pairwise(edges)]
     decoders = [TokenDecoder(payload) for payload in payloads]
     attention = network.operations.cached_attention(network.config, len(extents), network.device)
     tiles = np.zeros((len(extents), POSITIONS), np.uint16)
@@ -124,4 +115,4 @@ def _decode_groups(
     if positions >= positions_needed(extents):
         for decoder in decoders:
             decoder.finish()
-    return tiles
+    return [tiles[part] for part in parts]

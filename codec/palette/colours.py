@@ -15,6 +15,7 @@ UNIT = 1 << 16  # centres are kept in this fraction of a level
 LARGEST = 255 * UNIT
 AT_ONCE = 1 << 14  # colours
 PIXELS_AT_ONCE = 1 << 20
+SETTLING = 8  # steps
 NOTHING = (255, 0)  # bounds with nothing between them
 
 Tokens = npt.NDArray[np.uint16]
@@ -102,3 +103,18 @@ class Palette:
             low[part] = lowest.max(1).clip(0, 256)
             high[part] = highest.min(1).clip(-1, 255)
         return low, high
+
+    def painted(self, tokens: Tokens, channels: int) -> Pixels:
+        """(height, width) tokens -> (height, width, channels) pixels in the palette's colours."""
+        pixels: Pixels = self.colours[tokens][..., :channels]
+        return pixels
+
+    def quantized(self, pixels: Pixels) -> Pixels:
+        """The (height, width, 1 or 3) pixels in the palette's colours, (height, width, 3). This is lossy."""
+        now = self.painted(self.tokens(pixels), 3)
+        for _ in range(SETTLING):  # centres are not quite colours: where two are close, one's colour may be nearer to the other
+            again = self.painted(self.tokens(now), 3)
+            if (again == now).all():
+                break
+            now = again
+        return now

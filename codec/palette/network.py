@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from bitstream.constants import MODEL_DIGEST_BYTES, MODEL_NUMERICS
+from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.arithmetic import Product, exact_product
 from codec.network.config import name_of
@@ -163,7 +163,7 @@ def validate(config: PaletteConfig, tensors: Tensors) -> None:
 
 def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
     """SHA-256, cut to 8 bytes, of the layout, the sizes in the configuration and every tensor by name, in sorted order."""
-    digest = hashlib.sha256(f"igpt numerics {MODEL_NUMERICS} palette\n".encode())
+    digest = hashlib.sha256(b"igpt palette\n")
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())
     for name in sorted(tensors):
@@ -190,12 +190,6 @@ class PaletteImageGPT:
         self.operations = PaletteOperations(plain_torch(device))
         self.tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
         self.scalars = {key: int(tensor) for key, tensor in tensors.items() if tensor.ndim == 0}
-
-    def prepare(self) -> None:
-        """See `engines.prepare`, which takes its place."""
-        from codec.palette.engines import prepare
-
-        prepare(self)
 
     @property
     def engine_name(self) -> str:

@@ -4,15 +4,15 @@ Pillow reads fewer kinds, and tells nothing of profiles, alpha, and bytes betwee
 """
 
 import struct
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
+from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
-from codec.pictures.wording import refuse_damaged, refuse_unkept
+from codec.pictures.refusals import refuse_damaged, refuse_unkept
 
 HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # their sizes
 FILE_HEADER = 14  # bytes before the header
@@ -225,7 +225,7 @@ def _described(data: bytes, header: Header, left_out: list[str]) -> tuple[list[t
                 left_out.append("its colour profile, which is damaged")
                 profile = (0, 0)
             else:
-                chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(data[slice(*profile)], 9)))
+                chunks.append(metadata.colour_profile(data[slice(*profile)]))
         elif space == b"sRGB":
             chunks.append((b"sRGB", bytes([INTENTS.get(intent, 0)])))
         elif space not in (b"Win ", bytes(4)):

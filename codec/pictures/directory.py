@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from PIL import TiffTags
 
-from codec.pictures.wording import TRUNCATED, refuse_damaged
+from codec.pictures.refusals import TRUNCATED, refuse_damaged
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, DIRECTORY = 1, 2, 3, 4, 5, 7, 13
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # in bytes, of a value, by its type

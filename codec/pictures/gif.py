@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bitstream.form import GREY, PALETTE, Form
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
-from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
+from codec.pictures.refusals import TRUNCATED, limited, listed, refuse_damaged, refuse_unkept
 
 EXTENSION, PICTURE, TRAILER = 0x21, 0x2C, 0x3B
 PLAIN_TEXT, CONTROL, COMMENT, APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
@@ -29,39 +29,7 @@ def parsed(data: bytes) -> Parsed:
     table, at = _table(data, data[10], 13)
     left_out = _screen_left_out(data, bool(table))
     chunks: list[metadata.Chunk] = []
-    pictures: list[tuple[int, int]] = []  # where it begins, and the transparent index for it or -1
-    control = b""
-    for kind, start, end, body in few(_blocks(data, at)):
-        at = end
-        if kind == CONTROL and not control and len(body) == 4 and end - start == 8:
-            control = body
-        elif kind == PICTURE:
-            pictures.append((start, control[3] if control and control[0] & 1 else -1))
-            if len(pictures) == 1:
-                left_out += _control_left_out(control)
-            control = b""
-        elif kind == COMMENT and (text := _joined(data, start + 2)[0]) and text.isascii() and b"\0" not in text:
-            chunks.append((b"tEXt", b"Comment\0" + text))
-        elif kind in (PLAIN_TEXT, CONTROL, COMMENT):
-            left_out.append({PLAIN_TEXT: "the GIF's plain text", CONTROL: UNUSED_CONTROL, COMMENT: "the GIF's comment"}[kind])
-            control = b"" if kind == PLAIN_TEXT else control  # which was the text's
-        elif kind == APPLICATION and body == PROFILE and not any(name == b"iCCP" for name, _ in chunks):
-            chunks.append(metadata.colour_profile(_joined(data, start + 14)[0]))
-        elif kind == APPLICATION and body == XMP and not any(name == b"iTXt" for name, _ in chunks):
-            chunks.append(metadata.xmp(data[start + 14 : end - len(XMP_TRAILER)]))
-        elif kind == APPLICATION:
-            left_out.append(f"the GIF application extension {body.decode('latin-1')!r}")
-        elif kind != TRAILER:
-            left_out.append(f"a GIF extension of kind {kind}")
-    if len(pictures) > 1:
-        refuse_unkept(f"an animation or a file of {len(pictures)} pages")
-    if not pictures:
-        refuse_damaged("it has no picture")
-    if control:
-        left_out.append(UNUSED_CONTROL)
-    if at < len(data):
-        left_out.append(BYTES_BEHIND.format(len(data) - at))
-    start, transparent = pictures[0]
+    start, transparent = _only_picture(data, at, chunks, left_out)
     size, flags = _sides(data, start + 5), data[start + 9]
     if _sides(data, start + 1) != (0, 0) or size != screen:
         refuse_unkept(f"a GIF whose picture of {size[0]}x{size[1]} pixels is not all of its screen of {screen[0]}x{screen[1]}")
@@ -81,7 +49,51 @@ def parsed(data: bytes) -> Parsed:
     def decoded() -> Decoded:
         return Decoded(_samples(data, at, size, bool(flags & 0x40), len(table) // 3), Form(GREY if grey else PALETTE, 8))
 
-    return Parsed(b"", size, tuple(chunks), named(left_out), decoded)
+    return Parsed(b"", size, tuple(chunks), listed(left_out), decoded)
+
+
+def _only_picture(data: bytes, at: int, chunks: list[metadata.Chunk], left_out: list[str]) -> tuple[int, int]:
+    """Where the picture begins among the blocks from `at` on, and its transparent index or -1. Adds what stands around it to the lists."""
+    pictures: list[tuple[int, int]] = []
+    control = b""  # for what comes next
+    for kind, start, end, body in limited(_blocks(data, at)):
+        at = end
+        if kind == CONTROL and not control and len(body) == 4 and end - start == 8:
+            control = body
+        elif kind == PICTURE:
+            pictures.append((start, control[3] if control and control[0] & 1 else -1))
+            if len(pictures) == 1:
+                left_out += _control_left_out(control)
+            control = b""
+        elif chunk := _chunk_of(data, kind, start, end, body, {name for name, _ in chunks}):
+            chunks.append(chunk)
+        elif kind in (PLAIN_TEXT, CONTROL, COMMENT):
+            left_out.append({PLAIN_TEXT: "the GIF's plain text", CONTROL: UNUSED_CONTROL, COMMENT: "the GIF's comment"}[kind])
+            control = b"" if kind == PLAIN_TEXT else control  # which was the text's
+        elif kind == APPLICATION:
+            left_out.append(f"the GIF application extension {body.decode('latin-1')!r}")
+        elif kind != TRAILER:
+            left_out.append(f"a GIF extension of kind {kind}")
+    if len(pictures) > 1:
+        refuse_unkept(f"an animation or a file of {len(pictures)} pages")
+    if not pictures:
+        refuse_damaged("it has no picture")
+    if control:
+        left_out.append(UNUSED_CONTROL)
+    if at < len(data):
+        left_out.append(BYTES_BEHIND.format(len(data) - at))
+    return pictures[0]
+
+
+def _chunk_of(data: bytes, kind: int, start: int, end: int, body: bytes, there: set[bytes]) -> metadata.Chunk | None:
+    """An extension from `start` to `end`, with this first sub-block, as a chunk; None where a PNG has none for it, or it is there."""
+    if kind == COMMENT and (text := _joined(data, start + 2)[0]) and text.isascii() and b"\0" not in text:
+        return b"tEXt", b"Comment\0" + text
+    if kind == APPLICATION and body == PROFILE and b"iCCP" not in there:
+        return metadata.colour_profile(_joined(data, start + 14)[0])
+    if kind == APPLICATION and body == XMP and b"iTXt" not in there:
+        return metadata.xmp(data[start + 14 : end - len(XMP_TRAILER)])
+    return None
 
 
 def _sides(data: bytes, at: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Parsed
-from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
+from codec.pictures.refusals import TRUNCATED, limited, listed, refuse_damaged, refuse_unkept
 
 SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13, APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 RESTARTS, LONELY = range(0xD0, 0xD8), (0x01, *range(0xD0, 0xD9))  # markers without a segment
@@ -72,7 +72,7 @@ def parsed(data: bytes) -> Parsed:
     profile: list[bytes] = []
     resolved = False
     frame, scans, skipped, end = b"", 0, 0, 0
-    for marker, body, rest, before, end in few(segments(data)):  # noqa: B007
+    for marker, body, rest, before, end in limited(segments(data)):  # noqa: B007
         skipped += before
         if marker in OTHER_FRAMES:
             refuse_unkept(OTHER_FRAMES[marker])
@@ -116,7 +116,7 @@ def parsed(data: bytes) -> Parsed:
         picture = ", among them another picture" if b"\xff\xd8\xff" in data[end:] else ""
         left_out.append(BYTES_BEHIND.format(len(data) - end) + picture)
     height, width = struct.unpack(">HH", frame[1:5])
-    return Parsed(b"".join(plain), (width, height), tuple(chunks), named(left_out))
+    return Parsed(b"".join(plain), (width, height), tuple(chunks), listed(left_out))
 
 
 def _segment(marker: int, body: bytes) -> bytes:

@@ -1,12 +1,15 @@
-"""Metadata of any format as chunks of a PNG."""
+"""Metadata that picture files of several formats have, and as chunks of a PNG."""
 
 import struct
 import zlib
 from fractions import Fraction
+from typing import Any
 
 Chunk = tuple[bytes, bytes]
+Metadata = dict[str, Any]  # by these names, for people: bytes; the resolution is (x, y, unit) as in a pHYs chunk
 
-XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
+EXIF, PROFILE, RESOLUTION, XMP = "EXIF", "colour profile", "resolution", "XMP"
+XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 METRES_PER_INCH = Fraction(254, 10000)
 LARGEST = (1 << 31) - 1  # number in a PNG
 
@@ -21,7 +24,7 @@ def exif(block: bytes) -> Chunk:
 
 
 def xmp(packet: bytes) -> Chunk:
-    return b"iTXt", XMP + packet
+    return b"iTXt", XMP_KEYWORD + bytes(4) + packet
 
 
 def resolution(x: Fraction, y: Fraction, unit: Fraction | None) -> Chunk | None:

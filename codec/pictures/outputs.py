@@ -2,28 +2,27 @@
 
 import io
 import struct
-import zlib
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import TiffTags
 
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import ALPHA, GREY, PALETTE, RGB, RGB_ALPHA, Form
-from codec.pictures.picture import DAMAGES, Picture, open_picture
+from codec.pictures.decoding import DAMAGES
+from codec.pictures.metadata import EXIF, PROFILE, RESOLUTION, XMP, XMP_KEYWORD, Metadata
+from codec.pictures.picture import Picture
 from codec.pictures.pillow import bare, known_of
-from codec.pictures.png_file import rows_of, written
+from codec.pictures.png_writing import rows_of, written
+from codec.pictures.reading import open_picture
+from codec.pictures.tiff_writing import tiff_of
 
 OUTPUTS = (".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")  # beside .png
 
-EXIF, PROFILE, RESOLUTION, XMP = "EXIF", "colour profile", "resolution", "XMP"  # metadata that other formats, too, have
 _CHUNKS = {b"eXIf": EXIF, b"iCCP": PROFILE, b"pHYs": RESOLUTION, b"tEXt": "text", b"zTXt": "text", b"iTXt": "text"}
 _INFO = {EXIF: "exif", PROFILE: "icc_profile", XMP: "xmp"}  # as Pillow names them
 _PREFIX = b"Exif\0\0"  # Pillow's, and that of files that have it although a PNG's needs none
 
-Metadata = dict[str, Any]  # bytes; the resolution is (x, y, unit) as in a pHYs chunk
 Written = tuple[bytes, tuple[str, ...]]  # a file, and names of what is not in it
 
 
@@ -44,7 +43,7 @@ def written_as(picture: Picture, suffix: str) -> Written:
     if suffix not in OUTPUTS:
         msg = f"{suffix} is no format that igpt writes: choose .png, {', '.join(OUTPUTS)}"
         raise UnsupportedImageError(msg)
-    write = {".bmp": _bmp, ".tif": _tiff, ".tiff": _tiff, ".webp": _webp}.get(suffix, _ppm)
+    write = {".bmp": _bmp, ".tif": tiff_of, ".tiff": tiff_of, ".webp": _webp}.get(suffix, _ppm)
     if _transparent(picture):
         raise _without_loss(picture, f"{suffix}, some of them transparent,")
     metadata, left_out = _metadata_of(picture)
@@ -66,7 +65,7 @@ def _metadata_of(picture: Picture) -> tuple[Metadata, list[str]]:
     """What other formats may have a place for, and names of the rest."""
     info, metadata, rest = known_of(picture.form, picture.chunks).info, Metadata(), []
     for name, body in picture.chunks:
-        kind = XMP if name == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0") else _CHUNKS.get(name, name.decode())
+        kind = XMP if name == b"iTXt" and body.startswith(XMP_KEYWORD) else _CHUNKS.get(name, name.decode())
         value: Any = struct.unpack(">IIB", body) if kind == RESOLUTION and len(body) == 9 else info.get(_INFO.get(kind, ""))
         if name == b"IDAT" or (name == b"PLTE" and picture.form.colour == PALETTE):
             continue
@@ -136,113 +135,3 @@ def _colours(picture: Picture) -> npt.NDArray[np.uint8]:
             table[: len(body) // 3] = np.frombuffer(body, np.uint8).reshape(-1, 3)
     used: npt.NDArray[np.uint8] = table[np.unique(picture.pixels)]
     return used
-
-
-STRIP_BYTES = 1 << 18
-BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7  # types of TIFF, and of all of them the bytes
-_TYPE_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)
-_STRUCTURE = {*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(320, 326), 330, 338, 339, 347, *range(512, 522)}
-_PHOTOMETRIC = {GREY: 1, RGB: 2, PALETTE: 3}
-
-
-class _Exif(NamedTuple):
-    """An EXIF block, which is a TIFF without a picture. order: "<" or ">"; entries: of its first directory, 12 bytes by tag."""
-
-    block: bytes
-    order: str
-    entries: dict[int, bytes]
-    has_thumbnail: bool
-
-
-def _tiff(picture: Picture, metadata: Metadata) -> Written:
-    """TIFF 6.0 with deflated strips. The file begins as the EXIF does, so that whatever is in that stays where its offsets say; behind it
-    stand the picture and a directory with the tags of both.
-    """
-    (height, width, channels), form = picture.pixels.shape, picture.form
-    left_out: list[str] = []
-    exif = _Exif(b"II*\0\0\0\0\0", "<", {}, has_thumbnail=False)
-    if EXIF in metadata:
-        found = _exif_of(metadata.pop(EXIF))
-        exif = found or exif
-        left_out += [] if found else [EXIF]
-    data, entries = bytearray(exif.block), dict(exif.entries)
-    lengths = {BYTE: "B", SHORT: "H", LONG: "I", RATIONAL: "I", UNDEFINED: "B"}
-
-    def behind(body: bytes) -> int:
-        """Its place."""
-        data.extend(bytes(len(data) % 2))
-        data.extend(body)
-        return len(data) - len(body)
-
-    def put(tag: int, type_: int, values: Sequence[int]) -> None:
-        body = struct.pack(f"{exif.order}{len(values)}{lengths[type_]}", *values)
-        field = body.ljust(4, b"\0") if len(body) <= 4 else struct.pack(f"{exif.order}I", behind(body))
-        entries[tag] = struct.pack(f"{exif.order}HHI", tag, type_, len(body) // _TYPE_BYTES[type_]) + field
-
-    x, y, unit = metadata.get(RESOLUTION, (0, 0, 0))
-    replaced = _STRUCTURE | ({282, 283, 296} if x and y and unit in (0, 1) else set())
-    replaced |= ({700} if XMP in metadata else set()) | ({34675} if PROFILE in metadata else set())
-    for tag in sorted(entries.keys() & replaced):
-        del entries[tag]
-        left_out.append(f"{EXIF} {TiffTags.lookup(tag).name}")
-    if exif.has_thumbnail:
-        left_out.append(f"{EXIF} thumbnail")
-
-    rows = min(height, max(1, STRIP_BYTES // max(1, width * channels * form.depth // 8)))
-    strips = [zlib.compress(_strip(picture.pixels[at : at + rows], form.depth, exif.order)) for at in range(0, height, rows)]
-    put(256, LONG, [width])
-    put(257, LONG, [height])
-    put(258, SHORT, [form.depth] * channels)
-    put(259, SHORT, [8])  # deflated
-    put(262, SHORT, [_PHOTOMETRIC.get(form.colour) or (1 if channels == 2 else 2)])
-    put(273, LONG, [behind(strip) for strip in strips])
-    put(277, SHORT, [channels])
-    put(278, LONG, [rows])
-    put(279, LONG, [*map(len, strips)])
-    put(284, SHORT, [1])
-    if form.colour == PALETTE:
-        table = np.zeros((1 << form.depth, 3), np.uint16)
-        palette = next(body for name, body in picture.chunks if name == b"PLTE")[: table.size]
-        table[: len(palette) // 3] = np.frombuffer(palette, np.uint8).reshape(-1, 3)
-        put(320, SHORT, (table.T.ravel() * 257).tolist())
-    if form.colour in ALPHA:
-        put(338, SHORT, [2])  # not premultiplied
-    if 282 in replaced:
-        del metadata[RESOLUTION]
-        put(282, RATIONAL, [x, 100 if unit else 1])
-        put(283, RATIONAL, [y, 100 if unit else 1])
-        put(296, SHORT, [3 if unit else 1])  # per centimetre, or only their ratio
-    if XMP in metadata:
-        put(700, BYTE, metadata.pop(XMP))
-    if PROFILE in metadata:
-        put(34675, UNDEFINED, metadata.pop(PROFILE))
-    directory = struct.pack(f"{exif.order}H", len(entries)) + b"".join(entry for _, entry in sorted(entries.items())) + bytes(4)
-    data[4:8] = struct.pack(f"{exif.order}I", behind(directory))
-    return bytes(data), (*left_out, *metadata)
-
-
-def _strip(samples: npt.NDArray[Any], depth: int, order: str) -> bytes:
-    rows: npt.NDArray[Any] = rows_of(samples, depth)
-    return (rows.view(">u2").astype(f"{order}u2") if depth == 16 else rows).tobytes()
-
-
-def _exif_of(block: bytes) -> _Exif | None:
-    """None where it is not such that a TIFF could begin so."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None or len(block) < 8:
-        return None
-    (at,) = struct.unpack_from(f"{order}I", block, 4)
-    if at + 2 > len(block):
-        return None
-    (count,) = struct.unpack_from(f"{order}H", block, at)
-    end = at + 2 + 12 * count
-    if end > len(block):
-        return None
-    entries = {}
-    for place in range(at + 2, end, 12):
-        tag, type_, number, value = struct.unpack_from(f"{order}HHII", block, place)
-        size = number * _TYPE_BYTES[type_] if type_ < len(_TYPE_BYTES) else 0
-        if not size or (size > 4 and value + size > len(block)):
-            return None
-        entries[tag] = block[place : place + 12]
-    return _Exif(block, order, entries, has_thumbnail=any(block[end : end + 4]))

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from bitstream.envelope import Chunks
 from bitstream.form import Form
+from bitstream.metadata import Chunks
 
 BYTES_BEHIND = "{:,} bytes behind its end"
 

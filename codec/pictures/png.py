@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.envelope import MOST_CHUNKS
 from bitstream.form import DEPTHS, PALETTE, Form
+from bitstream.metadata import MOST_CHUNKS
+from codec.pictures.decoding import opened_by_pillow, samples_of
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
-from codec.pictures.png_file import ANIMATION, SIGNATURE, chunk, chunks_in
-from codec.pictures.wording import refuse_damaged, refuse_unkept
+from codec.pictures.png_chunks import ANIMATION, SIGNATURE, chunk, chunks_in
+from codec.pictures.refusals import refuse_damaged, refuse_unkept
 
 PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # row, column, steps of Adam7
 PIECE_BYTES = 1 << 15  # of a stream, at once
@@ -113,9 +114,6 @@ def _require_palette(form: Form, names: Sequence[bytes], sizes: Sequence[int]) -
 
 def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Samples of up to 8 bits, and what the stream has beside them."""
-    from codec.pictures.picture import opened_by_pillow
-    from codec.pictures.pillow import samples_of
-
     plain = io.BytesIO()
     plain.write(data[: len(SIGNATURE) + 25])
     plain.write(chunk(b"IDAT", b"\x78\x01"))

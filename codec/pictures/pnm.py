@@ -8,7 +8,7 @@ import numpy.typing as npt
 from bitstream.form import GREY, RGB, Form
 from codec.pictures.formats import NUMBER, SPACES
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
-from codec.pictures.wording import refuse_damaged, refuse_unkept
+from codec.pictures.refusals import refuse_damaged, refuse_unkept
 
 BLOCK_BYTES = 1 << 20  # of numbers in plain text, at once
 LONGEST_NUMBER = 10  # its digits

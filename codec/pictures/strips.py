@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bitstream.constants import MAX_SIDE
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.directory import Directory, name_of
-from codec.pictures.wording import TRUNCATED, refuse_damaged, refuse_unkept
+from codec.pictures.refusals import TRUNCATED, refuse_damaged, refuse_unkept
 
 Array = npt.NDArray[Any]
 

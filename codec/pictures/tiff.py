@@ -10,8 +10,8 @@ from bitstream.form import PALETTE
 from codec.pictures import jpeg, metadata, strips
 from codec.pictures.directory import ASCII, DIRECTORY, ENDIAN, LONG, RATIONAL, Directory, Entry, Field, exif_block, name_of, read_directory
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
+from codec.pictures.refusals import TRUNCATED, listed, refuse_damaged, refuse_unkept
 from codec.pictures.strips import COLOURS, JPEG, LAYOUT, OF_JPEG, OURS, RAW, T4_OPTIONS, T6_OPTIONS, ZSTD, Layout, layout_of
-from codec.pictures.wording import TRUNCATED, named, refuse_damaged, refuse_unkept
 
 ORDERS = {b"II": "<", b"MM": ">"}
 XMP, PROFILE, ORIENTATION, MAX_VALUE, EXIF, GPS, INTEROPERABILITY, MAKER_NOTE = 700, 34675, 274, 281, 34665, 34853, 40965, 37500
@@ -63,7 +63,7 @@ def parsed(data: bytes) -> Parsed:
     def decoded() -> Decoded:
         return Decoded(layout.samples(), layout.form)
 
-    return Parsed(plain, layout.size, tuple(chunks), named(left_out), None if packed else decoded)
+    return Parsed(plain, layout.size, tuple(chunks), listed(left_out), None if packed else decoded)
 
 
 def _require_one_page(directory: Directory) -> None:

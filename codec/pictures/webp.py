@@ -14,14 +14,14 @@ from PIL.WebPImagePlugin import WebPImageFile
 from bitstream.form import RGB, RGB_ALPHA, Form
 from codec.pictures import metadata
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
-from codec.pictures.wording import TRUNCATED, few, named, refuse_damaged, refuse_unkept
+from codec.pictures.refusals import TRUNCATED, limited, listed, refuse_damaged, refuse_unkept
 
 LOSSLESS, LOSSY, ALPHA, EXTENDED = b"VP8L", b"VP8 ", b"ALPH", b"VP8X"
 DAMAGES = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 ANIMATION = (b"ANIM", b"ANMF")
 KEPT = {b"ICCP": metadata.colour_profile, b"EXIF": metadata.exif, b"XMP ": metadata.xmp}
 HAS_ALPHA, ANIMATED, RESERVED = 0x10, 0x02, 0xC1  # flags
-MOST_PADDING = 7  # bytes behind the code of the pixels that nobody can tell from it
+MOST_PADDING = 7  # bytes behind the code of the pixels that cannot be distinguished from it
 LOSSY_LEFT_OUT = "the lossy WebP itself: these are its decoded pixels"
 
 
@@ -36,7 +36,7 @@ def parsed(data: bytes) -> Parsed:
     chunks: list[metadata.Chunk] = []
     left_out: list[str] = []
     seen: set[bytes] = set()
-    for name, body, behind in few(_chunks(data, end)):
+    for name, body, behind in limited(_chunks(data, end)):
         known = name not in seen and (name in KEPT or name in (LOSSLESS, LOSSY, ALPHA, EXTENDED))
         if name in ANIMATION or (name == EXTENDED and body[:1] and body[0] & ANIMATED):
             refuse_unkept("an animation")
@@ -65,7 +65,7 @@ def parsed(data: bytes) -> Parsed:
         left_out += _extended_left_out(found[EXTENDED], size)
     if end < len(data):
         left_out.append(BYTES_BEHIND.format(len(data) - end))
-    return Parsed(plain, size, tuple(chunks), named(left_out), decoded)
+    return Parsed(plain, size, tuple(chunks), listed(left_out), decoded)
 
 
 def _chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes, bytes]]:

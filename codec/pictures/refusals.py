@@ -1,4 +1,4 @@
-"""The words in which every reader refuses a file, or names what it leaves out."""
+"""How every reader refuses a file, or names what it leaves out."""
 
 from collections.abc import Iterable, Iterator
 from typing import NoReturn, TypeVar
@@ -23,13 +23,13 @@ def refuse_damaged(why: str) -> NoReturn:
     raise UnsupportedImageError(msg)
 
 
-def named(names: Iterable[str]) -> tuple[str, ...]:
+def listed(names: Iterable[str]) -> tuple[str, ...]:
     """Each once, and no more of them than anybody reads."""
     each = tuple(dict.fromkeys(names))
     return each if len(each) <= MOST_NAMES else (*each[:MOST_NAMES], f"{len(each) - MOST_NAMES:,} more of such")
 
 
-def few(parts: Iterable[Part]) -> Iterator[Part]:
+def limited(parts: Iterable[Part]) -> Iterator[Part]:
     """The parts of a file, as long as they are no attack. Raises UnsupportedImageError."""
     for number, part in enumerate(parts):
         if number == MOST_PARTS:

@@ -1,0 +1,140 @@
+"""Pictures -> igpt files: every method offers ways to code each representation of the samples; the smallest wins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from bitstream.container import Head, written
+from bitstream.form import ALPHA
+from codec.checking import check_beginnings, check_whole
+from codec.devices import check_device
+from codec.methods import METHODS
+from codec.methods.method import Candidate, Coded, Samples, Source
+from codec.options import Options
+from codec.pictures.picture import Picture
+from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
+from codec.representations import Representation, digest_of, picture_boxes, representations
+from codec.threads import side_by_side, threads
+
+FEW_BITS = 1.0  # of indices per pixel, which their colours will not undercut
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What methods offer for a part of a picture: all of its channels, its colour or its alpha."""
+
+    source: Source
+    candidates: Sequence[Candidate]
+
+    @property
+    def settled(self) -> bool:
+        return any(candidate.settled for candidate in self.candidates)
+
+    @cached_property
+    def best(self) -> Candidate:
+        """The smallest, as far as can be told. Where there is but one besides those whose size is known to be large, nobody is asked."""
+        if settled := [candidate for candidate in self.candidates if candidate.settled]:
+            return settled[0]
+        stored, others = self.candidates[-1], self.candidates[:-1]
+        return _smallest(others) if others else stored
+
+    @cached_property
+    def size(self) -> float:
+        return min(self.best.size, self.candidates[-1].size)
+
+    def coded(self, progress: Progress) -> Coded:
+        """By the best; or by another one that turns out to be smaller."""
+        coded = self.best.coded(progress)
+        known = [candidate for candidate in self.candidates if candidate.exact and candidate.size < coded.size]
+        return _smallest(known).coded(ignore) if known else coded
+
+
+def _smallest(candidates: Sequence[Candidate]) -> Candidate:
+    return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda candidate: candidate.size)
+
+
+def offers(source: Source, progress: Progress) -> Offers:
+    """Those of all methods, in their order; where one says that nothing else is worth a trial, the others are not asked. The last one is to
+    store the samples."""
+    *methods, last = METHODS
+    candidates: list[Candidate] = []
+    for method in methods:
+        candidates += method.offer(source, heartbeat(progress))
+        if any(candidate.settled for candidate in candidates):
+            break
+    return Offers(source, [*candidates, *last.offer(source, progress)])
+
+
+class Way(NamedTuple):
+    """A representation of a picture, and what is offered for its parts."""
+
+    representation: Representation
+    parts: Sequence[Offers]
+
+    @property
+    def size(self) -> float:
+        return self.representation.box_bytes + sum(part.size for part in self.parts)
+
+
+class Compressed(NamedTuple):
+    """An igpt file, and what it was made of."""
+
+    data: bytes
+    representation: Representation
+    samples: Sequence[Samples]
+    parts: Sequence[Coded]
+
+
+def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
+    """At least one."""
+    found: list[Way] = []
+    for representation in representations(picture):
+        whole = Source(representation.samples, representation.depth, options, representation.indices, representation.original)
+        together = offers(whole, progress)
+        found.append(Way(representation, [together]))
+        if picture.form.colour in ALPHA and not together.settled:
+            apart = [replace(whole, samples=np.ascontiguousarray(some)) for some in np.split(representation.samples, [-1], 2)]
+            found.append(Way(representation, [offers(part, progress) for part in apart]))
+        if together.settled or (representation.indices and 8 * together.size <= FEW_BITS * whole.pixels):
+            break
+    return found
+
+
+def compressed(picture: Picture, options: Options, progress: Progress) -> Compressed:
+    """Not checked yet. Raises UnsupportedImageError, ModelError."""
+    check_device(options.device)
+    boxes = picture_boxes(picture)
+    height, width, _ = picture.pixels.shape
+    possible = ways(picture, options, progress)
+    way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)
+    update = scaled(progress, height * width, height * width * len(way.parts))
+    parts = [part.coded(update) for part in way.parts]
+    head = Head(width, height, picture.form, digest_of(picture.pixels), len(parts) > 1)
+    chunks = [chunk for part in parts for chunk in part.chunks]
+    data = written(head, {**boxes, **way.representation.boxes}, [part.coding for part in parts], chunks)
+    return Compressed(data, way.representation, [part.source.samples for part in way.parts], parts)
+
+
+def compress_picture(picture: Picture, options: Options, progress: Progress = ignore) -> bytes:
+    """The bytes of an igpt file, which was checked: its beginnings, or with `verify` all of it.
+
+    Raises UnsupportedImageError for a picture that cannot be kept exactly, TooLargeError, ModelError for an unusable model,
+    VerificationError where the result does not give back the picture.
+    """
+    pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
+    update = scaled(progress, pixels, 2 * pixels) if options.verify else progress
+    found = compressed(picture, options, update)
+    if options.verify:
+        check_whole(found.data, picture, options, update)
+    else:
+        check_beginnings(found.data, picture, found.samples, found.parts, update)
+    return found.data
+
+
+def compress_pictures(pictures: Sequence[Picture], options: Options, progress: Progress = ignore) -> list[bytes]:
+    """As `compress_picture`, side by side on all threads. What is raised for one ends all."""
+    update = one_at_a_time(progress)
+    return list(side_by_side(lambda picture: compress_picture(picture, options, update), pictures, min(threads(), len(pictures))))

@@ -1,0 +1,132 @@
+"""igpt files -> pictures. Each file's way is a generator that asks for layers of a network; alike layers of several files are decoded
+together."""
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitstream.container import File, Front
+from bitstream.errors import DamagedError, IgptError
+from codec.devices import check_device
+from codec.methods import method_of
+from codec.methods.method import Method, Part, Samples, require
+from codec.network.layers import Request, decode_layers
+from codec.options import Options
+from codec.pictures.picture import Picture
+from codec.pictures.reading import MAX_PIXELS, check_size
+from codec.progress import Progress, ignore, scaled
+from codec.representations import Meant, digest_of, meant
+from codec.tiling.planes import Planes
+
+Way = Generator[Request, Planes, Picture]  # asks for layers, is sent their planes, and ends with the picture
+Channels = list[tuple[Method, Part]]
+
+
+def parts_of(front: Front, is_meant: Meant) -> Channels:
+    """The methods and parts of a file, without their chunks. Raises NewerVersionError."""
+    head, channels = front.head, [is_meant.channels]
+    if head.alpha_apart:
+        channels = [is_meant.channels - 1, 1]
+    parts = [Part(head.width, head.height, n, is_meant.depth, coding) for n, coding in zip(channels, front.codings, strict=True)]
+    return [(method_of(part.coding), part) for part in parts]
+
+
+def with_chunks(parts: Channels, chunks: Sequence[bytes]) -> Channels:
+    """Each part with its chunks. Raises DamagedError where there are more or fewer, or one is too small for what it must hold."""
+    found, first = Channels(), 0
+    for method, part in parts:
+        last = first
+        for least in method.least_bytes(part):
+            require(last < len(chunks), f"it has {len(chunks)} chunks, which are too few")
+            size = len(chunks[last])
+            require(size >= least, f"chunk {last + 1} of {len(chunks)} has {size} bytes, which are too few for its pixels")
+            last += 1
+        found.append((method, part._replace(chunks=chunks[first:last])))
+        first = last
+    require(first == len(chunks), f"it has {len(chunks)} chunks, {first} are wanted")
+    return found
+
+
+def decompress_file(file: File, options: Options, progress: Progress = ignore) -> Picture:
+    """As a picture file is made of. Raises DamagedError, NewerVersionError, ModelError, TooLargeError."""
+    (found,) = decompress_files([file], options, progress)
+    if isinstance(found, IgptError):
+        raise found
+    return found
+
+
+def decompress_files(files: Sequence[File], options: Options, progress: Progress = ignore) -> list[Picture | IgptError]:
+    """As `decompress_file`, for several files at once: a network goes through the tiles of all of them together. An error takes the place
+    of a file's picture."""
+    check_device(options.device)
+    found: dict[int, Picture | IgptError] = {}
+    readings: dict[int, Reading] = {}
+    for k, file in enumerate(files):
+        try:
+            readings[k] = _read(file, options)
+        except IgptError as error:
+            found[k] = error
+    pixels = sum(file.head.pixels for file in files)
+    samples = sum(method.layer_samples(part) for reading in readings.values() for method, part in reading.parts)
+    update = scaled(progress, pixels, samples)
+    ways = {k: _picture(reading, options, update) for k, reading in readings.items()}
+    waiting: dict[int, Request] = {}
+
+    def go_on(k: int, planes: Any) -> None:
+        waiting.pop(k, None)
+        try:
+            waiting[k] = ways[k].send(planes)
+        except StopIteration as end:
+            found[k] = end.value
+        except IgptError as error:
+            found[k] = error
+
+    for k in readings:
+        go_on(k, None)
+    while waiting:
+        first = next(iter(waiting.values()))
+        alike = [k for k, request in waiting.items() if request.network is first.network and request.kind is first.kind]
+        for k, planes in zip(alike, _decoded([waiting[k] for k in alike], update), strict=True):
+            if isinstance(planes, IgptError):
+                del waiting[k]
+                found[k] = planes
+            else:
+                go_on(k, planes)
+    return [found[k] for k in range(len(files))]
+
+
+class Reading(NamedTuple):
+    """A file whose boxes and fields have been read. front; is_meant: what its boxes say; parts: with their chunks."""
+
+    front: Front
+    is_meant: Meant
+    parts: Channels
+
+
+def _read(file: File, options: Options) -> Reading:
+    """Nothing is decoded yet. Raises as `decompress_file`."""
+    head = file.head
+    check_size(head.width, head.height, MAX_PIXELS if options.max_pixels is None else options.max_pixels)
+    is_meant = meant(file.front)
+    return Reading(file.front, is_meant, with_chunks(parts_of(file.front, is_meant), file.chunks))
+
+
+def _decoded(requests: list[Request], progress: Progress) -> list[Planes | IgptError]:
+    try:
+        return [*decode_layers(requests, progress)]
+    except DamagedError as error:
+        half = len(requests) // 2
+        return [error] if len(requests) == 1 else [*_decoded(requests[:half], progress), *_decoded(requests[half:], progress)]
+
+
+def _picture(reading: Reading, options: Options, progress: Progress) -> Way:
+    head, is_meant = reading.front.head, reading.is_meant
+    found: list[Samples] = []
+    for method, part in reading.parts:
+        found.append((yield from method.decoding(part, options, progress)))
+    samples = is_meant.samples(found[0] if len(found) == 1 else np.concatenate(found, 2), reading.front)
+    if digest_of(samples) != head.digest:
+        msg = "the file is damaged: the pixels do not match their digest"
+        raise DamagedError(msg)
+    return Picture(samples, head.form, is_meant.chunks, tuple(reading.front.unknown))

@@ -1,0 +1,74 @@
+"""What the beginning of an igpt file says; neither the chunks nor a model are touched."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bitstream.constants import CONTAINER_VERSION
+from bitstream.container import COLOURS, LEVELS, File, Front
+from codec.decompression import parts_of
+from codec.models import shipped_name
+from codec.options import Options
+from codec.representations import meant
+
+
+class Model(NamedTuple):
+    """name: empty where nobody here knows it; digest: of the weights, hexadecimal."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Info:
+    """width, height: in pixels. mode: Pillow's name for such samples. channels, bit_depth: of the picture. coding: how its pixels are
+    coded, for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a
+    palette's colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
+    left_alone: parts that a newer igpt may understand. digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
+    hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. front_bytes: what of the file is not chunks.
+    """
+
+    width: int
+    height: int
+    mode: str
+    channels: int
+    bit_depth: int
+    coding: str
+    representation: str
+    chunks: int
+    models: tuple[Model, ...]
+    metadata: tuple[str, ...]
+    left_alone: tuple[str, ...]
+    digest: str
+    container_version: int
+    front_bytes: int
+
+
+def info_of(file: Front | File) -> Info:
+    """Raises DamagedError, NewerVersionError."""
+    front = file.front if isinstance(file, File) else file
+    head, is_meant = front.head, meant(front)
+    parts = parts_of(front, is_meant)
+    named = [model for method, part in parts for model in method.models(part)]
+    return Info(
+        width=head.width,
+        height=head.height,
+        mode=head.form.mode,
+        channels=head.form.channels,
+        bit_depth=head.form.depth,
+        coding="; alpha: ".join(method.description(part) for method, part in parts),
+        representation="colours" if COLOURS in front.boxes else "ranks" if LEVELS in front.boxes else "samples",
+        chunks=len(front.lengths) + 1,
+        models=tuple(Model(found.name or shipped_name(found.digest), found.digest.hex()) for found in named),
+        metadata=tuple(name.decode() for name, _ in is_meant.chunks if name != b"IDAT"),
+        left_alone=tuple(front.unknown),
+        digest=head.digest.hex(),
+        container_version=CONTAINER_VERSION,
+        front_bytes=front.size,
+    )
+
+
+def engines_of(file: Front | File, options: Options) -> str | None:
+    """The names of what runs a file's networks; None where it has none. Raises ModelError."""
+    front = file.front if isinstance(file, File) else file
+    names = [method.engine(part, options) for method, part in parts_of(front, meant(front))]
+    return ", ".join(dict.fromkeys(name for name in names if name)) or None

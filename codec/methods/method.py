@@ -1,0 +1,182 @@
+"""What a way of coding is: a method, with one interface for all who compress, decompress, check, analyse or describe.
+
+A method codes *samples*, (height, width, channels) of 8 or 16 bits, as a *coding* (its number, variant and fields) and *chunks*.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bitstream.container import Coding
+from bitstream.errors import DamagedError, IgptError
+from bitstream.reader import Reader
+from codec.network.layers import Request
+from codec.options import Options
+from codec.progress import Progress
+from codec.threads import lasting
+from codec.tiling.planes import Planes
+
+Samples = npt.NDArray[Any]  # (height, width, channels), uint8 or uint16
+Bits = dict[str, npt.NDArray[np.float32]]  # of each pixel, (height, width), by what they are spent on
+Decoding = Generator[Request, Planes, Samples]  # asks for layers of a network, is sent their planes, and ends with the samples
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be coded, and how it may be.
+
+    samples: (height, width, channels), uint8 or uint16, of `depth` bits. indices: whether they are no brightnesses, or have few bits.
+    original: whether they are the picture's own, in which a past shows.
+    """
+
+    samples: Samples
+    depth: int = 8
+    options: Options = field(default_factory=Options)
+    indices: bool = False
+    original: bool = True
+
+    @property
+    def pixels(self) -> int:
+        return int(self.samples.shape[0] * self.samples.shape[1])
+
+
+class Coded(NamedTuple):
+    """A picture, coded. made_of: what the method's check and costs need to know of it."""
+
+    coding: Coding
+    chunks: Sequence[bytes]
+    made_of: Any = None
+
+    @property
+    def size(self) -> int:
+        """In bytes, without what every file has."""
+        return len(self.coding.fields) + sum(map(len, self.chunks)) + BYTES_PER_CHUNK * (len(self.chunks) - 1)
+
+
+BYTES_PER_CHUNK = 6  # its checksum and its length, about
+
+
+class Candidate(ABC):
+    """A way in which a method offers to code a source. settled: nothing else is worth a trial; exact: its size is known to be what `coded`
+    has."""
+
+    settled: bool = False
+    exact: bool = False
+
+    @lasting
+    def size(self) -> float:
+        """In bytes, as `estimate` says, once."""
+        return self.estimate()
+
+    @abstractmethod
+    def estimate(self) -> float:
+        """In bytes, as far as can be told without coding all of a large picture."""
+
+    @abstractmethod
+    def coded(self, progress: Progress) -> Coded: ...
+
+
+class Ready(Candidate):
+    """What has been coded already."""
+
+    exact = True
+
+    def __init__(self, coded: Coded, pixels: int, settled: bool = False) -> None:
+        self._coded, self._pixels, self.settled = coded, pixels, settled
+
+    def estimate(self) -> float:
+        return float(self._coded.size)
+
+    def coded(self, progress: Progress) -> Coded:
+        progress(self._pixels)
+        return self._coded
+
+
+class Part(NamedTuple):
+    """What a file has of one coding. depth: bits per sample; those of fewer than 8 have a byte each where they are decoded. chunks:
+    payloads; none where only the beginning of the file is known."""
+
+    width: int
+    height: int
+    channels: int
+    depth: int
+    coding: Coding
+    chunks: Sequence[bytes] = ()
+
+
+class ModelName(NamedTuple):
+    """As a file names a model. name: for people; empty for those that ship with igpt."""
+
+    digest: bytes
+    name: str = ""
+
+
+class Method(ABC):
+    """number: in the file; name: for people; variants: how many it has."""
+
+    number: ClassVar[int]
+    name: ClassVar[str]
+    variants: ClassVar[int] = 1
+
+    @abstractmethod
+    def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
+        """Ways to code it, if there are any. progress: called with 0, now and then."""
+
+    def least_bytes(self, part: Part) -> Iterator[int]:
+        """Of the payload of each chunk that the part must have, in turn. Raises DamagedError where its fields are wrong."""
+        yield 0
+
+    def layer_samples(self, part: Part) -> int:
+        """How many a decoder goes through, in all layers, of each plane one."""
+        return part.width * part.height
+
+    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+        """(height, width, channels). Raises DamagedError, ModelError. For methods that need no layers of a network."""
+        raise NotImplementedError
+
+    def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
+        """The same, for those that do."""
+        return self.decode(part, options, progress)
+        yield
+
+    @abstractmethod
+    def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
+        """Decodes how each chunk begins, and compares. part: as it was read again. Raises IgptError where it is not the samples."""
+
+    def costs(self, coded: Coded, samples: Samples) -> Bits:
+        """Where the bits go."""
+        height, width, _ = samples.shape
+        return {"all": np.full((height, width), 8 * coded.size / (height * width), np.float32)}
+
+    def description(self, part: Part) -> str:
+        """For people."""
+        return self.name
+
+    def models(self, part: Part) -> list[ModelName]:
+        """That it names."""
+        return []
+
+    def engine(self, part: Part, options: Options) -> str | None:
+        """The name of what runs its network; None where it has none."""
+        return None
+
+
+def fields_reader(part: Part) -> Reader:
+    return Reader(part.coding.fields, "the fields of its coding")
+
+
+def require(holds: bool, what: str) -> None:
+    """Raises DamagedError."""
+    if not holds:
+        msg = f"the file is damaged: {what}"
+        raise DamagedError(msg)
+
+
+def require_same(holds: bool, what: str) -> None:
+    """Of a check. Raises IgptError."""
+    if not holds:
+        raise IgptError(what)

@@ -1,0 +1,205 @@
+"""Our own networks: an ImageGPT gives the frequencies of each sample's residual, tile by tile."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bitstream.constants import MAX_GROUP_TILES, MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
+from bitstream.container import Coding
+from bitstream.reader import Reader, varint
+from codec import models
+from codec.devices import device_named
+from codec.methods.method import (
+    Bits,
+    Candidate,
+    Coded,
+    Decoding,
+    Method,
+    ModelName,
+    Part,
+    Samples,
+    Source,
+    fields_reader,
+    require,
+    require_same,
+)
+from codec.network.costs import layer_costs
+from codec.network.engines import engine_of
+from codec.network.layers import (
+    NO_SURROUNDINGS,
+    SAMPLED_TILES,
+    Layer,
+    Request,
+    beginnings_differ,
+    encode_layer,
+    estimated_bytes,
+    group_shape,
+    least_bytes,
+)
+from codec.network.model import IntegerImageGPT
+from codec.options import Options
+from codec.progress import Progress, heartbeat, ignore, scaled
+from codec.tiling.planes import Kind, kind_of, pixels_to_planes, planes_to_pixels
+from codec.tiling.tiles import Grid, Shape
+
+CHECKED_POSITIONS = 64  # of every tile: two rows
+
+
+class Fields(NamedTuple):
+    """shape: of the groups; model: that codes."""
+
+    shape: Shape
+    model: ModelName
+
+    def to_bytes(self) -> bytes:
+        return shape_to_bytes(self.shape) + model_to_bytes(self.model)
+
+
+def shape_to_bytes(shape: Shape) -> bytes:
+    return varint(shape.columns) + varint(shape.rows)
+
+
+def model_to_bytes(model: ModelName) -> bytes:
+    return model.digest + bytes((len(model.name),)) + model.name.encode()
+
+
+def take_shape(reader: Reader) -> Shape:
+    """Raises DamagedError."""
+    shape = Shape(reader.varint(), reader.varint())
+    require(min(shape) >= 1 and shape.tiles <= MAX_GROUP_TILES, f"groups of {shape.columns}x{shape.rows} tiles are out of range")
+    return shape
+
+
+def take_model(reader: Reader) -> ModelName:
+    """Raises DamagedError."""
+    digest, name = reader.take(MODEL_DIGEST_BYTES), reader.take(reader.byte())
+    readable = len(name) <= MAX_MODEL_NAME_BYTES and name.isascii() and name.decode("ascii", "replace").isprintable()
+    require(readable, "a model's name is malformed")
+    return ModelName(digest, name.decode())
+
+
+def name_in_file(network: "models.AnyModel") -> ModelName:
+    """Those that ship with igpt need no name."""
+    return ModelName(network.digest, "" if models.shipped_name(network.digest) else network.name)
+
+
+class LayersCandidate(Candidate):
+    """Layers that a network codes, one after the other."""
+
+    def __init__(self, network: IntegerImageGPT, layers: Sequence[Layer], pixels: int) -> None:
+        self._network, self._layers, self._pixels = network, layers, pixels
+        self._small: list[list[bytes]] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return group_shape(self._layers[-1].grid)
+
+    def estimate(self) -> float:
+        """From real code of evenly spread tiles; where there are few, all are coded, and kept."""
+        if all(layer.grid.tiles <= SAMPLED_TILES for layer in self._layers):
+            self._small = self._small or [encode_layer(self._network, layer, self.shape, ignore) for layer in self._layers]
+            return float(sum(len(payload) for payloads in self._small for payload in payloads))
+        return sum(estimated_bytes(self._network, layer) for layer in self._layers)
+
+    def payloads(self, progress: Progress) -> list[bytes]:
+        """Of all layers' groups."""
+        if self._small:
+            progress(self._pixels)
+            return [payload for payloads in self._small for payload in payloads]
+        update = scaled(progress, self._pixels, sum(layer.planes[0].size for layer in self._layers))
+        return [payload for layer in self._layers for payload in encode_layer(self._network, layer, self.shape, update)]
+
+
+def check_layers(network: IntegerImageGPT, layers: Sequence[Layer], shape: Shape, payloads: Sequence[bytes], progress: Progress) -> None:
+    """The beginnings of all tiles. Raises IgptError."""
+    for layer in layers:
+        count = layer.grid.groups(shape)
+        wrong = beginnings_differ(network, layer, shape, payloads[:count], CHECKED_POSITIONS, heartbeat(progress))
+        require_same(not wrong, wrong)
+        payloads = payloads[count:]
+
+
+def require_kinds(network: "models.AnyModel", *kinds: Kind) -> IntegerImageGPT:
+    """The network, if it codes these. Raises DamagedError."""
+    able = isinstance(network, IntegerImageGPT) and all(kind in network.config.kinds for kind in kinds)
+    require(able, f"the model {network.name} does not code {kinds[0].name}")
+    assert isinstance(network, IntegerImageGPT)
+    return network
+
+
+def found(model: ModelName, options: Options) -> "models.AnyModel":
+    """The model that a file names. Raises ModelError."""
+    return models.find(model.digest, model.name, models.chosen(options.model), device_named(options.device))
+
+
+def engine_name(model: ModelName, part: Part, options: Options) -> str | None:
+    """The name of the engine that runs a model for a part."""
+    network = found(model, options)
+    return engine_of(network, Grid(part.width, part.height).tiles).name if isinstance(network, IntegerImageGPT) else None
+
+
+class MadeOf(NamedTuple):
+    """What a network coded."""
+
+    network: IntegerImageGPT
+    layers: Sequence[Layer]
+
+
+class _Candidate(LayersCandidate):
+    def __init__(self, method: Method, network: IntegerImageGPT, source: Source) -> None:
+        layers = [Layer(kind_of(source.samples.shape[2]), pixels_to_planes(source.samples))]
+        super().__init__(network, layers, source.pixels)
+        self._method = method
+        self._fields = Fields(self.shape, name_in_file(network)).to_bytes()
+
+    def estimate(self) -> float:
+        return len(self._fields) + super().estimate()
+
+    def coded(self, progress: Progress) -> Coded:
+        made_of = MadeOf(self._network, self._layers)
+        return Coded(Coding(self._method.number, 0, self._fields), self.payloads(progress), made_of)
+
+
+class Network(Method):
+    number = 3
+    name = "network"
+
+    def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
+        if source.indices or source.samples.dtype != "uint8" or source.samples.shape[2] not in (1, 3):
+            return []
+        options = source.options
+        folder = models.chosen(options.model, options.revision)
+        return [_Candidate(self, models.load(folder, "rgb", device_named(options.device)), source)]
+
+    def fields(self, part: Part) -> Fields:
+        """Raises DamagedError."""
+        reader = fields_reader(part)
+        fields = Fields(take_shape(reader), take_model(reader))
+        require(not reader.remaining, "its coding has other fields than it should")
+        require(part.depth <= 8 and part.channels in (1, 3), f"{part.channels} channels of {part.depth} bits are not coded so")
+        return fields
+
+    def least_bytes(self, part: Part) -> Iterator[int]:
+        yield from least_bytes(Grid(part.width, part.height), self.fields(part).shape, part.channels)
+
+    def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
+        fields, kind = self.fields(part), kind_of(part.channels)
+        network = require_kinds(found(fields.model, options), kind)
+        request = Request(network, kind, (part.width, part.height), NO_SURROUNDINGS, fields.shape, part.chunks)
+        return planes_to_pixels((yield request))
+
+    def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
+        made_of: MadeOf = coded.made_of
+        fields = self.fields(part)
+        require_same(fields.model.digest == made_of.network.digest, "its model is another")
+        check_layers(*made_of, fields.shape, part.chunks, progress)
+
+    def costs(self, coded: Coded, samples: Samples) -> Bits:
+        made_of: MadeOf = coded.made_of
+        planes = planes_to_pixels(layer_costs(made_of.network, made_of.layers[0]).bits)
+        return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
+
+    def models(self, part: Part) -> list[ModelName]:
+        return [self.fields(part).model]
+
+    def engine(self, part: Part, options: Options) -> str | None:
+        return engine_name(self.fields(part).model, part, options)

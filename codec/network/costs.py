@@ -1,0 +1,49 @@
+"""Where the bits of a layer go, token by token."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bitstream.constants import FREQUENCY_BITS, MAX_GROUP_TILES
+from codec.network.coding import positions_needed, present, tokens_and_frequencies
+from codec.network.engines import engine_of
+from codec.network.layers import Layer
+from codec.network.model import IntegerImageGPT
+from codec.progress import ignore
+from codec.tiling.context import POSITIONS
+from codec.tiling.tiles import tiles_into_planes
+
+
+@dataclass(frozen=True)
+class Costs:
+    """bits: -log2(frequency / 2^24) of every sample, float32; ranks: how many tokens the model thought likelier, uint8. Both lie as the
+    layer's planes, (channels, height, width)."""
+
+    bits: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.uint8]
+
+    @property
+    def total(self) -> float:
+        return float(self.bits.sum(dtype=np.float64))
+
+
+def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
+    """What each sample of a layer costs with this network."""
+    grid, planes = layer.grid, layer.planes.shape
+    engine, shape = engine_of(network, grid.tiles), grid.shape(MAX_GROUP_TILES)
+    bits, ranks = np.zeros(planes, np.float32), np.zeros(planes, np.uint8)
+    for number in range(grid.groups(shape)):
+        rectangle = grid.group(number, shape)
+        group, samples = layer.part(rectangle)
+        needed = positions_needed(group.extents)
+        parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
+        for tokens, tables in tokens_and_frequencies(engine, group, samples, ignore):
+            own = tables[np.arange(len(tokens)), tokens]
+            parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
+        exist = present(group.extents, np.arange(needed))[:, None].repeat(planes[0], 1)  # (positions, channels, tiles)
+        for target, values in ((bits, [p[0] for p in parts]), (ranks, [p[1] for p in parts])):
+            whole = np.zeros((POSITIONS, *exist.shape[1:]), target.dtype)
+            whole[:needed][exist] = np.concatenate(values)
+            tiles_into_planes(whole.transpose(2, 1, 0), target, rectangle)
+    return Costs(bits, ranks)

@@ -1,0 +1,23 @@
+"""What a user may ask for, of the library, the command, many files at once and Pillow's plugin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Compressing and decompressing take what concerns them.
+
+    model: instead of the default ones: the folder, name or digest of an integer model, or the folder or hub id of a published ImageGPT, of
+    `revision`, which codes colours by its palette; decompressing: the folder of the model that the file names. palette_only: refuse other
+    colours than the palette's. device: auto, cpu or cuda; never changes a byte. past: code what a decoded JPEG or PhotoCD was made of,
+    where it is recognised. verify: decompress all of the result and compare. max_pixels: refuse larger pictures; None: Pillow's limit.
+    """
+
+    model: str | Path | None = None
+    revision: str | None = None
+    palette_only: bool = False
+    device: str = "auto"
+    past: bool = True
+    verify: bool = False
+    max_pixels: int | None = None

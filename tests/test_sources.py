@@ -1,0 +1,72 @@
+"""What may be handed over as a picture: images, arrays, paths."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitstream.errors import TooLargeError, UnsupportedImageError
+from bitstream.form import GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
+from codec.pictures.sources import picture_from, picture_of_array
+from tests.conftest import picture
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "<u2", ">u2"])
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4)])
+def test_arrays_are_samples(shape, dtype):
+    colour = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}[shape[2] if len(shape) == 3 else 1]
+    array = (np.arange(np.prod(shape)) * 513 % 65521).astype(dtype).reshape(shape)
+    for samples in (array, array[::-1], np.asfortranarray(array)):
+        found = picture_from(samples)
+        assert found.form == Form(colour, 8 * array.itemsize)
+        assert found.pixels.dtype == np.dtype(f"u{array.itemsize}")
+        assert found.pixels.shape == (3, 5, found.form.channels)
+        assert (found.pixels.reshape(shape) == samples).all()
+        assert (found.chunks, found.left_out) == ((), ())
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "uint32", "uint64", "float32", "complex64", "object", "U1", "datetime64[s]"])
+def test_other_samples_are_a_type_error(dtype):
+    with pytest.raises(TypeError, match="uint8 or uint16") as caught:
+        picture_of_array(np.zeros((3, 5), dtype))
+    assert ("astype" in str(caught.value)) == (dtype == "bool")
+
+
+MASKED = np.ma.masked_array([[1]], dtype="u1")
+
+
+@pytest.mark.parametrize("source", [None, 7, b"photo.png", [[0, 1], [2, 3]], np.uint8(3), memoryview(bytes(9)), MASKED])
+def test_other_types_are_a_type_error(source):
+    with pytest.raises(TypeError, match="picture"):
+        picture_from(source)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 5, 5), (3, 5, 1, 1), (0, 5), (5, 0), (5, 5, 0), (0, 0, 3)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(UnsupportedImageError, match=r"\(height, width\)"):
+        picture_of_array(np.zeros(shape, np.uint8))
+
+
+def test_images_and_paths(tmp_path, caplog):
+    pixels = picture(21, 13, 3)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "x.png", dpi=(72, 72))
+    for source in (image, tmp_path / "x.png", str(tmp_path / "x.png")):
+        assert (picture_from(source).pixels == pixels).all()
+    assert picture_from(tmp_path / "x.png").chunks[0][0] == b"pHYs"
+    assert caplog.records == []
+    image.save(tmp_path / "x.jpg", comment="hello")
+    assert picture_from(str(tmp_path / "x.jpg")).left_out
+    assert "the JPEG's comment" in caplog.text
+    with pytest.raises(FileNotFoundError):
+        picture_from(tmp_path / "none.png")
+
+
+def test_limits(tmp_path):
+    pixels = picture(21, 13, 1)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "x.png")
+    for source in (pixels, Image.fromarray(pixels[..., 0]), tmp_path / "x.png"):
+        assert picture_from(source, 273).pixels.shape == pixels.shape
+        with pytest.raises(TooLargeError, match="13x21"):
+            picture_from(source, 272)
+    with pytest.raises(TooLargeError, match="no side"):
+        picture_from(np.zeros((1, (1 << 24) + 1), np.uint8))
