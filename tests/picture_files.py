@@ -26,11 +26,6 @@ def deep(height, width, channels, seed=0):
     return (smooth(height, width, seed).astype(np.int64)[..., [0, 1, 2, 0]][..., :channels] * 250 + fine).astype(np.uint16)
 
 
-def calm(height, width, seed=0):
-    """Such that even the tiny network makes it smaller, (height, width, 3) uint8, if it has a thousand pixels or more."""
-    return smooth(height, width, seed) // 8 + 100
-
-
 def pillows(data, plugin):
     """(height, width, channels) of what Pillow's class for a format makes of a file."""
     with plugin(io.BytesIO(data)) as image:

@@ -18,7 +18,7 @@ from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.progress import ignore
 from tests.conftest import TINY, decoded_jpeg, picture, smooth
-from tests.picture_files import calm
+from tests.test_cli import calm
 
 
 def together(files, progress=ignore):
