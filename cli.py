@@ -334,7 +334,7 @@ def show_info(
 
         data = read(source, container.largest_file)
         fields = {"file_bytes": len(data), **asdict(info_of(container.read_front(data)))}
-        fields["models"] = [{"name": name, "digest": digest.hex()} for digest, name in fields["models"]]
+        fields["models"] = [{"name": name, "digest": digest} for name, digest in fields["models"]]
         if as_json:
             put(json.dumps(fields))
         else:

@@ -1,6 +1,7 @@
-"""A second decoder, written from `bitstream/FORMAT.md` alone: NumPy int64 and Python integers, no torch, no constriction, no speed.
+"""A second decoder, written from `bitstream/FORMAT*.md` alone: NumPy int64 and Python integers, no torch, no constriction, no speed.
 
-It proves that the document is enough, and is an independent witness for every step of the exact network.
+It proves that the documents are enough, and is an independent witness for every step of the exact network. What a decoder must reject
+is an AssertionError here, or another error of Python's.
 """
 
 import hashlib
@@ -11,9 +12,9 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from functools import partial
 from math import isqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -25,7 +26,7 @@ NEIGHBOURS = [
 
 
 def exp2(steps, top):
-    """Section 7: the first octave by integer roots with 64 more bits, the rest by halving."""
+    """The first octave by integer roots with 64 more bits, the rest by halving."""
     table = []
     octave = [Fraction(nth_root((2 * top) ** steps << 64 * steps >> i, steps), 1 << 65) for i in range(steps)]
     while not table or table[-1]:
@@ -55,16 +56,18 @@ def med(w, n, nw):
 
 
 class Model:
+    """FORMAT-network.md: tiles side by side, position by position."""
+
     def __init__(self, folder):
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.tensors = load_file(Path(folder) / "integer.safetensors")
-        digest = hashlib.sha256(b"igpt numerics 1\n")
+        digest = hashlib.sha256(b"igpt network\n")
         for name in ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions"):
             digest.update(f"{name} {self.config[name]}\n".encode())
         for name in sorted(self.tensors):
             t = self.tensors[name]
             digest.update(f"{name} {t.dtype.name} {list(t.shape)}\n".encode() + t.tobytes())
-        self.digest = digest.digest()[:8]
+        self.digest = digest.digest()[:16]
         self.t = {name: tensor.astype(np.int64) for name, tensor in self.tensors.items()}
         window = self.config["attention_window"]
         top = 1
@@ -126,7 +129,7 @@ LOGIT_TABLE = exp2(128, 1 << 18)
 
 
 def frequencies_of(logits, rest):
-    """Section 10."""
+    """FORMAT-network.md: Frequencies."""
     n = logits.shape[-1]
     below = np.minimum(logits.max(-1, keepdims=True) - logits, len(LOGIT_TABLE) - 1)
     e = LOGIT_TABLE[below]
@@ -141,18 +144,18 @@ def rounded(x, s):
 
 
 class PaletteModel:
-    """Section 14; everything for one tile, row by row."""
+    """FORMAT-palette.md: everything for one tile, row by row."""
 
     def __init__(self, folder):
         self.config = json.loads((Path(folder) / "config.json").read_text())
         tensors = load_file(Path(folder) / "integer.safetensors")
-        digest = hashlib.sha256(b"igpt numerics 1 palette\n")
+        digest = hashlib.sha256(b"igpt palette\n")
         for name in ("n_embd", "n_head", "n_inner", "n_layer", "n_positions", "vocab_size"):
             digest.update(f"{name} {self.config[name]}\n".encode())
         for name in sorted(tensors):
             t = tensors[name]
             digest.update(f"{name} {t.dtype.name} {list(t.shape)}\n".encode() + t.tobytes())
-        self.digest = digest.digest()[:8]
+        self.digest = digest.digest()[:16]
         self.t = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
         self.table = exp2(256, 1 << 16)
         with localcontext() as context:
@@ -183,11 +186,11 @@ class PaletteModel:
         out = []
         for h in range(heads):
             query, e_query = cuts[h]
-            keys, values = ([past[n * heads + h] for past in cache[k]] for n in (1, 2))
-            scores = [int(query @ key) * multiplier >> (shift - e_query - e) for key, e in keys]
-            weights = [int(self.table[min(max(scores) - score, len(self.table) - 1)]) for score in scores]
-            v = sum(w * (value << e) for w, (value, e) in zip(weights, values, strict=True))
-            out.append((2 * v + sum(weights)) // (2 * sum(weights)))
+            keys, values = (tuple(zip(*(past[n * heads + h] for past in cache[k]), strict=True)) for n in (1, 2))
+            scores = (np.array(keys[0]) @ query * multiplier) >> (shift - e_query - np.array(keys[1]))
+            weights = self.table[np.minimum(scores.max() - scores, len(self.table) - 1)]
+            v = weights @ (np.array(values[0]) << np.array(values[1])[:, None])
+            out.append((2 * v + weights.sum()) // (2 * weights.sum()))
         return np.concatenate(out)
 
     def logits(self, before, p, cache):
@@ -206,23 +209,32 @@ class PaletteModel:
         if channels == 3 and len(known) < 2:
             return self.t["red"][t, known[0]] if known else self.t["green"][t]
         centres = self.t["centres"]
-        found = []
-        for s in range(256):
-            colour = np.array([known[1], known[0], s] if known else [s, s, s])
-            room = (centres**2).sum(1) - (centres[t] ** 2).sum() - (np.arange(len(centres)) < t)
-            if (2**17 * (colour * (centres - centres[t])).sum(1) <= room)[np.arange(len(centres)) != t].all():
-                found.append(s)
+        s = np.arange(256)
+        colours = np.stack([np.full(256, known[1]), np.full(256, known[0]), s] if known else [s, s, s], 1)
+        room = (centres**2).sum(1) - (centres[t] ** 2).sum() - (np.arange(len(centres)) < t)
+        nearest = 2**17 * colours @ (centres - centres[t]).T <= room  # (256, tokens); the token itself has room 0 and needs none
+        found = s[nearest.all(1)].tolist()
         return (min(found), max(found)) if found else (256, -1)
 
 
-def decode_tokens(model, chunks, group_size, width, height):
-    """Takes the groups off `chunks`; (height, width) tokens."""
-    columns = -(-width // 32)
-    tiles = columns * -(-height // 32)
+def rectangles(width, height, group_columns, group_rows):
+    """FORMAT.md: Tiles and groups. For each group the (row, column) of its tiles' upper left pixels."""
+    columns, rows = -(-width // 32), -(-height // 32)
+    for top in range(0, rows, group_rows):
+        for left in range(0, columns, group_columns):
+            inside = range(top, min(top + group_rows, rows)), range(left, min(left + group_columns, columns))
+            yield [(32 * row, 32 * column) for row in inside[0] for column in inside[1]]
+
+
+def pixels_of(corners, width, height):
+    return sum(min(32, height - y) * min(32, width - x) for y, x in corners)
+
+
+def decode_tokens(model, payloads, groups, width, height):
+    """Takes the payloads of the groups off the front; (height, width) tokens."""
     plane = np.zeros((height, width), np.int64)
-    for first in range(0, tiles, group_size):
-        decoder = RangeDecoder(chunks.pop(0))
-        corners = [(t // columns * 32, t % columns * 32) for t in range(first, min(first + group_size, tiles))]
+    for corners in groups:
+        decoder = RangeDecoder(payloads.pop(0))
         caches, before = [{} for _ in corners], [model.config["vocab_size"] - 1 for _ in corners]
         for p in range(1024):
             for k, (top, left) in enumerate(corners):
@@ -237,7 +249,7 @@ def decode_tokens(model, chunks, group_size, width, height):
 
 
 class RangeDecoder:
-    """Section 11."""
+    """FORMAT-range-coder.md."""
 
     def __init__(self, payload):
         self.words = [int.from_bytes(payload[k : k + 4], "little") for k in range(0, len(payload), 4)]
@@ -272,7 +284,7 @@ class RangeDecoder:
 
 
 def encode_tokens(tokens, tables):
-    """Section 11, the encoder: tokens, and a row of frequencies for each."""
+    """FORMAT-range-coder.md, the encoder: tokens, and a row of frequencies for each."""
     lower, range_, renewed = 0, 2**64 - 1, 0
     for t, frequencies in zip(tokens, tables, strict=True):
         scale = range_ >> 24
@@ -284,165 +296,359 @@ def encode_tokens(tokens, tables):
     return b"".join(word.to_bytes(4, "little") for word in words)
 
 
-def varint(data, at):
-    value = 0
-    for k in range(5):
-        byte = data[at + k]
-        value |= (byte & 127) << 7 * k
-        if byte < 128:
-            assert byte or not k
-            return value, at + k + 1
-    raise AssertionError
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+ORDERS = [[0], [0, 1], [1, 0, 2], [1, 0, 2, 3]]  # by channels: the planes of the channels
+CELLS = [(1, 1), (2, 2), (1, 2), (2, 1), (2, 2), (1, 2), (2, 1), (2, 2)]  # rows and columns, by filter
+PALETTE, LEVELS, COLOURS, INDEX, CODING, METADATA = 1, 2, 3, 4, 5, 0x81
 
 
-def inflate(packed, size):
-    """A zlib stream and nothing else, of at most so many bytes."""
-    stream = zlib.decompressobj()
+class Reader:
+    """Takes fields off the front."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        assert self.at + count <= len(self.data)
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def byte(self):
+        return self.take(1)[0]
+
+    def varint(self):
+        value = 0
+        for k in range(5):
+            byte = self.byte()
+            value |= (byte & 127) << 7 * k
+            if byte < 128:
+                assert byte or not k
+                return value
+        raise AssertionError
+
+    def rest(self):
+        return self.take(len(self.data) - self.at)
+
+    @property
+    def ended(self):
+        return self.at == len(self.data)
+
+
+class Decoded(NamedTuple):
+    """colour: the colour type; samples (height, width, channels), uint8 or uint16; chunks: as (name, body), PLTE with the entries."""
+
+    colour: int
+    bits: int
+    samples: np.ndarray
+    chunks: list
+
+
+def inflate(packed, size, wbits, dictionary=b""):
+    """A deflate stream (wbits -15) or a zlib stream (wbits 15), and nothing else, of at most so many bytes."""
+    stream = zlib.decompressobj(wbits, zdict=dictionary) if dictionary else zlib.decompressobj(wbits)
     raw = stream.decompress(packed, size + 1)
     assert stream.eof
     assert not stream.unused_data
+    assert len(raw) <= size
     return raw
 
 
-def decode_envelope(data, folder):
-    """Sections 15 and 16: colour type, bits, samples (height, width, channels) and the chunks as (name, body)."""
-    assert data[9] == 5
-    assert data[-8:] == hashlib.sha256(data[:-8]).digest()[:8]
-    colour, bits, count = data[10:13]
-    at, parts = 13, []
-    for _ in range(count):
-        n, at = varint(data, at)
-        parts.append(decode(data[:9] + data[at : at + n], folder))
-        at += n
-    samples = np.concatenate(parts, 2)
-    if bits == 16:
-        n, at = varint(data, at)
-        packed, at = varint(data, at)
-        assert n <= 2**16
-        assert bool(packed) == bool(n)
-        steps = inflate(data[at : at + packed], 2 * n) if n else b""
-        at += packed
-        assert len(steps) == 2 * n
-        if n:
-            levels = np.cumsum([steps[i] + 256 * steps[n + i] for i in range(n)])
-            assert (np.diff(levels) > 0).all()
-            assert levels[-1] < 2**16
-            samples = levels.astype(np.uint16)[samples]
-    size, at = varint(data, at)
-    packed, at = varint(data, at)
-    assert size <= 2**26
-    assert bool(packed) == bool(size)
-    raw = inflate(data[at : at + packed], size) if size else b""
-    assert len(raw) == size
-    assert at + packed + 8 == len(data)
-    at, chunks = 0, []
-    while at < len(raw):
-        n, start = varint(raw, at + 4)
-        assert start + n <= len(raw)
-        chunks.append((raw[at : at + 4], raw[start : start + n]))
-        at = start + n
-    return colour, bits, samples, chunks
+def decode(data, folders=(), dictionary=b""):
+    """FORMAT.md. folders: of models, found by their digests. dictionary: the preset dictionary of the metadata."""
+    reader = Reader(data)
+    assert reader.take(4) == bytes.fromhex("89 49 47 50")
+    assert reader.byte() == 1
+    width, height, form = reader.varint(), reader.varint(), reader.byte()
+    digest = reader.take(8)
+    colour, bits, apart = form & 7, 1 << (form >> 3 & 7), form >> 6 & 1
+    assert form < 128
+    assert bits in BITS[colour]
+    assert not apart or colour in (4, 6)
+    assert 1 <= width <= (2**20 if bits == 16 else 2**24)
+    assert 1 <= height <= 2**24
+    boxes, codings = {}, []
+    while len(codings) < 1 + apart:
+        kind = reader.byte()
+        body = reader.take(reader.varint())
+        if kind == CODING:
+            codings.append(body)
+            continue
+        assert not codings
+        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, METADATA) or kind > 128
+        assert kind not in boxes
+        boxes[kind] = body
+    assert zlib.crc32(data[: reader.at]) == int.from_bytes(reader.take(4), "little")
 
+    levels = levels_of(boxes.get(LEVELS), colour, bits)
+    entries = palette_of(boxes.get(PALETTE), colour)
+    chunks = chunks_of(boxes.get(METADATA), entries, dictionary)
+    channels = CHANNELS[colour]
+    coded_bits = 16 if bits == 16 and not (levels and len(levels[0]) <= 256) else 8
+    packed_bits = coded_bits if bits >= 8 else bits
+    if COLOURS in boxes:
+        assert colour == 3
+        assert boxes[COLOURS] in (b"\1", b"\3")
+        channels, packed_bits = boxes[COLOURS][0], 8
+    parts = [channels - 1, 1] if apart else [channels]
+    methods = [
+        Coding(Reader(body), width, height, part, coded_bits, packed_bits, folders) for body, part in zip(codings, parts, strict=True)
+    ]
 
-def decode(data, folder, refinement=None):
-    """The pixels of a file, (height, width, channels) uint8. refinement: the folder of a palette's second model."""
-    assert data[:9] == bytes.fromhex("89 49 47 50 54 0D 0A 1A 0A")
-    version = data[9]
-    assert version in (1, 2, 3, 4)
-    numerics = data[10]
-    assert numerics == 1 or (numerics, version) in ((2, 3), (3, 3))
-    width, at = varint(data, 11)
-    height, at = varint(data, at)
-    channels, depth, kind = data[at : at + 3]
-    at += 3
-    if version != 3:
-        group_size, at = varint(data, at + 1)
-        digest, at = data[at : at + 8], at + 8
-        at += 1 + data[at]
-    pixel_digest, at = data[at : at + 16], at + 16
-    if version == 2:
-        formula, filter_, place = data[at : at + 3]
-        chroma_width, at = varint(data, at + 3)
-        chroma_height, at = varint(data, at)
-    elif version == 3:
-        rows, at = varint(data, at)
-    elif version == 4:
-        refined, at = data[at], at + 1
-        assert refined in (0, 1)
-        if refined:
-            refinement_digest, at = data[at : at + 8], at + 8
-            at += 1 + data[at]
-    assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(data[:at])
-    header, at = data[: at + 4], at + 4
-    chunks = []
-    while at < len(data):
-        length, at = varint(data, at)
-        payload, at = data[at : at + length], at + length
-        assert int.from_bytes(data[at : at + 4], "little") == zlib.crc32(header[:-4] + len(chunks).to_bytes(4, "little") + payload)
-        chunks.append(payload)
-        at += 4
-    assert at == len(data)
-    if version != 3:
-        model = (PaletteModel if version == 4 else Model)(folder)
-        assert model.digest == digest
-    if version == 4:
-        assert kind == 4
-        tokens = decode_tokens(model, chunks, group_size, width, height)
-        if refined:
-            second = Model(refinement)
-            assert second.digest == refinement_digest
-            planes = decode_layer(second, chunks, group_size, width, height, channels, 0 if channels == 3 else 1, None, (model, tokens))
-            pixels = np.ascontiguousarray(planes[[1, 0, 2] if channels == 3 else [0]].transpose(1, 2, 0))
-        else:
-            pixels = ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., :channels].copy()
-    elif version == 3:
-        assert kind == 3
-        form = partial(DeepBand, exact=numerics == 3) if depth == 16 else partial(Band, guesses=3 + numerics)
-        bands = [form(chunks.pop(0), width, min(rows, height - y), channels).decode() for y in range(0, height, rows)]
-        pixels = np.concatenate(bands)[..., [[0], [0, 1], [1, 0, 2], [1, 0, 2, 3]][channels - 1]]
-    elif version == 1:
-        assert kind in (0, 1)
-        planes = decode_layer(model, chunks, group_size, width, height, channels, kind, None)
-        pixels = np.ascontiguousarray(planes[[1, 0, 2] if kind == 0 else [0]].transpose(1, 2, 0))
+    least = [size for method in methods for size in method.least]
+    lengths = []
+    if len(least) > 1:
+        index = Reader(boxes[INDEX])
+        lengths = [index.varint() for _ in least[1:]]
+        assert index.ended
     else:
-        assert kind == 2
-        exceptions = chunks.pop(0)
-        small = decode_layer(model, chunks, group_size, chroma_width, chroma_height, 2, 3 + 2 * formula, None)
-        chroma = upsample(small.astype(np.int64), filter_, place & 1, place >> 1 & 1, place >> 2, height, width)
-        luma = decode_layer(model, chunks, group_size, width, height, 1, 2 + 2 * formula, chroma)[0].astype(np.int64)
-        pixels = develop(formula, luma, *chroma)
-        for number, additions in exceptions_of(exceptions, width * height):
-            for c in range(3):
-                pixels[number // width, number % width, c] = (int(pixels[number // width, number % width, c]) + additions[c]) % 256
-    assert not chunks
-    assert hashlib.sha256(pixels.tobytes()).digest()[:16] == pixel_digest
-    return pixels
+        assert INDEX not in boxes
+    assert all(length >= size for length, size in zip(lengths, least, strict=False))
+    lengths.append(len(data) - reader.at - sum(lengths) - 4 * len(least))
+    assert lengths[-1] >= least[-1]
+    payloads = []
+    for length in lengths:
+        payloads.append(reader.take(length))
+        assert zlib.crc32(payloads[-1]) == int.from_bytes(reader.take(4), "little")
+    assert reader.ended
+
+    samples = np.concatenate([method.decode(payloads) for method in methods], 2)
+    assert not payloads
+    if COLOURS in boxes:
+        places = {}
+        for index, entry in enumerate(entries):
+            if channels == 3 or len(set(entry)) == 1:
+                places.setdefault(entry[:channels], index)
+        samples = np.array([[[places[pixel.tobytes()]] for pixel in row] for row in samples], np.uint8)
+    elif levels:
+        samples = np.stack([samples[..., c] if table is None else table[samples[..., c]] for c, table in enumerate(levels)], 2)
+    assert bits >= 8 or (samples < 1 << bits).all()
+    assert samples.dtype == (np.uint16 if bits == 16 else np.uint8)
+    assert hashlib.sha256(samples.astype(samples.dtype.newbyteorder("<")).tobytes()).digest()[:8] == digest
+    return Decoded(colour, bits, samples, chunks)
 
 
-def exceptions_of(payload, pixels):
-    """Section 12: numbers of pixels, and additions to R, G and B."""
-    if not payload:
-        return []
-    raw = inflate(payload, 7 * pixels + 5)
-    n, at = varint(raw, 0)
+def levels_of(body, colour, bits):
+    """For each channel the values that occur, or None where it is coded as it is; None without a box."""
+    if body is None:
+        return None
+    assert colour != 3
+    assert bits >= 8
+    reader, channels = Reader(body), CHANNELS[colour]
+    if bits == 8:
+        tables = reader.byte()
+        assert 0 < tables < 1 << channels
+        bitmaps, size = reader.rest(), 32 * tables.bit_count()
+        if len(bitmaps) != size:
+            bitmaps = inflate(bitmaps, size, -15)
+        assert len(bitmaps) == size
+        reader = Reader(bitmaps)
+        maps = [reader.take(32) if tables >> c & 1 else None for c in range(channels)]
+        assert all(any(bitmap) for bitmap in maps if bitmap is not None)
+        return [None if bitmap is None else np.array([v for v in range(256) if bitmap[v >> 3] >> (v & 7) & 1], np.uint8) for bitmap in maps]
+    n = reader.varint()
+    assert 1 <= n <= 65536
+    steps = inflate(reader.rest(), 2 * n, -15)
+    assert len(steps) == 2 * n
+    levels = np.cumsum([steps[i] + 256 * steps[n + i] for i in range(n)])
+    assert (np.diff(levels) > 0).all()
+    assert levels[-1] < 65536
+    return [levels.astype(np.uint16)] * channels
+
+
+def palette_of(body, colour):
+    """The entries, 3 bytes each; none without a palette."""
+    assert (body is not None) == (colour == 3)
+    return [] if body is None else entries_of(body)
+
+
+def chunks_of(body, entries, dictionary):
+    """FORMAT.md: METADATA, with PLTE in its place."""
+    chunks = []
+    if body is not None:
+        reader = Reader(body)
+        size, raw = reader.varint(), reader.rest()
+        assert 1 <= size <= 2**26
+        if len(raw) != size:
+            raw = inflate(raw, size, -15, dictionary)
+        assert len(raw) == size
+        reader = Reader(raw)
+        while not reader.ended:
+            name = reader.take(4)
+            assert name.isalpha()
+            assert name not in (b"IHDR", b"IEND")
+            chunks.append((name, reader.take(reader.varint())))
+        assert len(chunks) <= 65536
+    assert [chunk for chunk in chunks if chunk[0] == b"IDAT"] in ([], [(b"IDAT", b"")])
+    names = [name for name, _ in chunks]
+    assert names.count(b"PLTE") <= 1
+    if not entries:
+        assert all(0 < len(content) <= 768 and len(content) % 3 == 0 for name, content in chunks if name == b"PLTE")
+        return chunks
+    if b"PLTE" not in names:
+        chunks.insert(0, (b"PLTE", b""))
+        names.insert(0, b"PLTE")
+    assert b"IDAT" not in names or names.index(b"PLTE") < names.index(b"IDAT")
+    k = names.index(b"PLTE")
+    assert not chunks[k][1]
+    chunks[k] = b"PLTE", b"".join(entries)
+    return chunks
+
+
+class Coding:
+    """A CODING box: its fields; `least`, the minimum sizes of its payloads; and `decode`, which takes its payloads off the front and
+    gives (height, width, channels)."""
+
+    def __init__(self, reader, width, height, channels, bits, packed_bits, folders):
+        self.width, self.height, self.channels, self.bits, self.packed_bits = width, height, channels, bits, packed_bits
+        self.folders = folders
+        byte = reader.byte()
+        self.method, self.variant = byte & 31, byte >> 5
+        assert self.variant <= (self.method == 2)
+        self.words = True
+        pixels = width * height
+        if self.method == 0:
+            self.row_bytes, self.words = -(-width * channels * packed_bits // 8), False
+            self.least = [self.row_bytes * height]
+        elif self.method in (1, 2):
+            assert bits == 8 * self.method
+            self.words = False
+            rows = -(-height // -(-height // max(1, 2**22 // width)))
+            self.bands = [min(rows, height - y) for y in range(0, height, rows)]
+            per_pixel = channels if self.method == 2 else 1
+            self.least = [max(1, least_bytes(band * width * per_pixel) - 3) for band in self.bands]
+        else:
+            assert bits == 8
+            assert self.method in (3, 4, 5)
+            assert channels == 3 or (channels == 1 and self.method != 4)
+            if self.method == 4:
+                past = reader.byte()
+                self.filter, self.formula = past & 7, past >> 3 & 1
+                self.top, self.left, self.ring, self.outliers = (past >> k & 1 for k in (4, 5, 6, 7))
+                down, across = CELLS[self.filter]
+                assert self.top < down
+                assert self.left < across
+                self.chroma_size = -(-(width + self.left) // across) + 2 * self.ring, -(-(height + self.top) // down) + 2 * self.ring
+                assert not self.outliers or pixels >= 8
+            if self.method == 5:
+                self.refined = reader.byte()
+                assert self.refined in (0, 1)
+            shape = reader.varint(), reader.varint()
+            self.group_tiles = shape[0] * shape[1]
+            assert 1 <= self.group_tiles <= (64 if self.method == 5 else 256)
+            self.model = self.named(reader)
+            self.groups = list(rectangles(width, height, *shape))
+            self.least = [self.least_words(corners, width, height, channels) for corners in self.groups]
+            if self.method == 4:
+                self.chroma_groups = list(rectangles(*self.chroma_size, *shape))
+                self.least = [self.least_words(corners, *self.chroma_size, 2) for corners in self.chroma_groups]
+                self.least += [self.least_words(corners, width, height, 1) for corners in self.groups]
+                self.least[:0] = [1] * self.outliers
+            elif self.method == 5:
+                self.least = [4] * len(self.groups) + self.least * self.refined
+                if self.refined:
+                    self.refinement = self.named(reader)
+        assert reader.ended
+
+    @staticmethod
+    def named(reader):
+        digest = reader.take(16)
+        length = reader.byte()
+        assert length <= 64
+        assert all(32 <= letter < 127 for letter in reader.take(length))
+        return digest
+
+    @staticmethod
+    def least_words(corners, width, height, planes):
+        return max(4, least_bytes(planes * pixels_of(corners, width, height)))
+
+    def loaded(self, digest, layout):
+        """The model with this digest, of this layout."""
+        for folder in self.folders:
+            if json.loads((Path(folder) / "config.json").read_text())["layout"] == layout:
+                model = (PaletteModel if layout == "palette" else Model)(folder)
+                if model.digest == digest:
+                    return model
+        raise AssertionError
+
+    def decode(self, payloads):
+        if self.words:
+            outliers = self.method == 4 and self.outliers
+            assert all(len(payload) % 4 == 0 for payload in payloads[outliers : len(self.least)])
+        return (self.stored, self.mixing, self.mixing, self.network, self.past, self.palette)[self.method](payloads)
+
+    def stored(self, payloads):
+        raw, per_row = payloads.pop(0), self.width * self.channels
+        assert len(raw) == self.row_bytes * self.height
+        if self.packed_bits == 16:
+            samples = np.frombuffer(raw, ">u2").astype(np.uint16)
+        else:
+            rows = np.unpackbits(np.frombuffer(raw, np.uint8).reshape(self.height, -1), axis=1)
+            assert not rows[:, per_row * self.packed_bits :].any()
+            bits = rows[:, : per_row * self.packed_bits].reshape(self.height, per_row, self.packed_bits)
+            samples = (bits << np.arange(self.packed_bits, dtype=np.uint8)[::-1]).sum(2, dtype=np.uint8)
+        return samples.reshape(self.height, self.width, self.channels)
+
+    def mixing(self, payloads):
+        bands = []
+        for rows in self.bands:
+            size = self.width, rows, self.channels
+            band = DeepBand(payloads.pop(0), *size, self.variant == 1) if self.method == 2 else Band(payloads.pop(0), *size)
+            bands.append(band.decode())
+        return np.concatenate(bands)[..., ORDERS[self.channels - 1]]
+
+    def network(self, payloads):
+        model = self.loaded(self.model, "rgb")
+        planes = decode_layer(model, payloads, self.groups, self.width, self.height, self.channels, self.channels == 1, None)
+        return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
+
+    def past(self, payloads):
+        model, size = self.loaded(self.model, "ycc"), (self.width, self.height)
+        outliers = outliers_of(payloads.pop(0), self.width * self.height) if self.outliers else []
+        small = decode_layer(model, payloads, self.chroma_groups, *self.chroma_size, 2, 3 + 2 * self.formula, None).astype(np.int64)
+        chroma = upsample(small, self.filter, self.top, self.left, self.ring, self.height, self.width)
+        luma = decode_layer(model, payloads, self.groups, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
+        pixels = develop(self.formula, luma, *chroma)
+        for number, additions in outliers:
+            pixels[number // self.width, number % self.width] += np.frombuffer(additions, np.uint8)
+        return pixels
+
+    def palette(self, payloads):
+        model, size = self.loaded(self.model, "palette"), (self.width, self.height)
+        config = model.config
+        memory = 2048 * self.group_tiles * config["n_layer"] * (config["n_embd"] + config["n_head"])
+        assert self.group_tiles == 1 or memory <= 2**30
+        tokens = decode_tokens(model, payloads, self.groups, *size)
+        if not self.refined:
+            return ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., : self.channels]
+        second = self.loaded(self.refinement, "rgb")
+        planes = decode_layer(second, payloads, self.groups, *size, self.channels, self.channels == 1, None, (model, tokens))
+        return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
+
+
+def outliers_of(payload, pixels):
+    """FORMAT-past.md: numbers of pixels, and additions to red, green and blue."""
+    reader = Reader(inflate(payload, 7 * (pixels // 8) + 5, 15))
+    n = reader.varint()
     assert 1 <= n <= pixels // 8
-    assert len(raw) == at + 7 * n
+    gaps, additions = reader.take(4 * n), reader.take(3 * n)
+    assert reader.ended
     numbers, last = [], -1
     for i in range(n):
-        last += 1 + sum(raw[at + k * n + i] << 8 * k for k in range(4))
+        last += 1 + sum(gaps[k * n + i] << 8 * k for k in range(4))
         numbers.append(last)
     assert last < pixels
-    return [(number, raw[at + 4 * n + i :: n]) for i, number in enumerate(numbers)]
+    return [(number, additions[i::n]) for i, number in enumerate(numbers)]
 
 
 def least_bytes(tokens):
-    """Section 3."""
+    """FORMAT-range-coder.md: Minimum size of a payload, before the minimum of one word."""
     return -(-366 * tokens // 2**27)
 
 
 def upsample(small, filter_, top, left, ring, height, width):
-    """Section 12, one sample at a time: (2, rows, columns) -> (2, height, width)."""
-    down, across = {0: (1, 1), 1: (2, 2), 2: (1, 2), 3: (2, 1), 4: (2, 2), 5: (1, 2), 6: (2, 1), 7: (2, 2)}[filter_]
+    """FORMAT-past.md, one sample at a time: (2, rows, columns) -> (2, height, width)."""
+    down, across = CELLS[filter_]
 
     def taps(k, factor):
         if factor == 1 or filter_ in (4, 5, 6):
@@ -452,7 +658,6 @@ def upsample(small, filter_, top, left, ring, height, width):
         return {0: 3, 1 if k else -1: 1}
 
     rows, columns = small.shape[1:]
-    assert (rows, columns) == (-(-(height + top) // down) + 2 * ring, -(-(width + left) // across) + 2 * ring)
     out = np.empty((2, height, width), np.int64)
     for i in range(height):
         for j in range(width):
@@ -471,7 +676,7 @@ def upsample(small, filter_, top, left, ring, height, width):
 
 
 def develop(formula, y, c1, c2):
-    """Section 12: pixels (height, width, 3) uint8."""
+    """FORMAT-past.md: pixels (height, width, 3) uint8."""
     if formula == 0:
         b, r = c1 - 128, c2 - 128
         rgb = [y + ((91881 * r + 32768) >> 16), y + ((-22554 * b - 46802 * r + 32768) >> 16), y + ((116130 * b + 32768) >> 16)]
@@ -481,16 +686,13 @@ def develop(formula, y, c1, c2):
     return np.clip(np.stack(rgb, -1), 0, 255).astype(np.uint8)
 
 
-def decode_layer(model, chunks, group_size, width, height, channels, kind, chroma, cells=None):
-    """Takes its groups off `chunks`; (channels, height, width) uint8."""
-    columns = -(-width // 32)
-    tiles = columns * -(-height // 32)
+def decode_layer(model, payloads, groups, width, height, channels, kind, chroma, cells=None):
+    """Takes the payloads of the groups off the front; (channels, height, width) uint8. chroma: of luma, (2, height, width). cells: of the
+    pixels of a palette, its model and tokens."""
     planes = np.zeros((channels, height, width), np.uint8)
-    for group in range(-(-tiles // group_size)):
-        members = range(group * group_size, min((group + 1) * group_size, tiles))
-        corners = [(t // columns * 32, t % columns * 32) for t in members]
+    for corners in groups:
         sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
-        decoded = decode_group(model, chunks.pop(0), sizes, channels, kind, None if chroma is None else (chroma, corners), cells, corners)
+        decoded = decode_group(model, payloads.pop(0), sizes, channels, kind, None if chroma is None else (chroma, corners), cells, corners)
         for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
             planes[:, y : y + size[0], x : x + size[1]] = tile.reshape(channels, 32, 32)[:, : size[0], : size[1]]
     return planes
@@ -503,7 +705,7 @@ PLACES = [
 
 
 def surroundings(chroma, y, x):
-    """Section 6: the 70 features of the pixel (y, x)."""
+    """FORMAT-past.md: the 70 features of the pixel (y, x)."""
     found = []
     for plane in chroma:
         height, width = plane.shape
@@ -525,7 +727,6 @@ def coarse(x):
 
 
 def decode_group(model, payload, sizes, channels, kind, around, cells, corners):
-    assert len(payload) >= max(4, least_bytes(channels * sum(rows * columns for rows, columns in sizes)))
     decoder = RangeDecoder(payload)
     count = len(sizes)
     s = np.zeros((count, channels, 1024), np.int64)
@@ -579,7 +780,7 @@ def decode_group(model, payload, sizes, channels, kind, around, cells, corners):
 
 
 def squash_table():
-    """Section 13."""
+    """FORMAT-mixing.md: Tables."""
     with localcontext() as context:
         context.prec = 40
         values = [Decimal(65536) / (1 + (Decimal(-x) / 256).exp()) for x in range(-3071, 3072)]
@@ -635,8 +836,8 @@ class Mixer:
         return bit
 
 
-def q(x):
-    """Section 16."""
+def size(x):
+    """FORMAT-deep-mixing.md."""
     length = (1 + x).bit_length() - 1
     return 4 * length + ((1 + x) * 4 >> length) % 4
 
@@ -646,11 +847,9 @@ def sign(x):
 
 
 class Band:
-    """Section 13: one band of a drawing."""
+    """FORMAT-mixing.md: one band."""
 
-    def __init__(self, payload, width, height, channels, guesses):
-        assert len(payload) >= max(1, least_bytes(width * height * (1 if guesses else channels)) - 3)
-        self.guesses = guesses
+    def __init__(self, payload, width, height, channels):
         self.payload, self.asked = payload, 0
         self.width, self.height, self.channels = width, height, channels
         self.low, self.high, self.value = 0, 2**32 - 1, 0
@@ -709,17 +908,16 @@ class Band:
         everything = h(h(near(0, -3), near(0, -4)), h(h(near(-1, 3), near(-1, -3)), h(near(-2, -2), near(-2, 2))))
         everything = h(ten, everything)
         guesses = [self.followers.get(everything % self.size), w, n, self.continued(w, n, nw), self.continued(n, n, near(-2, 0))]
-        guesses = guesses[: self.guesses]
         equal = [w == n, n == ne, nw == n, w == nw, near(0, -2) == w, near(-2, 0) == n, near(-1, 2) == ne, w == ne]
         shape = sum(e << k for k, e in enumerate(equal))
         tried, found = 0, None
         for s, guess in enumerate(guesses):
             if guess is None or guess in guesses[:s]:
                 continue
-            agree = sum(1 << k for k in range(s + 1, self.guesses) if guesses[k] == guess)
+            agree = sum(1 << k for k in range(s + 1, 5) if guesses[k] == guess)
             key, situation = h(16 * s + tried, guess), h(16 * s + tried, agree)
             slots = [h(situation, shape), h(pair, key), h(six, key), h(ten, key), h(situation, 256 + self.missed), h(everything, key)]
-            where = 16 * s + self.missed, 16 * self.guesses + 256 * s + shape, 272 * self.guesses + 6 * s
+            where = 16 * s + self.missed, 80 + 256 * s + shape, 1360 + 6 * s
             if self.guessing.decide(self, slots, [], *where, 256 * s + shape):
                 found = guess
                 break
@@ -779,10 +977,10 @@ class Band:
 
 
 class DeepBand(Band):
-    """Section 16: one band of samples of 16 bits."""
+    """FORMAT-deep-mixing.md: one band."""
 
     def __init__(self, payload, width, height, channels, exact):
-        super().__init__(payload, width, height, channels, 0)
+        super().__init__(payload, width, height, channels)
         self.exact = exact
         self.mixer = Mixer(1 << limit(math.ceil(math.log2(4 * width * height)), 14, 22), 7, 19660)
         self.samples, self.left = {}, {}  # by plane, row, column: a sample; its residual and errors
@@ -827,10 +1025,10 @@ class DeepBand(Band):
         wrong = [2 * (ew[k] + en[k]) + enw[k] + ene[k] + eww[k] + enn[k] for k in range(9)]
         weights = [2**40 // min(v + 3, 2**20 - 1) ** 2 + 1 for v in wrong]
         blend = (2 * sum(a * b for a, b in zip(weights, guesses, strict=True)) + sum(weights)) // (2 * sum(weights))
-        energy, least = q(2 * abs(rw) + 2 * abs(rn) + abs(rnw) + abs(rne)), q(min(wrong))
-        spread = q(max(guesses) - min(guesses))
+        energy, least = size(2 * abs(rw) + 2 * abs(rn) + abs(rnw) + abs(rne)), size(min(wrong))
+        spread = size(max(guesses) - min(guesses))
         before = self.left[c - 1, y, x][0] if c else 0
-        beside, earlier = q(abs(before)) if c else 0, q(abs(self.left[0, y, x][0])) if c > 1 else 0
+        beside, earlier = size(abs(before)) if c else 0, size(abs(self.left[0, y, x][0])) if c > 1 else 0
         j = 8 * (w > blend) + 4 * (n > blend) + 2 * (nw > blend) + (ne > blend)
         bias = self.biases[c, 16 * j + min(energy >> 3, 15)]
         prediction = limit(blend + ((2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else 0), 0, 65535)
@@ -839,11 +1037,11 @@ class DeepBand(Band):
             prediction = limit((p if c else 0) + sorted((w0, n0, w0 + n0 - nw0))[1], 0, 65535)
         bases = [
             h(c, energy),
-            h(c + 10, 256 * (q(abs(rw)) >> 1) + (q(abs(rn)) >> 1)),
+            h(c + 10, 256 * (size(abs(rw)) >> 1) + (size(abs(rn)) >> 1)),
             h(c + 20, 65536 * beside + 256 * (earlier >> 1) + (energy >> 2)),
             h(c + 30, 256 * spread + (least >> 2)),
             h(c + 40, 256 * least + (energy >> 2)),
-            h(c + 50, 256 * (q(abs(rw) + abs(rww)) >> 1) + (spread >> 1)),
+            h(c + 50, 256 * (size(abs(rw) + abs(rww)) >> 1) + (spread >> 1)),
         ]
         key = h(h(w, n), h(nw, 4 * ne + c))
         key = (h(key, self.samples[c - 1, y, x]) if c else key) % 65536

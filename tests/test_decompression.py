@@ -1,28 +1,19 @@
 """Files -> pictures: several at once, of which one that is damaged spoils no other; groups of tiles; sizes that are refused."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
 
 import codec
-from bitstream import container
-from bitstream.container import LEVELS, METADATA, Coding, Head, read, written
+from bitstream.container import LEVELS, Coding, Head, read, written
 from bitstream.errors import DamagedError, ModelError, NewerVersionError, TooLargeError
 from bitstream.form import Form
 from codec import decompression
 from codec.decompression import decompress_files
-from codec.many import tasks
-from codec.many.planning import in_batches
-from codec.many.tasks import Compression, Decompression, Job
 from codec.methods.method import ModelName
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Fields
 from codec.methods.stored import Stored
 from codec.network.layers import NO_SURROUNDINGS, Layer, Request, decode_layers, encode_layer
-from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.progress import ignore
 from codec.representations import digest_of
@@ -201,99 +192,3 @@ def test_the_sizes_of_payloads(tiny, monkeypatch):
             codec.decode(remade(data, chunks=chunks), model=TINY, device="cpu")
     with pytest.raises(DamagedError, match="has 3 chunks, which are too few"):
         codec.decode(remade(data, height=2048, chunks=[bytes(40)] * 3), model=TINY, device="cpu")
-
-
-# Many files at once
-
-
-def test_batches_are_of_small_pictures(tmp_path):
-    many = [Job(tmp_path / str(k), tmp_path / f"{k}.png", pixels) for k, pixels in enumerate([1024] * 300 + [10**6, 0, 0, 5, 5])]
-    batches = in_batches(many)
-    assert [len(batch) for batch in batches] == [256, 44, 1, 1, 1, 2]
-    assert [job for batch in batches for job in batch] == many
-
-
-def test_a_batch_is_done_as_its_files_alone(tmp_path):
-    some = [picture(32, 32, 3, seed) for seed in range(3)]
-    for k, pixels in enumerate(some):
-        (tmp_path / f"{k}.igpt").write_bytes(with_network(pixels))
-    (tmp_path / "1.igpt").write_bytes(b"damaged")
-    reports = []
-    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in (0, 1, 2, 9)]
-    task = Decompression(options=Options(model=TINY, device="cpu"))
-    results = {result.job.source.stem: result for result in task.run_batch(batch, lambda pixels, more: reports.append((pixels, more)))}
-    assert {name for name, result in results.items() if result.error} == {"1", "9"}
-    for k in (0, 2):
-        assert (np.asarray(Image.open(tmp_path / f"{k}.png")) == some[k]).all()
-    assert sum(pixels for pixels, _ in reports) == 2 * 1024
-    assert sum(pixels for pixels, _ in reports) == 4 * 1024 + sum(more for _, more in reports)
-
-
-def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
-    right, some = decompression.decompress_files, [picture(32, 32, 3, seed) for seed in range(3)]
-    packed = [with_network(pixels) for pixels in some]
-    for k, data in enumerate(packed):
-        (tmp_path / f"{k}.igpt").write_bytes(data)
-
-    def short_of_memory(files, *rest):
-        if read(packed[1]) in files:
-            raise MemoryError
-        return right(files, *rest)
-
-    monkeypatch.setattr(decompression, "decompress_files", short_of_memory)
-    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
-    results = list(Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None))
-    assert [(result.job.source.stem, bool(result.error)) for result in results] == [("0", False), ("1", True), ("2", False)]
-
-
-def test_a_box_that_is_empty_stops_no_other_file(tmp_path):
-    right = with_network(picture(5, 6, 3))
-    for k, data in enumerate([right, remade(right, boxes={METADATA: b""}), right]):
-        (tmp_path / f"{k}.igpt").write_bytes(data)
-    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 30) for k in range(3)]
-    results = Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None)
-    assert {result.job.source.stem for result in results if result.error} == {"1"}
-
-
-def test_a_named_model_is_read_once_and_its_files_are_decoded_together(tmp_path, monkeypatch):
-    loads, asked, load, decode = [], [], IntegerImageGPT.load, decompression.decode_layers
-    folder = shutil.copytree(TINY, tmp_path / "mine")
-    for k in range(5):
-        (tmp_path / f"{k}.igpt").write_bytes(with_network(picture(32, 32, 3, k)))
-    monkeypatch.setattr(IntegerImageGPT, "load", lambda *arguments: loads.append(arguments) or load(*arguments))
-    monkeypatch.setattr(decompression, "decode_layers", lambda some, told: asked.append(len(some)) or decode(some, told))
-    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(5)]
-    results = list(Decompression(options=Options(model=folder, device="cpu")).run_batch(batch, lambda _, __: None))
-    assert not any(result.error for result in results)
-    assert asked == [5]
-    assert [Path(where) for where, _ in loads] == [folder]
-    (folder / "config.json").write_text((folder / "config.json").read_text().replace('window": 40', 'window": 32'))  # another model
-    again = list(Decompression(options=Options(model=folder, device="cpu"), force=True).run_batch(batch[:2], lambda _, __: None))
-    assert all("needs the model" in result.error for result in again)
-
-
-def test_a_file_is_read_once(tmp_path, monkeypatch):
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Comment", "x" * (tasks.BATCH_METADATA + 1))
-    for k in range(3):
-        image = Image.fromarray(np.full((5, 6, 4), k, np.uint8))
-        image.save(tmp_path / f"{k}.png", pnginfo=text if k == 2 else None)
-        compressed = Compression(options=Options(device="cpu")).run(Job(tmp_path / f"{k}.png", tmp_path / f"{k}.igpt"), lambda _, __: None)
-        assert not compressed.error
-    reads = []
-    monkeypatch.setattr(container, "read", lambda data: reads.append(data) or read(data))
-    done, task = [], Decompression(options=Options(device="cpu"), force=True)
-    for batch in ([0], [0, 1, 2]):
-        some = [Job(tmp_path / f"{k}.igpt", tmp_path / f"back-{k}.png", 30) for k in batch]
-        results = list(task.run_batch(some, lambda pixels, more: done.append((pixels, more))))
-        assert [result.error for result in results] == [""] * len(batch)
-        assert len(reads) == len(batch)
-        assert sum(pixels for pixels, _ in done) == 30 * len(batch)
-        assert sum(more for _, more in done) == 0
-        reads.clear()
-        done.clear()
-
-
-def test_batches_leave_work_for_every_process():
-    assert Decompression().batch_files(100, 4) == 25
-    assert Compression().batch_files(100, 4) == 1

@@ -129,9 +129,9 @@ def require_models(data: bytes, expected: frozenset[bytes]) -> None:
     """Raises IgptError where an igpt file is damaged, or names a model of another digest than these."""
     from codec.description import info_of
 
-    for digest, name in info_of(container.read(data)).models:
-        if digest not in expected:
-            msg = f"a worker of the cluster used another model, {name or 'of its igpt'} ({digest.hex()}): nothing was written"
+    for name, digest in info_of(container.read(data)).models:
+        if bytes.fromhex(digest) not in expected:
+            msg = f"a worker of the cluster used another model, {name or 'of its igpt'} ({digest}): nothing was written"
             raise ModelError(msg)
 
 
