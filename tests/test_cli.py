@@ -21,16 +21,10 @@ import cli
 import codec
 from bitstream import container
 from codec.many import files
-from tests.conftest import TINY, picture, smooth
+from tests.conftest import TINY, picture
+from tests.picture_files import calm
 
 IGPT = Path(sys.executable).parent / "igpt"
-
-
-def calm(height, width, seed=0):
-    """Such that even the tiny network makes it smaller, (height, width, 3) uint8, if it has a thousand pixels or more."""
-    return smooth(height, width, seed) // 8 + 100
-
-
 PIXELS = calm(34, 42)
 
 

@@ -26,7 +26,8 @@ from codec.many.planning import in_batches, planned
 from codec.many.tasks import Compression, Job, Output, Task
 from codec.options import Options
 from tests.conftest import TINY, picture
-from tests.test_cli import IGPT, calm, igpt
+from tests.picture_files import calm
+from tests.test_cli import IGPT, igpt
 
 ROOT = Path(__file__).parents[1]
 

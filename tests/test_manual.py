@@ -16,7 +16,7 @@ import cli
 import codec
 from codec import manual, models
 from tests.conftest import TINY
-from tests.test_cli import calm
+from tests.picture_files import calm
 
 IGPT = Path(sys.executable).parent / "igpt"
 PAGE = Path(__file__).parents[1] / "igpt.1"
