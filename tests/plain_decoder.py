@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cache
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -143,6 +144,15 @@ def rounded(x, s):
     return (x + (1 << s >> 1)) >> s
 
 
+@cache
+def activation_table():
+    """FORMAT-palette.md: T."""
+    with localcontext() as context:
+        context.prec = 40
+        powers = [(Decimal("-1.702") * z / 4096).exp() for z in range(32768)]
+        return np.array([int((z * p / (1 + p) + Decimal("0.5")) // 1) for z, p in enumerate(powers)])
+
+
 class PaletteModel:
     """FORMAT-palette.md: everything for one tile, row by row."""
 
@@ -158,10 +168,7 @@ class PaletteModel:
         self.digest = digest.digest()[:16]
         self.t = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
         self.table = exp2(256, 1 << 16)
-        with localcontext() as context:
-            context.prec = 40
-            powers = [(Decimal("-1.702") * z / 4096).exp() for z in range(32768)]
-            self.activation = np.array([int((z * p / (1 + p) + Decimal("0.5")) // 1) for z, p in enumerate(powers)])
+        self.activation = activation_table()
 
     def project(self, name, x, limit):
         e = max(0, int(abs(x).max()).bit_length() - 14)
@@ -375,7 +382,7 @@ def decode(data, folders=(), dictionary=b""):
             codings.append(body)
             continue
         assert not codings
-        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, METADATA) or kind > 128
+        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, METADATA) or kind >= 128
         assert kind not in boxes
         boxes[kind] = body
     assert zlib.crc32(data[: reader.at]) == int.from_bytes(reader.take(4), "little")
@@ -791,6 +798,14 @@ SQUASH = squash_table()
 STRETCH = [min(bisect_left(SQUASH, 16 * i + 8), 6142) - 3071 for i in range(4096)]
 
 
+def rate(n):
+    return 2**17 // (2 * n + 3)
+
+
+def trust(n):
+    return 2560 * n // (10 * n + 3)
+
+
 def squash(x):
     return SQUASH[x + 3071]
 
@@ -815,7 +830,7 @@ class Mixer:
     def decide(self, coder, slots, further, a, b, c, refinement):
         slots = [slot % self.size for slot in slots]
         counters = [table[slot] for table, slot in zip(self.counters, slots, strict=True)]
-        inputs = [(STRETCH[p >> 10] * (2560 * n // (10 * n + 3))) >> 8 for p, n in counters] + further + [256]
+        inputs = [(STRETCH[p >> 10] * trust(n)) >> 8 for p, n in counters] + further + [256]
         c += sum(n > 0 for _, n in counters[1:])
         sets = [self.weights[k] for k in (a, b, c)]
         d = [limit(sum(w * x for w, x in zip(s, inputs, strict=True)) >> 16, -3071, 3071) for s in sets]
@@ -829,7 +844,7 @@ class Mixer:
             for i, x in enumerate(inputs):
                 weights[i] += (x * (t - squash(own)) + 4096) >> 13
         for table, slot, (p, n) in zip(self.counters, slots, counters, strict=True):
-            p += (((bit << 22) - p) * (2**17 // (2 * n + 3))) >> 16
+            p += (((bit << 22) - p) * rate(n)) >> 16
             table[slot] = limit(p, 1, 2**22 - 1), min(n + 1, 255)
         nearest = j + (2 * r > 6144)
         refined[nearest] += (t - refined[nearest]) >> 6
