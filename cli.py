@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,37 +15,14 @@ import typer
 
 from bitstream.errors import IgptError
 from codec import manual
-from codec.many.files import (
-    PIPE,
-    RequestError,
-    destination,
-    fill_streams,
-    flush,
-    is_file,
-    output_of,
-    put,
-    read,
-    sentence,
-    stream_of,
-    write,
-)
-from codec.many.jobs import (
-    Compression,
-    Decompression,
-    Job,
-    Plan,
-    Report,
-    Result,
-    Task,
-    in_chunks,
-    in_processes,
-    in_turn,
-    leave_if_stopped,
-    planned,
-    stop,
-)
-from codec.messages import heard, room, say
-from codec.threads import cores, use_threads
+from codec.many.executors import executed
+from codec.many.files import PIPE, RequestError, destination, fill_streams, flush, output_of, put, read, sentence, stream_of, write
+from codec.many.planning import planned
+from codec.many.stopping import leave_if_stopped, stop
+from codec.many.tasks import Compression, Decompression, Report, Result, Task
+from codec.messages import Bar, above_bar, say, show_log
+from codec.options import Options
+from codec.threads import use_threads
 
 if TYPE_CHECKING:
     from codec.pictures.picture import Picture
@@ -117,7 +94,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print times, the
 @contextlib.contextmanager
 def reported(source: Path, verbose: bool) -> Iterator[None]:
     """Turns errors into one sentence on stderr and an exit code."""
-    heard(verbose)
+    show_log(verbose)
     try:
         yield
     except (RequestError, IgptError, OSError, MemoryError) as error:
@@ -128,35 +105,26 @@ def reported(source: Path, verbose: bool) -> Iterator[None]:
 
 
 def read_picture(source: Path, max_pixels: int | None) -> "Picture":
+    """A picture file. Raises IgptError or OSError."""
     import io
 
-    from codec.pictures.picture import MAX_PIXELS, largest_picture_file, open_picture
+    from codec.pictures.reading import MAX_PIXELS, largest_picture_file, open_picture
 
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     data = read(source, lambda start: largest_picture_file(start, limit))
     return open_picture(io.BytesIO(data), limit)
 
 
-def shows_bar(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty()
-
-
 @contextlib.contextmanager
 def progress_bar(pixels: int, what: str, quiet: bool) -> Iterator[Report]:
-    """A progress bar in megapixels on stderr, on a terminal only."""
-    if not shows_bar(quiet):
-        yield lambda _, __: leave_if_stopped()
-        return
-    from tqdm import tqdm
+    """A progress bar on stderr, on a terminal only."""
+    with Bar(what, pixels, hidden=quiet or not sys.stderr.isatty()) as bar:
 
-    with tqdm(total=pixels / 1e6, desc=what, unit="MP", leave=False, bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining}") as bar:
-
-        def update(pixels: int, more: int) -> None:
+        def report(pixels: int, more: int) -> None:
             leave_if_stopped()
-            bar.total = (bar.total or 0) + more / 1e6
-            bar.update(pixels / 1e6)
+            bar.update(pixels, more)
 
-        yield update
+        yield report
 
 
 @app.command()
@@ -198,23 +166,20 @@ def compress(
     An output is by default the input with the extension .igpt. It gets its name after a check: its beginnings, or with --verify all of it,
     are decompressed and compared with the input.
     """
-    from codec.pictures.picture import SUFFIXES
+    from codec.pictures.reading import SUFFIXES
 
     with reported(inputs[0], verbose):
         if strip and delete_input:
             msg = "--strip and --delete-input together would lose the metadata"
             raise RequestError(msg)
+    options = Options(
+        model=model, revision=revision, palette_only=palette_only, device=device, past=use_past, verify=verify, max_pixels=max_pixels
+    )
     task = Compression(
-        model=model,
-        revision=revision,
-        palette_only=palette_only,
-        past=use_past,
+        options=options,
         strip=strip,
-        verify=verify,
         delete_input=delete_input,
-        device=device,
         threads=threads,
-        max_pixels=max_pixels,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
@@ -249,10 +214,8 @@ def decompress(
     is an igpt file; -o names an output in any case. An output is by default the input with the extension .png.
     """
     task = Decompression(
-        model=model,
-        device=device,
+        options=Options(model=model, device=device, max_pixels=max_pixels),
         threads=threads,
-        max_pixels=max_pixels,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
@@ -265,64 +228,40 @@ def decompress(
 def on_files(
     task: Task,
     inputs: list[Path],
-    option: Path | None,
+    output: Path | None,
     out_dir: Path | None,
     recursive: bool,
-    wanted: Collection[str],
+    extensions: Collection[str],
     count: int,
     ray: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Does the task with every input, whatever happens to the others, and says what came of it."""
-    several = bool(
-        out_dir or recursive or len(inputs) > 2 or (len(inputs) == 2 and is_input(inputs[1], wanted)) or os.path.isdir(inputs[0])
-    )
-    plan = Plan([], [], [])
     with reported(inputs[0], task.verbose):
-        if several:
-            plan = planned(inputs, option, out_dir, recursive, task.suffix, wanted)
-        else:
-            plan.jobs.append(Job(inputs[0], output_of(inputs[0], inputs[1] if len(inputs) > 1 else None, option, task.suffix)))
-            if as_json and (plan.jobs[0].target == PIPE or stream_of(plan.jobs[0].target) == 1):
-                msg = "--json and the output would both go to standard output"
-                raise RequestError(msg)
-    jobs = [task.measured(job) for job in plan.jobs] if several else plan.jobs
+        plan = planned(inputs, output, out_dir, recursive, task.suffix, extensions)
+        if as_json and not plan.several and (plan.jobs[0].target == PIPE or stream_of(plan.jobs[0].target) == 1):
+            msg = "--json and the output would both go to standard output"
+            raise RequestError(msg)
+    jobs = [task.measured(job) for job in plan.jobs] if plan.several else plan.jobs
     for note in plan.notes if not quiet else ():
         say(f"igpt: {note}")
     for result in plan.unread:
-        tell(result, as_json, quiet, task.verbose)
+        show_result(result, as_json, quiet, task.verbose)
     results: list[Result] = []
-    what = f"{len(jobs)} files" if several else inputs[0].name
+    what = f"{len(jobs)} files" if plan.several else inputs[0].name
     with reported(inputs[0], task.verbose), progress_bar(sum(job.pixels for job in jobs), what, quiet) as report:
         for result in executed(task, jobs, count, ray, report):
             results.append(result)
-            tell(result, as_json and (several or not result.error), quiet, task.verbose)
+            show_result(result, as_json and (plan.several or not result.error), quiet, task.verbose)
+    if plan.several and not quiet:
+        show_sum(results)
     failed = [result.code for result in (*plan.unread, *results) if result.error]
-    if several and not quiet:
-        done = [result.output.figures for result in results if result.output]
-        skipped = sum(not result.output and not result.error for result in results)
-        counted = f"{len(done)} of {len(jobs)} files, {sum(figures['bytes'] for figures in done):,} bytes"
-        before = sum(figures.get("input_bytes", 0) for figures in done)
-        say(counted + (f" from {before:,}" if before else "") + (f", {skipped} up to date" if skipped else ""))
     if failed:
-        raise typer.Exit(1 if several else failed[0])
+        raise typer.Exit(1 if plan.several else failed[0])
 
 
-def executed(task: Task, jobs: list[Job], count: int, ray: str | None, report: Report) -> Iterator[Result]:
-    """The results, as they come."""
-    chunks = in_chunks(jobs, task.most_together(len(jobs), count))
-    if ray is not None:
-        from codec.many.cluster import on_ray
-
-        return on_ray(task, chunks, ray, count, report)
-    count = min(count, len(chunks))
-    if count < 2:
-        return in_turn(task, chunks, report)
-    return in_processes(replace(task, threads=task.threads or max(1, cores() // count)), chunks, count, report)
-
-
-def tell(result: Result, as_json: bool, quiet: bool, verbose: bool) -> None:
+def show_result(result: Result, as_json: bool, quiet: bool, verbose: bool) -> None:
     """What came of a job."""
     source, target, output = str(result.job.source), str(result.job.target), result.output
     if result.error:
@@ -340,25 +279,18 @@ def tell(result: Result, as_json: bool, quiet: bool, verbose: bool) -> None:
             say(f"{source} -> {target}: {output.text}")
 
 
+def show_sum(results: list[Result]) -> None:
+    """What came of all jobs."""
+    done = [result.output.figures for result in results if result.output]
+    skipped = sum(not result.output and not result.error for result in results)
+    counted = f"{len(done)} of {len(results)} files, {sum(figures['bytes'] for figures in done):,} bytes"
+    before = sum(figures.get("input_bytes", 0) for figures in done)
+    say(counted + (f" from {before:,}" if before else "") + (f", {skipped} up to date" if skipped else ""))
+
+
 def put_object(**fields: Any) -> None:
-    with room():
+    with above_bar():
         put(json.dumps(fields))
-
-
-def is_input(second: Path, wanted: Collection[str]) -> bool:
-    """Whether the second of two names is no output but another input: it has the extension of one, or is a file that it would be a loss to
-    overwrite. wanted: the extensions of inputs.
-    """
-    from bitstream.constants import MAGIC
-
-    if second.suffix.lower() in wanted:
-        return True
-    if second.suffix.lower() == ".igpt" or not is_file(second):
-        return False
-    with contextlib.suppress(OSError), second.open("rb") as stream:
-        start = stream.read(len(MAGIC))
-        return bool(start) and (start == MAGIC) == (".igpt" in wanted)
-    return False
 
 
 @app.command()
@@ -373,19 +305,20 @@ def verify(
 ) -> None:
     """Decompress an igpt file and compare its pixels with their digest, writing nothing."""
     with reported(source, verbose):
-        picture = decompressed(source, model, device, threads, max_pixels, quiet)
+        picture = decompressed(source, Options(model=model, device=device, max_pixels=max_pixels), threads, quiet)
         if not quiet:
             say(f"{source}: ok, {picture.described}")
 
 
-def decompressed(source: Path, model: str | None, device: str, threads: int, max_pixels: int | None, quiet: bool) -> "Picture":
-    from codec import decompress_parsed, largest_file
-    from codec.parsing import parsed
+def decompressed(source: Path, options: Options, threads: int, quiet: bool) -> "Picture":
+    """The picture in an igpt file. Raises IgptError or OSError."""
+    from bitstream import container
+    from codec.decompression import decompress_file
 
-    file = parsed(read(source, largest_file))
+    file = container.read(read(source, container.largest_file))
     use_threads(threads)
-    with progress_bar(file.pixels, source.name, quiet) as progress:
-        return decompress_parsed(file, model=model, device=device, max_pixels=max_pixels, progress=lambda pixels: progress(pixels, 0))
+    with progress_bar(file.head.pixels, source.name, quiet) as report:
+        return decompress_file(file, options, lambda pixels: report(pixels, 0))
 
 
 @app.command("info")
@@ -394,17 +327,26 @@ def show_info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Print what an igpt file's header says; nothing is decompressed."""
+    """Print what the beginning of an igpt file says; nothing is decompressed."""
     with reported(source, verbose):
-        from codec import info, largest_file
+        from bitstream import container
+        from codec.description import info_of
 
-        data = read(source, largest_file)
-        fields = {"file_bytes": len(data), **info(data)}
+        data = read(source, container.largest_file)
+        fields = {"file_bytes": len(data), **asdict(info_of(container.read_front(data)))}
+        fields["models"] = [{"name": name, "digest": digest} for name, digest in fields["models"]]
         if as_json:
             put(json.dumps(fields))
         else:
             width = max(map(len, fields))
-            put("\n".join(f"{name.replace('_', ' '):{width}}  {value}" for name, value in fields.items()))
+            put("\n".join(f"{name.replace('_', ' '):{width}}  {in_line(value)}".rstrip() for name, value in fields.items()))
+
+
+def in_line(value: Any) -> str:
+    """A field's value for people: commas between its parts, spaces inside of these."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_line, value))
+    return " ".join(part for part in value.values() if part) if isinstance(value, dict) else str(value)
 
 
 def png_destination(source: Path, target: Path, force: bool) -> Path:
@@ -436,11 +378,9 @@ def heatmap(
     with reported(source, verbose):
         target = png_destination(source, output_of(source, out, option, ".heat.png"), force)
         pixels = read_picture(source, max_pixels).plain_pixels
-        from codec import models, what_is_coded
-        from codec.analysis import bits_of_drawing, bits_per_pixel, costs_of, heat_map
+        from codec.analysis import bits_per_pixel, heat_map
 
-        _, coded = what_is_coded(pixels, models.chosen(model), device, use_past)
-        channels = bits_per_pixel(costs_of(coded), coded) if coded else bits_of_drawing(pixels)
+        channels = bits_per_pixel(pixels, Options(model=model, device=device, past=use_past))
         write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
         if not quiet:
             shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())
@@ -533,12 +473,12 @@ def quantize(
     with reported(source, verbose):
         target = png_destination(source, out, force)
         pixels = read_picture(source, max_pixels).plain_pixels
+
         from codec import models
-        from codec.palette.packing import quantized
         from codec.pictures.pillow import image_of
 
         palette = models.with_palette(model, revision, "cpu").palette
-        image = image_of(quantized(palette, pixels))
+        image = image_of(palette.quantized(pixels))
         write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
         if not quiet:
             say(f"{source} -> {target}: in the {len(palette)} colours of the model's palette; this was lossy")
@@ -636,6 +576,12 @@ def common(
     pass
 
 
+@app.command("manual", hidden=True)
+def print_manual() -> None:
+    """Print the manual page, as igpt.1 has it."""
+    put(manual.page(app).rstrip("\n"))
+
+
 manual.describe(app)
 
 
@@ -660,7 +606,7 @@ def leave(code: str | int | None) -> NoReturn:
     except SystemExit as error:
         code = int(str(error.code))
     except (OSError, ValueError) as error:
-        if not code:  # else it was said
+        if not code:  # else there was a message
             say(f"igpt: standard output: {getattr(error, 'strerror', None) or error}")
             code = 1
     os._exit(code)

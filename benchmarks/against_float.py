@@ -47,14 +47,14 @@ def main() -> None:
     pixels = np.asarray(Image.open(source).convert("RGB"))
     height, width, _ = pixels.shape
     device = device_named("auto")
-    codec.compress_pixels(pixels[:32, :32])
+    codec.compress(pixels[:32, :32])
     times: dict[str, list[float]] = {"compress": [], "decompress": []}
     for _ in range(RUNS):
         start = time.perf_counter()
-        data = codec.compress_pixels(pixels)
+        data = codec.compress(pixels)
         times["compress"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        codec.decompress_pixels(data)
+        codec.decode(data)
         times["decompress"].append(time.perf_counter() - start)
     for name, seconds in times.items():
         median = statistics.median(seconds)

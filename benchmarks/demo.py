@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import lossless_bytes, lossless_encoders
-from codec import what_is_coded
-from codec.analysis import bits_of_drawing, costs_of
+from benchmarks.theory import theory_of
+from codec.compression import compressed
+from codec.options import Options
+from codec.pictures.sources import picture_from
 
 IGPT = Path(sys.executable).parent / "igpt"
 
@@ -41,9 +43,7 @@ def main() -> int:
         print("the pixels differ")
         return 1
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    _, coded = what_is_coded(pixels, None, "auto", True)
-    bits = sum(costs.total for costs in costs_of(coded)) if coded else bits_of_drawing(pixels)["all"].sum()
-    theory = round(bits / 8)
+    theory = round(theory_of(compressed(picture_from(pixels), Options())).bytes)
     rows = [("igpt", size), ("igpt, theoretical", theory)]
     rows += [(name, lossless_bytes(pixels, encode)) for name, encode in lossless_encoders((7, 9)).items()]
     rows += [("PNG as stored", source.stat().st_size), ("raw", pixels.nbytes)]

@@ -8,19 +8,17 @@ import argparse
 import csv
 import io
 import itertools
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 import codec
-from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, saved
+from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, real_bytes, saved
 from codec import models
-from codec.palette.packing import quantized
 from codec.pictures.pillow import image_of
 
 SIZES = {"24x24": 24, "32x32": 32, "full": 0}
@@ -38,17 +36,12 @@ def variants(pixels: Pixels) -> Iterator[tuple[str, str, Pixels]]:
         colour = np.asarray(image)
         yield size, "rgb", colour
         yield size, "grey", np.asarray(image.convert("L"))[..., None]
-        yield size, TOKENS, quantized(palette, colour)
+        yield size, TOKENS, palette.quantized(colour)
 
 
-def real_bytes(pixels: Pixels, colours: str, folder: str) -> int:
-    """The size of the file, which was read, decoded and compared."""
-    path, options = Path(folder) / "x.igpt", {"model": CHECKPOINT, "palette_only": True} if colours == TOKENS else {}
-    path.write_bytes(codec.compress_pixels(pixels, **options))
-    if not np.array_equal(codec.decompress_pixels(path.read_bytes()), pixels):
-        msg = "other pixels came back"
-        raise ValueError(msg)
-    return os.path.getsize(path)
+def igpt_bytes(pixels: Pixels, colours: str) -> int:
+    options: dict[str, Any] = {"model": CHECKPOINT, "palette_only": True} if colours == TOKENS else {}
+    return real_bytes(codec.compress(pixels, **options), pixels)
 
 
 def kinds() -> list[tuple[str, str]]:
@@ -84,22 +77,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for path in tqdm(pictures_in(arguments.folder)[:10], unit="picture"):
-            pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
-            for size, colours, variant in variants(pixels.reshape(*pixels.shape[:2], -1)):
-                png = len(saved(image_of(variant), "PNG", optimize=True))
-                samples = variant.size
-                rows.append(
-                    {
-                        "picture": path.stem,
-                        "size": size,
-                        "colours": colours,
-                        "samples": samples,
-                        "igpt": real_bytes(variant, colours, folder),
-                    }
-                )
-                rows[-1]["png"] = png
+    for path in tqdm(pictures_in(arguments.folder)[:10], unit="picture"):
+        pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
+        for size, colours, variant in variants(pixels.reshape(*pixels.shape[:2], -1)):
+            png = len(saved(image_of(variant), "PNG", optimize=True))
+            samples = variant.size
+            rows.append(
+                {
+                    "picture": path.stem,
+                    "size": size,
+                    "colours": colours,
+                    "samples": samples,
+                    "igpt": igpt_bytes(variant, colours),
+                }
+            )
+            rows[-1]["png"] = png
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (arguments.out / "demo10.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")

@@ -11,12 +11,14 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
+import codec
 from codec.pictures.pillow import image_of
 
 Pixels = npt.NDArray[np.uint8]
@@ -33,6 +35,17 @@ def pictures_in(folder: Path | None) -> list[Path]:
     here = Path(skimage.data.__file__).parent
     names = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "moon", "motorcycle_left")
     return [here / f"{name}.png" for name in names]
+
+
+def real_bytes(data: bytes, pixels: npt.NDArray[Any]) -> int:
+    """The size of an igpt file of (height, width, channels) pixels, which was read, decoded and compared."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.igpt"
+        path.write_bytes(data)
+        if not np.array_equal(codec.decode(path).reshape(pixels.shape), pixels):
+            msg = "other pixels came back"
+            raise ValueError(msg)
+        return path.stat().st_size
 
 
 def saved(image: Image.Image, form: str, **options: object) -> bytes:

@@ -1,6 +1,8 @@
-"""Alpha, 16 bits, palettes and icons beside others: `python -m benchmarks.modes [PHOTOGRAPHS] [--pngsuite FOLDER] [--icons FOLDER...]`.
+"""Alpha, 16 bits, few levels, palettes and icons beside others: `python -m benchmarks.modes [PHOTOGRAPHS] [--pngsuite FOLDER]
+[--icons FOLDER...] [--others CSV]`.
 
-Real sizes; every file is decoded and compared. Alpha and 16-bit samples are made from the photographs, always the same. PNG is
+Real sizes; every file is decoded and compared. Alpha, 16-bit samples and those that miss values, and palettes that are ramps, are made
+from the photographs, and sprites, which have some of a palette's colours, from the icons, always the same. PNG is
 oxipng's (level 6), with its form and palette as they are and not, WebP is lossless and exact with method 6, JPEG XL has effort 9. Writes
 modes.csv, and modes.md with the sets, and with what igpt makes larger than the smaller of PNG and WebP by more than 100 bytes.
 """
@@ -8,6 +10,7 @@ modes.csv, and modes.md with the sets, and with what igpt makes larger than the 
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,13 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-import codec
 from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
+from bitstream.container import read
 from bitstream.errors import UnsupportedImageError
-from bitstream.form import ALPHA, GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
+from bitstream.form import ALPHA, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from codec.compression import compress_picture
+from codec.decompression import decompress_file
+from codec.options import Options
 from codec.pictures.outputs import png_of
 from codec.pictures.picture import Picture
 from codec.pictures.reading import MAX_PIXELS, open_picture
@@ -77,6 +83,28 @@ def averaged(rgb: Samples) -> Samples:
 
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])
+
+
+def luma(rgb: Samples) -> Samples:
+    """Of 8 bits, (height, width)."""
+    return np.rint(rgb @ LUMA).astype(np.uint8)
+
+
+def stretched(rgb: Samples) -> Samples:
+    """Brighter by a quarter, so that every fifth value is missing."""
+    return np.clip(rgb * 1.25, 0, 255).astype(np.uint8)
+
+
+def levelled(rgb: Samples) -> Samples:
+    """Black and white points and a gamma set, as an editor does."""
+    return np.rint(255 * np.clip((rgb - 16.0) / 219, 0, 1) ** (1 / 1.2)).astype(np.uint8)
+
+
+def coarse(rgb: Samples) -> Samples:
+    """Greys of 151 levels, spread over all 8 bits."""
+    return np.rint(np.rint(luma(rgb) * (150 / 255)) * (255 / 150)).astype(np.uint8)[..., None]
+
+
 MADE: dict[str, Callable[[Samples], Samples]] = {
     "photographs, soft alpha": soft,
     "photographs, cut out": cut_out,
@@ -88,7 +116,16 @@ MADE: dict[str, Callable[[Samples], Samples]] = {
     "16-bit RGB, dense: average of five": lambda rgb: deep(averaged(rgb)),
     "16-bit RGB, dense: linear light, halved": lambda rgb: deep(halved(linear(rgb))),
     "16-bit RGB, sparse: linear light of 8 bits": lambda rgb: deep(linear(rgb)),
+    "8-bit RGB, sparse: stretched by 1.25": stretched,
+    "8-bit RGB, sparse: levels edited": levelled,
+    "8-bit grey, sparse: 151 levels": coarse,
 }
+RAMPS = {  # of colours: red, green, blue of 0 to 255
+    "palettes, ramp of greys": lambda v: (v, v, v),
+    "palettes, ramp of greys, falling": lambda v: (255 - v, 255 - v, 255 - v),
+    "palettes, ramp of false colours": lambda v: (np.clip(2 * v, 0, 255), np.clip(2 * v - 128, 0, 255), np.abs(2 * v - 255)),
+}
+SPRITE_COLOURS = 256  # of the palette that all of a folder have
 
 
 def made(photographs: list[Path]) -> Iterator[tuple[str, str, bytes]]:
@@ -100,16 +137,45 @@ def made(photographs: list[Path]) -> Iterator[tuple[str, str, bytes]]:
             samples = make(rgb)
             form = Form({1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}[samples.shape[2]], 8 * samples.itemsize)
             yield name, path.name, png_of(Picture(samples, form))
+        for name, ramp in RAMPS.items():
+            yield name, path.name, indexed(luma(rgb), np.stack(ramp(np.arange(256)), -1).astype(np.uint8))
+
+
+def indexed(indices: Samples, colours: Samples) -> bytes:
+    """A PNG of (height, width) indices of (n, 3) colours."""
+    return png_of(Picture(indices[..., None], Form(PALETTE, 8), ((b"PLTE", colours.tobytes()),)))
 
 
 def icons(folders: list[Path]) -> Iterator[tuple[str, str, bytes]]:
-    """RGBA pictures of the folders, or those that come with matplotlib."""
-    import matplotlib as mpl
-
-    for folder in folders or [Path(mpl.get_data_path()) / "images"]:
-        paths = sorted(folder.rglob("*.png"))
-        for path in paths[:: max(1, len(paths) // ICONS)][:ICONS]:
+    """RGBA pictures of the folders."""
+    for folder in folders:
+        for path in icons_in(folder):
             yield f"icons: {folder.name}", str(path.relative_to(folder)), path.read_bytes()
+
+
+def sprites(folders: list[Path]) -> Iterator[tuple[str, str, bytes]]:
+    """The same on a ground, in the colours of one palette for all of a folder, of which each has some, as those of a game are."""
+    for folder in folders:
+        paths = icons_in(folder)
+        drawn = [Image.alpha_composite(Image.new("RGBA", icon.size, (255, 0, 255, 255)), icon) for icon in map(rgba, paths)]
+        edges = np.cumsum([0, *(icon.height for icon in drawn)])
+        sheet = Image.new("RGB", (max(icon.width for icon in drawn), int(edges[-1])))
+        for icon, top in zip(drawn, edges.tolist(), strict=False):
+            sheet.paste(icon.convert("RGB"), (0, top))
+        few = sheet.quantize(SPRITE_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        indices, colours = np.asarray(few), np.array(few.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        for path, icon, top in zip(paths, drawn, edges.tolist(), strict=False):
+            yield f"sprites: {folder.name}", str(path.relative_to(folder)), indexed(indices[top : top + icon.height, : icon.width], colours)
+
+
+def icons_in(folder: Path) -> list[Path]:
+    paths = sorted(folder.rglob("*.png"))
+    return paths[:: max(1, len(paths) // ICONS)][:ICONS]
+
+
+def rgba(path: Path) -> Image.Image:
+    with Image.open(path) as icon:
+        return icon.convert("RGBA")
 
 
 def pngsuite(folder: Path) -> Iterator[tuple[str, str, bytes]]:
@@ -123,8 +189,8 @@ KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey, alpha", 6: "RGBA"}
 
 
 def igpt_bytes(picture: Picture) -> int:
-    data = codec.compress_picture(picture)
-    back = codec.decompress_picture(data)
+    data = compress_picture(picture, Options())
+    back = decompress_file(read(data), Options())
     require(np.array_equal(back.pixels, picture.pixels) and back.form == picture.form, "igpt")
     return len(data)
 
@@ -201,12 +267,19 @@ def require(same: bool, name: str) -> None:
         raise ValueError(msg)
 
 
-def measure(group: str, name: str, data: bytes) -> Row:
+def measure(group: str, name: str, data: bytes, known: Row) -> Row:
+    """A row of the table. known: what other codecs made of it before."""
     picture = open_picture(io.BytesIO(data), MAX_PIXELS).stripped()
     height, width, channels = picture.pixels.shape
     row: Row = {"set": group, "picture": name, "width": width, "height": height, "channels": channels, "bits": picture.form.depth}
-    sizes = igpt_bytes(picture), png_bytes(picture, **AS_IT_IS), png_bytes(picture), webp_bytes(picture), jxl_bytes(picture)
-    return row | dict(zip(CODECS, sizes, strict=True))
+    if any(int(known[key]) != value for key, value in row.items() if known and key not in ("set", "picture")):
+        sys.exit(f"{name}: the earlier run was of another picture")
+    others = [int(known[codec]) if known[codec] else None for codec in CODECS[1:]] if known else others_bytes(picture)
+    return row | dict(zip(CODECS, (igpt_bytes(picture), *others), strict=True))
+
+
+def others_bytes(picture: Picture) -> list[int | None]:
+    return [png_bytes(picture, **AS_IT_IS), png_bytes(picture), webp_bytes(picture), jxl_bytes(picture)]
 
 
 def text_of(rows: list[Row], command: str) -> str:
@@ -233,19 +306,27 @@ def text_of(rows: list[Row], command: str) -> str:
 
 
 def main() -> None:
+    import matplotlib as mpl
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", nargs="?", type=Path, help="default: photographs that come with scikit-image")
     parser.add_argument("--pngsuite", type=Path)
     parser.add_argument("--icons", type=Path, nargs="*", default=[], help="default: those that come with matplotlib")
     parser.add_argument("--only", default="", help="sets whose names begin so")
+    parser.add_argument("--others", type=Path, help="CSV of an earlier run with the same codecs, whose sizes are taken over")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    found = [*made(pictures_in(arguments.photographs)), *icons(arguments.icons)]
+    folders = arguments.icons or [Path(mpl.get_data_path()) / "images"]
+    found = [*made(pictures_in(arguments.photographs)), *icons(folders), *sprites(folders)]
     found += pngsuite(arguments.pngsuite) if arguments.pngsuite else []
+    known = {}
+    if arguments.others:
+        with arguments.others.open(newline="") as stream:
+            known = {(row["set"], row["picture"]): row for row in csv.DictReader(stream)}
     rows = []
     for group, name, data in tqdm([some for some in found if some[0].startswith(arguments.only)], unit="picture"):
         try:
-            rows.append(measure(group, name, data))
+            rows.append(measure(group, name, data, known.get((group, name), {})))
         except UnsupportedImageError as error:
             tqdm.write(f"{name}: {error}")
     arguments.out.mkdir(parents=True, exist_ok=True)

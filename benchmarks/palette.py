@@ -10,8 +10,6 @@ import argparse
 import csv
 import json
 import math
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,13 @@ from PIL import Image
 from tqdm import tqdm
 
 import codec
-from benchmarks.measure import RESULTS, circumstances, pictures_in
+from benchmarks.measure import RESULTS, circumstances, pictures_in, real_bytes
 from codec import models
-from codec.palette.coding import encode_tokens, group_size, token_frequencies
+from codec.palette.coding import encode_tokens, largest_group, token_frequencies
 from codec.palette.colours import UNIT, Palette
 from codec.palette.network import PaletteImageGPT
 from codec.tiling.context import POSITIONS
-from codec.tiling.tiles import Grid, tiles_from_planes
+from codec.tiling.tiles import Grid, Rectangle, tiles_from_planes
 from codec.training.data import TrainingData
 
 CLUSTERS = 512
@@ -106,8 +104,8 @@ def against_transformers(checkpoint: Path, network: PaletteImageGPT, pictures: l
     for k in range(COMPARED_TILES):
         tokens = network.palette.tokens(pictures[k % len(pictures)])
         grid = Grid(*tokens.shape[::-1])
-        place = k * 7 % grid.tiles
-        tiles.append(tiles_from_planes(tokens[None], grid, place, place + 1)[0, 0])
+        row, column = divmod(k * 7 % grid.tiles, grid.columns)
+        tiles.append(tiles_from_planes(tokens[None], Rectangle(row, column, 1, 1))[0, 0])
     some = torch.from_numpy(np.stack(tiles).astype(np.int64))
     float_bits, integer_bits = 0.0, 0.0
     for tile in some.split(1):
@@ -124,21 +122,20 @@ def against_transformers(checkpoint: Path, network: PaletteImageGPT, pictures: l
     }
 
 
-def measured(checkpoint: Path, network: PaletteImageGPT, pixels: np.ndarray, folder: str) -> dict[str, Any]:
+def measured(checkpoint: Path, network: PaletteImageGPT, pixels: np.ndarray) -> dict[str, Any]:
     """Real bytes and seconds of a picture in both paths."""
-    path, row = Path(folder) / "x.igpt", {}
-    for name, options in (("palette", {"model": checkpoint}), ("rgb", {"past": False})):
+    row: dict[str, Any] = {}
+    ways: dict[str, dict[str, Any]] = {"palette": {"model": checkpoint}, "rgb": {"past": False}}
+    for name, options in ways.items():
         start = time.perf_counter()
-        path.write_bytes(codec.compress_pixels(pixels, **options))
-        row[name] = os.path.getsize(path)
-        row[f"{name} s"] = round(time.perf_counter() - start, 2)
+        data = codec.compress(pixels, **options)
+        row[name], row[f"{name} s"] = len(data), round(time.perf_counter() - start, 2)
         start = time.perf_counter()
-        if not np.array_equal(codec.decompress_pixels(path.read_bytes()), pixels):
-            msg = "other pixels came back"
-            raise ValueError(msg)
+        real_bytes(data, pixels)
         row[f"{name} back s"] = round(time.perf_counter() - start, 2)
     tokens = network.palette.tokens(pixels)
-    row["tokens"] = sum(map(len, encode_tokens(network, tokens, group_size(network, Grid(*tokens.shape[::-1]).tiles), lambda _: None)))
+    shape = Grid(*tokens.shape[::-1]).shape(largest_group(network))
+    row["tokens"] = sum(map(len, encode_tokens(network, tokens, shape, lambda _: None)))
     return row
 
 
@@ -161,8 +158,7 @@ def main() -> None:
             x, y = ((n - SIDE) // 2 for n in image.size)
             pictures[path.name] = np.asarray(image.crop((x, y, x + SIDE, y + SIDE)))
     compared = against_transformers(arguments.checkpoint, network, list(pictures.values()))
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [{"picture": name, **measured(arguments.checkpoint, network, pixels, folder)} for name, pixels in tqdm(pictures.items())]
+    rows = [{"picture": name, **measured(arguments.checkpoint, network, pixels)} for name, pixels in tqdm(pictures.items())]
     rows.append({"picture": "all", **{key: round(sum(row[key] for row in rows), 2) for key in rows[0] if key != "picture"}})
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (arguments.out / "palette.csv").open("w", newline="") as stream:

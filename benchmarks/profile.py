@@ -25,12 +25,14 @@ from PIL import Image
 import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in
 from benchmarks.speed import sized
+from bitstream.container import read
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec import models
+from codec.decompression import decompress_files
+from codec.methods import past
 from codec.network import fast, kernels
 from codec.network.vectors import INPUT, LANES
-from codec.parsing import parsed
-from codec.pasts import past as pasts
+from codec.options import Options
 from codec.threads import threads, use_threads
 
 TOGETHER = 256  # files that are decompressed at once
@@ -65,7 +67,7 @@ class Stopwatch:
             (fast.FastEngine, "frequencies_into", "heads and frequencies"),
             (fast.FastEngine, "see", "context"),
             (kernels, "step_features", "context"),
-            (pasts, "recognised", "search for a past"),
+            (past, "recognised", "search for a past"),
             (TokenEncoder, "encode", "range coder"),
             (TokenDecoder, "decode", "range coder"),
             *((fast.FastSteps, name, "context") for name in ("begin", "accept")),
@@ -201,14 +203,14 @@ def main() -> None:
     arguments = parser.parse_args()
     use_threads(arguments.threads)
     pictures = pictures_in(arguments.folder)
-    codec.decompress_pixels(codec.compress_pixels(sized(pictures, 0.1)))  # what is compiled at the first use
+    codec.decode(codec.compress(sized(pictures, 0.1)))  # what is compiled at the first use
     lines = []
 
     def both(name: str, some: list[Pixels]) -> None:
-        spent, files = profiled(lambda: [codec.compress_pixels(pixels) for pixels in some])
+        spent, files = profiled(lambda: [codec.compress(pixels) for pixels in some])
         lines.append(row(f"compress {name}", spent))
         parts = [files[k : k + TOGETHER] for k in range(0, len(files), TOGETHER)]
-        lines.append(row(f"decompress {name}", profiled(lambda: [codec.decompress_pictures([*map(parsed, part)]) for part in parts])[0]))
+        lines.append(row(f"decompress {name}", profiled(lambda: [decompress_files([*map(read, part)], Options()) for part in parts])[0]))
 
     for megapixels in arguments.megapixels:
         both(f"{megapixels:g} MP", [sized(pictures, megapixels)])

@@ -9,7 +9,6 @@ import argparse
 import csv
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,17 @@ from PIL import Image
 from tqdm import tqdm
 
 import codec
-from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in
-from bitstream.container import read_file
+from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in, real_bytes
+from benchmarks.theory import Theory, theory_of
 from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec import models
-from codec.analysis import Costs, bits_of_drawing, bits_per_pixel, costs_of, heat_map
-from codec.network.layers import Coded, Layer
+from codec.analysis import bits_per_pixel, heat_map
+from codec.compression import compressed
+from codec.methods.past import MadeOf as PastMade
+from codec.network.layers import Layer
+from codec.options import Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
+from codec.pictures.sources import picture_of_array
 from codec.training.loop import bits_per_sample
 from codec.training.reference import ImageGPT
 
@@ -49,67 +52,58 @@ def order_0_bits(pixels: Pixels) -> float:
 
 def float_bits(layer: Layer, model: ImageGPT) -> float:
     """The float model's code length of a layer that consists of whole tiles."""
-    group, samples = layer.part(0, layer.grid.tiles)
+    group, samples = layer.part(layer.grid.whole)
     windows = None if group.windows is None else torch.from_numpy(group.windows)
     return bits_per_sample(model, {layer.kind: (torch.from_numpy(samples), windows)})[layer.kind] * samples.size
 
 
-def real_bytes(pixels: Pixels, folder: str, past: bool) -> tuple[int, bytes]:
-    """The size of a file, which was read, decoded and compared; and what it holds."""
-    path = Path(folder) / "x.igpt"
-    path.write_bytes(codec.compress_pixels(pixels, past=past))
-    data = path.read_bytes()
-    if not np.array_equal(codec.decompress_pixels(data), pixels):
-        msg = "other pixels came back"
-        raise ValueError(msg)
-    return path.stat().st_size, data
-
-
-def measure(
-    path: Path, green: bool, encoders: dict[str, Any], references: dict[str, ImageGPT], known: Row
-) -> tuple[Row, Image.Image, list[Costs]]:
-    """One picture's row of the table; its heat map; what each sample costs. known: what other codecs made of it before."""
+def pixels_of(path: Path, green: bool) -> Pixels:
+    """(height, width, 1 or 3). Raises UnsupportedImageError, TooLargeError."""
     with path.open("rb") as stream:
         pixels = open_picture(stream, MAX_PIXELS).plain_pixels
-    if green:
-        pixels = np.ascontiguousarray(pixels[..., pixels.shape[2] // 2 :][..., :1])
-    with tempfile.TemporaryDirectory() as folder:
-        size, data = real_bytes(pixels, folder, past=True)
-        fields = codec.info(data)
-        without = real_bytes(pixels, folder, past=False)[0] if "past" in fields else size
-    coded = None if fields["kind"] == "drawing" else codec.what_is_coded(pixels, None, "auto", True)[1]
-    costs = costs_of(coded) if coded else []
-    heat = bits_per_pixel(costs, coded) if coded else bits_of_drawing(pixels)
-    header, payloads = read_file(data)
-    exceptions = len(payloads[0]) if header.past else 0
+    return np.ascontiguousarray(pixels[..., pixels.shape[2] // 2 :][..., :1]) if green else pixels
+
+
+def heat_of(pixels: Pixels) -> Image.Image:
+    """Where the bits of a part of a picture go."""
+    bits = bits_per_pixel(pixels, Options())
+    return heat_map(pixels[:HEAT_SIDE, :HEAT_SIDE], [channel[:HEAT_SIDE, :HEAT_SIDE] for channel in bits.values()])
+
+
+def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[str, ImageGPT], known: Row) -> tuple[Row, Theory]:
+    """One picture's row of the table, and what its samples cost. known: what other codecs made of it before."""
+    pixels = pixels_of(path, green)
+    found = compressed(picture_of_array(pixels), Options())
+    size, past = real_bytes(found.data, pixels), isinstance(found.parts[0].made_of, PastMade)
+    without = real_bytes(codec.compress(pixels, past=False), pixels) if past else size
+    theory, says = theory_of(found), codec.info(found.data)
     row: Row = {
         "picture": path.name,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "channels": pixels.shape[2],
-        "coded as": fields.get("past", fields["kind"]),
+        "coded as": says.coding if says.representation == "samples" else f"{says.coding}, {says.representation}",
         "igpt": size,
         "igpt --no-past": without,
-        "theory": sum(c.total for c in costs) / 8 + exceptions if coded else float(heat["all"].sum(dtype=np.float64)) / 8,
+        "theory": theory.bytes,
         "float model": "",
-        "overhead": size - sum(map(len, payloads)),
-        "exceptions": exceptions,
+        "overhead": size - sum(len(chunk) for part in found.parts for chunk in part.chunks),
+        "exceptions": theory.outliers,
         "order 0": order_0_bits(pixels) / 8,
         "as stored": path.stat().st_size,
     }
-    if coded and (layout := coded.network.config.layout) in references and whole_tiles(coded):
-        row["float model"] = sum(float_bits(layer, references[layout]) for layer in coded.layers) / 8 + exceptions
+    if theory.layers and (layout := found.parts[0].made_of.network.config.layout) in references and whole_tiles(theory.layers):
+        row["float model"] = sum(float_bits(layer, references[layout]) for layer in theory.layers) / 8 + theory.outliers
     if known and any(int(known[key]) != row[key] for key in ("width", "height", "channels")):
         sys.exit(f"{path.name}: the earlier run was of another picture")
     row |= {name: int(known[name]) if name in known else lossless_bytes(pixels, encode) for name, encode in encoders.items()}
     for quality in JPEG_QUALITIES:
         row[f"JPEG {quality} (lossy)"], row[f"JPEG {quality} PSNR"] = jpeg(pixels, quality)
-    channels = [bits[:HEAT_SIDE, :HEAT_SIDE] for bits in heat.values()]
-    return row, heat_map(pixels[:HEAT_SIDE, :HEAT_SIDE], channels), costs
+    return row, theory
 
 
-def whole_tiles(coded: Coded) -> bool:
-    return not any(n % 32 for layer in coded.layers for n in layer.planes.shape[1:])
+def whole_tiles(layers: Sequence[Layer]) -> bool:
+    return not any(n % 32 for layer in layers for n in layer.planes.shape[1:])
 
 
 def subpixels(row: Row) -> int:
@@ -197,16 +191,14 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
             known = {row["picture"]: row for row in csv.DictReader(stream)}
     rows, refused, ranks = [], [], np.zeros(256, np.int64)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    hottest = None
     for path in tqdm(pictures_in(arguments.folder), unit="picture", desc=name):
         try:
-            row, heat, costs = measure(path, arguments.green, encoders, references, known.get(path.name, {}))
+            row, theory = measure(path, arguments.green, encoders, references, known.get(path.name, {}))
         except (UnsupportedImageError, TooLargeError):
             refused.append(path.name)
             continue
         rows.append(row)
-        ranks += sum(np.bincount(c.ranks.ravel(), minlength=256) for c in costs)
-        hottest = hottest or heat
+        ranks += theory.ranks
     if not rows:
         sys.exit(f"{name}: no picture that igpt takes")
     prefix = arguments.out / name
@@ -234,8 +226,8 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     text = f"# {name}\n\n{circumstances(command)}{left_out}{earlier}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
     Path(f"{prefix}.md").write_text(text)
     plot(rows, [n for n in encoders if n != "PNG optimised"], ranks.tolist(), prefix)
-    if hottest and arguments.folder is None:  # other pictures may not be ours to show
-        hottest.save(f"{prefix}-heat.png")
+    if arguments.folder is None:  # other pictures may not be ours to show
+        heat_of(pixels_of(pictures_in(None)[0], arguments.green)).save(f"{prefix}-heat.png")
     print(text)
 
 

@@ -113,8 +113,8 @@ def main() -> None:
     rows = []
     device = device_named(arguments.device)
     batches = arguments.batch or [coding.DECODED_TILES[device]]
-    compress = functools.partial(codec.compress_pixels, device=arguments.device)
-    decompress = functools.partial(codec.decompress_pixels, device=arguments.device)
+    compress = functools.partial(codec.compress, device=arguments.device)
+    decompress = functools.partial(codec.decode, device=arguments.device)
     compress(sized(pictures, min(arguments.megapixels)))  # what is compiled at the first use
     for megapixels in tqdm(arguments.megapixels, unit="size"):
         pixels = sized(pictures, megapixels)

@@ -138,6 +138,7 @@ def read_front(start: bytes) -> Front:
         raise DamagedError(msg)
     _validate(head, apart)
     for kind, _ in found:
+        require(kind != 0, "there is no box of type 0")
         if kind not in KNOWN and not kind & SKIPPABLE:
             msg = f"the file has a part of type {kind} that this igpt does not know: update igpt"
             raise NewerVersionError(msg)

@@ -12,7 +12,6 @@ from bitstream.reader import Reader, varint
 Positions = npt.NDArray[np.int64]  # ascending
 Corrections = npt.NDArray[np.uint8]  # (n, 3)
 
-
 OUTLIER_BYTES = 4 + 3  # a gap and three corrections
 
 
@@ -36,9 +35,7 @@ def pack(positions: Positions, corrections: Corrections) -> bytes:
 
 
 def unpack(payload: bytes, pixels: int, most: int) -> tuple[Positions, Corrections]:
-    """The inverse, for a picture of so many pixels and at most so many outliers. Raises DamagedError."""
-    if not payload:
-        return np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
+    """The inverse, for a picture of so many pixels and at most so many outliers, of which there are some. Raises DamagedError."""
     deflated = zlib.decompressobj()
     try:
         raw = deflated.decompress(payload, _largest_raw(most) + 1)
@@ -53,7 +50,7 @@ def unpack(payload: bytes, pixels: int, most: int) -> tuple[Positions, Correctio
     gaps = np.frombuffer(reader.take(4 * count), np.uint8).reshape(4, count).T.copy().view("<u4")[:, 0]
     positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
     corrections = np.frombuffer(reader.take(3 * count), np.uint8).reshape(3, count).T
-    if reader.remaining or (count and positions[-1] >= pixels):
+    if reader.remaining or positions[-1] >= pixels:
         msg = "the outliers are damaged: they reach beyond the picture"
         raise DamagedError(msg)
     return positions, corrections

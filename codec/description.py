@@ -1,13 +1,21 @@
 """What the beginning of an igpt file says; neither the chunks nor a model are touched."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bitstream.constants import CONTAINER_VERSION
 from bitstream.container import COLOURS, LEVELS, File, Front
 from codec.decompression import parts_of
-from codec.methods.method import ModelName
+from codec.models import shipped_name
 from codec.options import Options
 from codec.representations import meant
+
+
+class Model(NamedTuple):
+    """name: empty where nobody here knows it; digest: of the weights, hexadecimal."""
+
+    name: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Info:
     coding: str
     representation: str
     chunks: int
-    models: tuple[ModelName, ...]
+    models: tuple[Model, ...]
     metadata: tuple[str, ...]
     left_alone: tuple[str, ...]
     digest: str
@@ -40,6 +48,7 @@ def info_of(file: Front | File) -> Info:
     front = file.front if isinstance(file, File) else file
     head, is_meant = front.head, meant(front)
     parts = parts_of(front, is_meant)
+    named = [model for method, part in parts for model in method.models(part)]
     return Info(
         width=head.width,
         height=head.height,
@@ -49,7 +58,7 @@ def info_of(file: Front | File) -> Info:
         coding="; alpha: ".join(method.description(part) for method, part in parts),
         representation="colours" if COLOURS in front.boxes else "ranks" if LEVELS in front.boxes else "samples",
         chunks=len(front.lengths) + 1,
-        models=tuple(model for method, part in parts for model in method.models(part)),
+        models=tuple(Model(found.name or shipped_name(found.digest), found.digest.hex()) for found in named),
         metadata=tuple(name.decode() for name, _ in is_meant.chunks if name != b"IDAT"),
         left_alone=tuple(front.unknown),
         digest=head.digest.hex(),

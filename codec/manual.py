@@ -1,6 +1,5 @@
-"""What `--help` says beyond the options' own sentences, and the manual page: `python -m codec.manual` writes igpt.1."""
+"""What `--help` says beyond the options' own sentences, and the manual page, of an app that the caller has."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -9,8 +8,6 @@ from typer.main import get_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PAGE = Path(__file__).parents[1] / "igpt.1"
 
 
 class Description(NamedTuple):
@@ -122,12 +119,14 @@ class GroupedGroup(TyperGroup):
 
 
 def group_of(parameter: Any) -> str:
+    """The title under which a parameter stands in the help."""
     if parameter.param_type_name == "argument":
         return "Arguments"
     return next((title for title, names in GROUPS.items() if parameter.name in names), "Options")
 
 
 def write_examples(name: str | None, formatter: Any) -> None:
+    """The examples of a command, if it has any, to a formatter of click's."""
     if name in DESCRIPTIONS:
         with formatter.section("Examples"):
             for line, what in DESCRIPTIONS[name].examples:
@@ -135,8 +134,10 @@ def write_examples(name: str | None, formatter: Any) -> None:
 
 
 def describe(app: typer.Typer) -> None:
-    """Gives every command of an app its groups, examples and short help."""
+    """Gives every command of an app its groups, examples and short help, but for hidden ones."""
     for command in app.registered_commands:
+        if command.hidden:
+            continue
         name = command.name or str(getattr(command.callback, "__name__", ""))
         command.cls = Grouped
         command.short_help = DESCRIPTIONS[name].short
@@ -154,7 +155,7 @@ def roff(text: str) -> str:
 
 
 def page(app: typer.Typer) -> str:
-    """The manual page, in roff."""
+    """The manual page of an app, in roff."""
     from codec import __version__
 
     root: Any = get_command(app)
@@ -187,14 +188,17 @@ def page(app: typer.Typer) -> str:
 
 
 def commands(group: Any, names: tuple[str, ...]) -> "Iterator[tuple[tuple[str, ...], Any]]":
-    """All commands below a group, with their names in full."""
+    """All commands below a group, with their names in full, but for hidden ones."""
     for name, command in group.commands.items():
+        if command.hidden:
+            continue
         yield (*names, name), command
         if hasattr(command, "commands"):
             yield from commands(command, (*names, name))
 
 
 def paragraphs(command: Any) -> list[str]:
+    """Of a command's help."""
     return [part for part in (command.help or "").split("\n\n") if part.strip()]
 
 
@@ -204,9 +208,3 @@ def spelt(parameter: Any) -> str:
         return str(parameter.metavar or parameter.name.upper())
     names = ", ".join(sorted(parameter.opts, key=len)) + "".join(f", {name}" for name in parameter.secondary_opts)
     return names if parameter.is_flag else f"{names} {parameter.metavar or parameter.name.upper()}"
-
-
-if __name__ == "__main__":
-    from cli import app
-
-    PAGE.write_text(page(app))

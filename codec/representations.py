@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bitstream import metadata, palette
 from bitstream.constants import MAX_DEEP_WIDTH, SAMPLE_DIGEST_BYTES
 from bitstream.container import COLOURS, LEVELS, METADATA, PALETTE, Front, require
-from bitstream.errors import TooLargeError
+from bitstream.errors import TooLargeError, UnsupportedImageError
 from bitstream.form import CHANNELS
 from bitstream.form import PALETTE as PALETTE_COLOUR
 from bitstream.reader import Reader, varint
@@ -24,6 +24,7 @@ Samples = npt.NDArray[Any]
 
 WORTH_RANKS = 0.9  # of the values from a channel's least to its largest: if no more occur, ranks are tried
 BITMAP_BYTES = 32
+LARGEST_PALETTE = 3 * 256  # bytes
 SAMPLES_AT_ONCE = 1 << 20  # samples that are looked at together
 
 
@@ -67,8 +68,12 @@ def digest_of(samples: Samples) -> bytes:
 
 
 def palette_of(picture: Picture) -> bytes:
-    """The entries of its palette, 3 bytes each."""
-    return next(body for name, body in picture.chunks if name == b"PLTE")
+    """The entries of its palette, 3 bytes each. Raises UnsupportedImageError where it has none."""
+    bodies = [body for name, body in picture.chunks if name == b"PLTE"]
+    if len(bodies) != 1 or len(bodies[0]) % 3 or not 3 <= len(bodies[0]) <= LARGEST_PALETTE:
+        msg = "its chunks cannot be kept: the palette is missing or has a wrong size"
+        raise UnsupportedImageError(msg)
+    return bodies[0]
 
 
 def picture_boxes(picture: Picture) -> dict[int, bytes]:
@@ -126,7 +131,7 @@ def _coloured(indices: Samples, entries: bytes) -> Iterator[Representation]:
     table = np.frombuffer(entries, np.uint8).reshape(-1, 3)
     used = np.flatnonzero(_occurring(indices, 256))
     lowest = _lowest_indices(table)
-    if len(used) < 2 or used[-1] >= len(table) or not all(lowest[tuple(table[index])] == index for index in used):
+    if len(used) < 2 or used[-1] >= len(table) or not all(lowest[tuple(table[index].tolist())] == index for index in used):
         return
     colours = table[indices[..., 0]]
     grey = bool((colours == colours[..., :1]).all())
@@ -145,7 +150,7 @@ def _occurring(samples: Samples, values: int) -> npt.NDArray[np.bool_]:
 
 def _lowest_indices(table: npt.NDArray[np.uint8]) -> dict[tuple[int, ...], int]:
     """Of each colour."""
-    return {tuple(colour): index for index, colour in reversed(list(enumerate(table)))}
+    return {tuple(colour): index for index, colour in reversed(list(enumerate(table.tolist())))}
 
 
 class Meant(NamedTuple):
@@ -162,7 +167,7 @@ class Meant(NamedTuple):
     def samples(self, coded: Samples, front: Front) -> Samples:
         """The picture's own samples. Raises DamagedError."""
         if self.coloured:
-            return self._indices(coded)
+            coded = self._indices(coded)
         form = front.head.form
         if form.depth < 8:
             require(int(coded.max()) < 1 << form.depth, f"it has samples above {(1 << form.depth) - 1}")

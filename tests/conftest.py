@@ -1,5 +1,6 @@
 """Shared fixtures: a tiny model whose arithmetic is that of the real one, and pictures."""
 
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -9,14 +10,21 @@ import pytest
 from PIL import Image
 
 import codec
+from bitstream.container import Head, read, written
+from bitstream.form import GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 from codec import models
+from codec.methods.method import Coded, Method, Source
+from codec.methods.network import Network
+from codec.methods.past import PastMethod
 from codec.mixing import bands as mixing
 from codec.models import DEFAULTS
-from codec.network.layers import Coded, layers_of
 from codec.network.model import IntegerImageGPT
+from codec.options import Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS
-from codec.pasts.past import developed, recognised
+from codec.pasts.past import developed
+from codec.progress import ignore
+from codec.representations import digest_of
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
@@ -83,11 +91,41 @@ def photo_cd(height: int, width: int, seed: int = 0) -> np.ndarray:
     return developed(FORMULAS[1], luma, Sampling(FILTERS[7]).upsampled(small, height, width))
 
 
+def form_of(pixels: np.ndarray) -> Form:
+    """Of (height, width, 1 to 4) samples of 8 or 16 bits."""
+    return Form({1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}[pixels.shape[2]], 8 * pixels.itemsize)
+
+
+def coded_by(method: Method, pixels: np.ndarray, which: int = 0, **options: object) -> Coded:
+    """(height, width, channels) samples as a method codes them, whether or not another one makes them smaller. which: of its candidates;
+    options: of `Options`."""
+    source = Source(pixels, 8 * pixels.itemsize, Options(**{"device": CPU} | options))
+    return method.offer(source, ignore)[which].coded(ignore)
+
+
+def file_of(pixels: np.ndarray, *parts: Coded) -> bytes:
+    """An igpt file of (height, width, channels) samples, which are coded so; two parts: colour, and alpha apart."""
+    height, width, _ = pixels.shape
+    head = Head(width, height, form_of(pixels), digest_of(pixels), len(parts) > 1)
+    return written(head, {}, [part.coding for part in parts], [chunk for part in parts for chunk in part.chunks])
+
+
+def with_network(pixels: np.ndarray, folder: Path = TINY) -> bytes:
+    """A file of (height, width, 1 or 3) pixels, or 2 or 4 with alpha apart, that a network codes, whether or not that is smaller."""
+    layers = np.split(pixels, [-1], 2) if pixels.shape[2] in (2, 4) else [pixels]
+    return file_of(pixels, *(coded_by(Network(), np.ascontiguousarray(layer), model=folder) for layer in layers))
+
+
 def with_past(pixels: np.ndarray, folder: Path = TINY_YCC) -> bytes:
     """A file that holds the pixels' past, whether or not that is smaller."""
-    network, past = IntegerImageGPT.load(folder, CPU), recognised(pixels)
-    assert past is not None
-    return codec.packed(pixels, Coded(network, past, layers_of(pixels, past)), lambda _: None)
+    return file_of(pixels, coded_by(PastMethod(), pixels, model=folder))
+
+
+def remade(data: bytes, *, boxes: dict | None = None, codings: list | None = None, chunks: list | None = None, **head: object) -> bytes:
+    """A file with other parts, its checksums right. boxes: some by their types, None for those that are to go; head: fields of its head."""
+    front, old = read(data)
+    kept = {kind: body for kind, body in {**front.boxes, **(boxes or {})}.items() if body is not None}
+    return written(front.head._replace(**head), kept, front.codings if codings is None else codings, old if chunks is None else chunks)
 
 
 @pytest.fixture
@@ -104,17 +142,20 @@ def shipped_checkpoint() -> Path:
     return Path(__file__).parents[1] / "checkpoints" / DEFAULTS["rgb"]
 
 
-def assert_roundtrip(pixels: np.ndarray, model: Path | None = TINY) -> bytes:
-    """Compresses and decompresses (height, width, channels) uint8 pixels, checks what must hold for every file, and returns the file."""
-    data = codec.compress_pixels(pixels, model=model, device="cpu")
-    assert data == codec.compress_pixels(pixels, model=model, device="cpu")
-    back = codec.decompress_pixels(data, model=model, device="cpu")
-    assert back.dtype == np.uint8
-    assert back.shape == pixels.shape
-    assert (back == pixels).all()
-    image = codec.decompress(data, model=model, device="cpu")
-    assert image.mode == ("L" if pixels.shape[-1] == 1 else "RGB")
-    assert image.tobytes() == pixels.tobytes()
-    header = codec.info(data)
-    assert (header["height"], header["width"], header["channels"]) == pixels.shape
+def assert_roundtrip(pixels: np.ndarray, model: Path | None = TINY, **options: object) -> bytes:
+    """Compresses and decompresses (height, width, channels) samples, checks what must hold for every file, and returns the file."""
+    options |= {"model": model, "device": CPU}
+    data = codec.compress(pixels, **options)
+    assert data == codec.compress(pixels, **options)
+    back = codec.decode(data, model=model, device=CPU)
+    assert back.dtype == pixels.dtype
+    assert back.shape == (pixels.shape if pixels.shape[2] > 1 else pixels.shape[:2])
+    assert (back.reshape(pixels.shape) == pixels).all()
+    if pixels.dtype == np.uint8:
+        image = codec.decompress(data, model=model, device=CPU)
+        assert image.mode == {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
+        assert image.tobytes() == pixels.tobytes()
+    info = codec.info(data)
+    assert (info.height, info.width, info.channels, info.bit_depth) == (*pixels.shape, 8 * pixels.itemsize)
+    assert info.digest == hashlib.sha256(back.astype(back.dtype.newbyteorder("<")).tobytes()).hexdigest()[:16]
     return data

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from codec.palette.packing import packed, painted
 from PIL import Image
 
 import codec
@@ -18,7 +19,6 @@ from codec.network.layers import layers_of
 from codec.network.model import IntegerImageGPT
 from codec.palette.conversion import converted
 from codec.palette.network import PaletteImageGPT
-from codec.palette.packing import packed, painted
 from codec.pasts.past import recognised
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture

@@ -11,7 +11,8 @@ from PIL import Image
 
 import codec
 from benchmarks import demo10, drawings, measure, modes, pasts, profile, rate, speed
-from codec.pictures.reading import MAX_PIXELS, open_picture
+from codec.methods import stored
+from codec.methods.mixing import Mixing
 from tests.conftest import picture
 
 
@@ -40,11 +41,18 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
+def only_network(monkeypatch):
+    """The tiny model makes noise of everything, which would be coded without it."""
+    monkeypatch.setattr(Mixing, "offer", lambda *_: [])
+    monkeypatch.setattr(stored, "_row_bytes", lambda *_: 1 << 30)
+
+
 def test_rate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(codec, "drawn", lambda *_, **__: b"")  # the tiny model makes noise of it, which would be coded without it
+    only_network(monkeypatch)
     run(rate, monkeypatch, folder, "--out", tmp_path / "out", "--efforts", 1)
     first, second = rows(tmp_path / "out" / "set.csv")
-    assert int(first["igpt"]) == len(codec.compress(Image.open(folder / "a.png")))
+    assert first["coded as"] == second["coded as"] == "network"
+    assert int(first["igpt"]) == len(codec.compress(folder / "a.png"))
     assert int(second["as stored"]) == os.path.getsize(folder / "b.png")
     assert float(first["theory"]) <= int(first["igpt"]) <= float(first["theory"]) * 1.001 + 128
     text = (tmp_path / "out" / "set.md").read_text()
@@ -76,7 +84,7 @@ def test_drawings(tmp_path, monkeypatch):
     monkeypatch.setattr(rate, "lossless_encoders", lambda _: measure.lossless_encoders((1,)))
     run(drawings, monkeypatch, "--out", tmp_path / "out")
     for row in rows(tmp_path / "out" / "drawings.csv"):
-        assert row["coded as"] == "drawing"
+        assert row["coded as"] == "mixing"
         assert float(row["theory"]) <= int(row["igpt"]) < int(row["WebP"])
 
 
@@ -98,6 +106,7 @@ def test_speed(folder, tmp_path, monkeypatch):
 
 def test_modes(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(modes, "MADE", {name: make for k, (name, make) in enumerate(modes.MADE.items()) if k in (1, 5, 9)})
+    monkeypatch.setattr(modes, "RAMPS", dict([*modes.RAMPS.items()][:1]))
     monkeypatch.setattr(modes, "ICONS", 1)
     palette = Image.fromarray(picture(20, 30, 3)).quantize(9)
     palette.info["transparency"] = 3
@@ -105,12 +114,15 @@ def test_modes(folder, tmp_path, monkeypatch):
     palette.save(tmp_path / "suite" / "palette.png")
     run(modes, monkeypatch, folder, "--pngsuite", tmp_path / "suite", "--out", tmp_path / "out")
     found = rows(tmp_path / "out" / "modes.csv")
-    assert len({r["set"] for r in found}) == 5
+    assert len({r["set"] for r in found}) == 7
     for row in found:
         assert int(row["PNG"]) <= int(row["PNG, the same form"])
         assert bool(row["WebP"]) == (row["bits"] != "16")
-    with (tmp_path / "suite" / "palette.png").open("rb") as stream:
-        assert int(found[-1]["igpt"]) == len(codec.compress_picture(open_picture(stream, MAX_PIXELS)))
+    assert int(found[-1]["igpt"]) == len(codec.compress(tmp_path / "suite" / "palette.png"))
+    monkeypatch.setattr(modes, "others_bytes", None)
+    again = "--others", tmp_path / "out" / "modes.csv"
+    run(modes, monkeypatch, folder, "--pngsuite", tmp_path / "suite", *again, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "modes.csv").read_text() == (tmp_path / "out" / "modes.csv").read_text()
     text = (tmp_path / "out" / "modes.md").read_text()
     assert "python -m benchmarks.modes" in text
     assert "Larger than the smaller of PNG and WebP" in text

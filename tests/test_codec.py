@@ -4,13 +4,13 @@ import time
 
 import numpy as np
 import pytest
+from bitstream.header import Header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import codec
 from bitstream.container import read_file, write_file
-from bitstream.header import Header
 from codec import models
 from codec.network import coding, layers
 from codec.network.engines import engine_of

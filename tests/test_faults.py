@@ -22,9 +22,10 @@ from PIL import Image
 import codec
 from codec import jit as compiled
 from codec import models
-from codec.many import files, jobs
-from codec.many.jobs import Compression, Job
+from codec.many import executors, files, stopping
+from codec.many.tasks import Compression, Job
 from codec.network import coding
+from codec.options import Options
 from tests.conftest import TINY, picture
 from tests.test_cli import IGPT, PIXELS, assert_refused, igpt
 
@@ -51,7 +52,13 @@ def run(*arguments, **options):
 
 def test_an_encoder_that_goes_wrong_writes_nothing(place, monkeypatch):
     right = coding.tokens_and_frequencies
-    monkeypatch.setattr(coding, "tokens_and_frequencies", lambda network, group, samples, *rest: right(network, group, samples ^ 1, *rest))
+
+    def wrong(network, group, samples, *rest):
+        changed = samples.copy()
+        changed.flat[0] ^= 1
+        return right(network, group, changed, *rest)
+
+    monkeypatch.setattr(coding, "tokens_and_frequencies", wrong)
     for options in ((), ("--verify",), ("--delete-input",)):
         assert_refused(igpt("compress", place / "x.png", "-f", "--model", TINY, *options), 1, "does not give back the picture", "report")
         assert_untouched(place)
@@ -77,20 +84,20 @@ def test_inputs_whose_loss_would_be_a_loss_are_kept(place):
 
 
 def test_an_input_that_changed_meanwhile_is_kept(place, monkeypatch):
-    right = Compression.transformed
+    right = Compression.transform
 
     def slow(*arguments):
         (place / "x.png").write_bytes(b"new")
         return right(*arguments)
 
-    monkeypatch.setattr(Compression, "transformed", slow)
+    monkeypatch.setattr(Compression, "transform", slow)
     assert_refused(igpt("compress", place / "x.png", "-f", "--model", TINY, "--delete-input"), 1, "changed", "kept")
     assert (place / "x.png").read_bytes() == b"new"
 
 
 def test_an_input_that_vanishes(place):
     gone = place / "gone.png"
-    result = Compression(model=str(TINY)).done(Job(gone, place / "gone.igpt", 10), lambda _, __: None)
+    result = Compression(options=Options(model=TINY)).run(Job(gone, place / "gone.igpt", 10), lambda _, __: None)
     assert (result.code, result.error) == (1, f"{gone}: No such file or directory")
     assert_untouched(place)
 
@@ -268,7 +275,7 @@ def test_nobody_is_at_home(place, monkeypatch):
 
 PHASES = {  # where a signal is to arrive: a function of the package that is entered then
     "reading": "codec.pictures.reading.open_picture",
-    "analysing": "codec.what_is_coded",
+    "analysing": "codec.compression.offers",
     "coding": "codec.network.coding.hidden_states",
     "checking": "codec.network.coding.step_through",
     "writing": "codec.many.files._put",
@@ -354,13 +361,13 @@ def test_a_model_that_computes_otherwise_is_refused(place):
 def test_workers_clean_up_in_the_middle_of_a_write(monkeypatch):
     """A worker leaves at once, but lets a write take back what it has done."""
     left = []
-    monkeypatch.setattr(jobs.os, "_exit", left.append)
-    monkeypatch.setattr(jobs, "stopped", [])
-    jobs._leave(signal.SIGTERM, None)
+    monkeypatch.setattr(executors.os, "_exit", left.append)
+    monkeypatch.setattr(stopping, "stopped", [])
+    executors._leave(signal.SIGTERM, None)
     assert left == [128 + signal.SIGTERM]
-    monkeypatch.setattr(jobs, "unfinished", {Path("x")})
+    monkeypatch.setattr(executors, "unfinished", {Path("x")})
     with pytest.raises(SystemExit):
-        jobs._leave(signal.SIGTERM, None)
+        executors._leave(signal.SIGTERM, None)
     assert len(left) == 1
 
 

@@ -20,9 +20,13 @@ import codec
 from bitstream.errors import ModelError
 from codec import models
 from codec.many import cluster
+from codec.many.executors import in_processes, in_turn
 from codec.many.files import RequestError
-from codec.many.jobs import Compression, Job, Output, Task, in_chunks, in_processes, in_turn, planned
+from codec.many.planning import in_batches, planned
+from codec.many.tasks import Compression, Job, Output, Task
+from codec.options import Options
 from tests.conftest import TINY, picture
+from tests.picture_files import calm
 from tests.test_cli import IGPT, igpt
 
 ROOT = Path(__file__).parents[1]
@@ -35,13 +39,13 @@ class Copying(Task):
     suffix = ".copy"
     grave: Path | None = None  # a file that says that somebody died
 
-    def pixels_of(self, source):
+    def pixels_in(self, source):
         return 0
 
     def largest(self, start):
         return 1000
 
-    def transformed(self, data, suffix, report):
+    def transform(self, data, suffix, report):
         report(0, 10)
         report(4, 0)
         match data:
@@ -64,14 +68,14 @@ class Copying(Task):
 def copied(tmp_path):
     """Runs an executor on files of these contents; gives results by name, and checks what must hold of them all."""
 
-    def run(executor, *contents, grave=None, chunks=in_chunks):
+    def run(executor, *contents, grave=None, batches=in_batches):
         jobs = []
         for k, content in enumerate(contents):
             (tmp_path / f"{k}.bin").write_bytes(content)
             jobs.append(Job(tmp_path / f"{k}.bin", tmp_path / "out" / f"{k}.copy", 10))
         done = []
         report = lambda pixels, more: done.append((pixels, more))  # noqa: E731
-        results = list(executor(Copying(folders=True, grave=grave), chunks(jobs), report))
+        results = list(executor(Copying(folders=True, grave=grave), batches(jobs), report))
         assert sorted(result.job.source for result in results) == sorted(job.source for job in jobs)
         for result in results:
             target = tmp_path / "out" / f"{result.job.source.stem}.copy"
@@ -84,8 +88,8 @@ def copied(tmp_path):
     return run
 
 
-def two(task, chunks, report):
-    return in_processes(task, chunks, 2, report)
+def two(task, batches, report):
+    return in_processes(task, batches, 2, report)
 
 
 @pytest.mark.parametrize("executor", [in_turn, two])
@@ -100,7 +104,7 @@ def test_every_file_has_its_result(executor, copied):
 
 @pytest.mark.parametrize("content", [b"kill", b"exit"])
 def test_a_process_that_dies_takes_one_file_with_it(content, copied):
-    results, _ = copied(two, content, b"a", b"b", b"c", chunks=lambda jobs: [jobs[:3], jobs[3:]])
+    results, _ = copied(two, content, b"a", b"b", b"c", batches=lambda jobs: [jobs[:3], jobs[3:]])
     how = {b"kill": "was killed by SIGKILL", b"exit": "ended with exit code 7"}[content]
     assert results.pop(content).error.endswith(f"0.bin: the process that worked on it {how}")
     assert not any(result.error for result in results.values())
@@ -115,7 +119,7 @@ def test_who_stops_asking_stops_the_work(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"slow" if name == "b" else b"a")
     jobs = [Job(tmp_path / name, tmp_path / f"{name}.copy") for name in ("a", "b")]
-    results, start = two(Copying(), in_chunks(jobs), lambda _, __: None), time.perf_counter()
+    results, start = two(Copying(), in_batches(jobs), lambda _, __: None), time.perf_counter()
     assert next(results).job.source.name == "a"
     results.close()
     assert time.perf_counter() - start < 30
@@ -190,7 +194,7 @@ def test_a_stopped_run_leaves_no_process_and_no_half_file(number, tmp_path):
 
 
 def test_inputs_are_planned_before_anything_is_done(tree):
-    jobs, unread, notes = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
+    jobs, unread, notes, _ = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
     assert (unread, notes) == ([], [])
     assert [job.target.relative_to(tree / "out").as_posix() for job in jobs] == [
         "0.igpt",
@@ -210,12 +214,12 @@ def test_what_is_no_file_in_a_tree(tree):
     os.mkfifo(tree / "in" / "pipe.png")
     (tree / "in" / "link.png").symlink_to("0.png")
     (tree / "in" / "folder.png").mkdir()
-    jobs, unread, notes = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
+    jobs, unread, notes, _ = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
     assert [job.source.name for job in jobs] == ["0.png", "2.png", "dead.png", "1.png", "3.png", "link.png", "loop.png", "bad.png"]
     assert unread == []
     assert sorted(note.partition(": note: ")[0] for note in notes) == [str(tree / "in" / "pipe.png"), str(tree / "in" / "up")]
     for name, reason in (("dead.png", "No such file"), ("loop.png", "Too many levels")):
-        result = Compression().done(Job(tree / "in" / name, tree / "x.igpt"), lambda _, __: None)
+        result = Compression().run(Job(tree / "in" / name, tree / "x.igpt"), lambda _, __: None)
         assert result.code == 1
         assert reason in result.error
 
@@ -240,42 +244,42 @@ def test_one_output_by_two_ways_is_noticed(tree):
 
 
 def sent(task, model, data, version=codec.__version__):
-    (output,) = cluster.transformed(version, task, model, [(data, ".igpt")])
+    (output,) = cluster.transform_all(version, task, model, [(data, ".igpt")])
     return output
 
 
 def test_a_cluster_knows_models_by_their_digest(tmp_path, monkeypatch):
     monkeypatch.setenv("IGPT_MODEL_PATH", str(tmp_path / "store"))
-    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "x.png")
+    Image.fromarray(calm(32, 40)).save(tmp_path / "x.png")
     data, digest = (tmp_path / "x.png").read_bytes(), models.digest_of(TINY)
     mine = shutil.copytree(TINY, tmp_path / "mine")
-    model, _ = cluster._models(Compression(model=str(mine)))
+    model, _ = cluster._models(Compression(options=Options(model=mine)))
     assert model == (digest, "mine")
-    made = sent(Compression(model=str(mine), device="cpu"), model, data)
-    assert codec.info(made.data)["model_digest"] == digest.hex()
+    made = sent(Compression(options=Options(model=mine, device="cpu")), model, data)
+    assert codec.info(made.data).models == ((digest, "mine"),)
     (mine / "config.json").write_text((mine / "config.json").read_text().replace('window": 40', 'window": 32'))  # means another one here
-    lacking = sent(Compression(model=str(mine), device="cpu"), model, data)
+    lacking = sent(Compression(options=Options(model=mine, device="cpu")), model, data)
     assert isinstance(lacking, ModelError)
     assert digest.hex() in str(lacking)
     assert "models add" in str(lacking)
     models.add(str(TINY))
-    assert sent(Compression(model=str(mine), device="cpu"), model, data).data == made.data
+    assert sent(Compression(options=Options(model=mine, device="cpu")), model, data).data == made.data
     assert "install the same" in str(sent(Compression(), None, data, version="0"))
 
 
 def test_what_comes_back_from_a_cluster_is_checked(tmp_path):
-    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "x.png")
-    task, job = Compression(device="cpu"), Job(tmp_path / "x.png", tmp_path / "x.igpt")
-    begun, (model, expected) = task.begun(job), cluster._models(task)
+    Image.fromarray(calm(32, 40)).save(tmp_path / "x.png")
+    task, job = Compression(options=Options(device="cpu")), Job(tmp_path / "x.png", tmp_path / "x.igpt")
+    given, (model, expected) = task.load(job), cluster._models(task)
     assert model is None
-    other = sent(Compression(model=str(TINY), device="cpu"), cluster.Named(models.digest_of(TINY), "tiny"), begun.data)
-    refused = cluster._ended(task, job, begun, other, expected)
+    other = sent(Compression(options=Options(model=TINY, device="cpu")), cluster.NamedModel(models.digest_of(TINY), "tiny"), given.data)
+    refused = cluster._stored(task, job, given, other, expected)
     assert "another model" in refused.error
     assert models.digest_of(TINY).hex() in refused.error
     broken = other._replace(data=other.data[:-1] + bytes([other.data[-1] ^ 1]))
-    assert "damaged" in cluster._ended(task, job, begun, broken, expected | {models.digest_of(TINY)}).error
+    assert "damaged" in cluster._stored(task, job, given, broken, expected | {models.digest_of(TINY)}).error
     assert not job.target.exists()
-    assert not cluster._ended(task, job, begun, other, expected | {models.digest_of(TINY)}).error
+    assert not cluster._stored(task, job, given, other, expected | {models.digest_of(TINY)}).error
 
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install igpt[ray]")
@@ -294,8 +298,8 @@ def test_a_killed_ray_worker_loses_nothing(copied, tmp_path, monkeypatch):
     """Two workers; one dies amid a file, and another one on the same file forever."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
-    def on_ray(task, chunks, report):
-        return cluster.on_ray(task, chunks, "local", 2, report)
+    def on_ray(task, batches, report):
+        return cluster.on_ray(task, batches, "local", 2, report)
 
     names = [b"file %d" % k for k in range(12)]
     results, _ = copied(on_ray, b"kill once", *names, b"bug", b"kill", grave=tmp_path / "grave")
@@ -317,7 +321,7 @@ def test_ray_changes_no_byte(tree):
         assert process.poll() is None
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if path.read_text().startswith("ray::transformed"):
+                if path.read_text().startswith("ray::transform_all"):
                     victims.append(int(path.parent.name))
     os.kill(victims[0], signal.SIGKILL)
     errors = process.communicate(timeout=300)[1].decode()

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bitstream.header import Header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,7 +21,6 @@ import codec
 from bitstream import header
 from bitstream.constants import DRAWING_NUMERICS
 from bitstream.container import read_file, write_file
-from bitstream.header import Header
 from codec.mixing import bands as mixing
 from codec.tiling.planes import pixels_to_planes
 from tests import plain_decoder

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from codec.palette.packing import packed, painted
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,7 +21,6 @@ from codec.palette.conversion import converted
 from codec.palette.engines import prepare
 from codec.palette.network import PaletteConfig, PaletteImageGPT
 from codec.palette.operations import PaletteOperations, activation_table
-from codec.palette.packing import packed, painted
 from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, picture, smooth
 
 CHECKPOINT_1 = GOLDEN.parents[1] / "checkpoints" / "palette-1"

@@ -517,8 +517,9 @@ def test_the_transparent_bit_of_a_bitmap():
 @pytest.mark.parametrize("payload", [b"", bytes(120), b"\xff" * 120])
 def test_large_promises_end_soon(payload):
     """A quarter of a million pixels in a group, and hardly any code."""
-    from bitstream.container import write_file
     from bitstream.header import Header
+
+    from bitstream.container import write_file
     from codec import models
 
     network = models.load(None, "rgb", "cpu")

@@ -72,11 +72,14 @@ def is_passing(path: Path) -> bool:
     return path == PIPE or stream_of(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
 
 
-def read(source: Path, plausible: Callable[[bytes], int]) -> bytes:
-    """The whole input, but no more than it can be: `plausible` is shown how it begins, and gives its largest size or raises IgptError."""
-    with _opened(source) as stream, _blamed(source, "standard input"):
+def read(source: Path, largest: Callable[[bytes], int]) -> bytes:
+    """The whole input, but no more than it can be.
+
+    largest: given how it begins, it returns a bound in bytes, or raises IgptError. Raises that, and OSError.
+    """
+    with _opened(source) as stream, _named(source, "standard input"):
         blocks = [stream.read(FIRST_BYTES)]
-        left = plausible(blocks[0]) - len(blocks[0]) + 1
+        left = largest(blocks[0]) - len(blocks[0]) + 1
         while left > 0 and (block := stream.read(min(left, BLOCK_BYTES))):
             blocks.append(block)
             left -= len(block)
@@ -87,13 +90,13 @@ def _opened(source: Path) -> contextlib.AbstractContextManager[BinaryIO]:
     if source == PIPE:
         return contextlib.nullcontext(sys.stdin.buffer)
     number = stream_of(source)
-    with _blamed(source):
+    with _named(source):
         return source.open("rb") if number is None else open(os.dup(number), "rb")
 
 
 @contextlib.contextmanager
-def _blamed(path: Path, pipe: str = "") -> Iterator[None]:
-    """An OSError that names no file, or a temporary one, is about this one; `pipe` is what "-" means."""
+def _named(path: Path, pipe: str = "") -> Iterator[None]:
+    """Has an OSError name this file where it names none, or a temporary one; pipe: what "-" means."""
     try:
         yield
     except OSError as error:
@@ -139,7 +142,7 @@ def destination(source: Path, target: Path, force: bool, folders: bool = False) 
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """None where there is nothing of that name. Raises OSError where that cannot be told: on the way lies a file, or a loop of links."""
+    """None where there is nothing of that name. Raises OSError where that is not sure: on the way lies a file, or a loop of links."""
     try:
         return path.stat()
     except FileNotFoundError:
@@ -148,7 +151,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 def _require_open(target: Path) -> None:
     """Raises RequestError for a terminal, and OSError for a stream that is closed or not for writing."""
-    with _blamed(target, "standard output"):
+    with _named(target, "standard output"):
         try:
             number = sys.stdout.fileno() if target == PIPE else stream_of(target)
         except io.UnsupportedOperation:  # somebody put another object in its place
@@ -161,12 +164,14 @@ def _require_open(target: Path) -> None:
 
 
 def refuse_overwriting(target: Path, force: bool) -> None:
+    """Raises RequestError where the target is a file, but for `force`."""
     if target.is_file() and not force:
         msg = f"{target} exists already; use --force to overwrite it"
         raise RequestError(msg, code=1)
 
 
 def is_up_to_date(source: Path, target: Path) -> bool:
+    """Whether the target is a file that is not older. Raises OSError."""
     return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
 
 
@@ -181,7 +186,8 @@ def write(
 ) -> None:
     """Lets `save` fill a temporary file beside `target`, which then takes its place at once, or leaves nothing behind.
 
-    folders: make those that are missing. durable: return when it would survive a loss of power.
+    preserve: copy the source's modification time and mode bits. force: overwrite. folders: make those that are missing. durable: return
+    when it would survive a loss of power. Raises RequestError where the target is there meanwhile, OSError, and what `save` raises.
     """
     number = stream_of(target)
     if target == PIPE:
@@ -190,11 +196,11 @@ def write(
             sys.stdout.buffer.flush()
         return
     if is_passing(target):
-        with _blamed(target), target.open("wb") if number is None else open(os.dup(number), "wb") as stream:
+        with _named(target), target.open("wb") if number is None else open(os.dup(number), "wb") as stream:
             save(stream)
         return
     temporary = target.with_name(TEMPORARY + secrets.token_hex(8))
-    with _blamed(target), _begun(target), _folders(target.parent, folders) as made:
+    with _named(target), _registered(target), _folders(target.parent, folders) as made:
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)) as stream:
                 save(stream)
@@ -217,22 +223,22 @@ def write(
 
 @contextlib.contextmanager
 def _standard_output() -> Iterator[None]:
-    """Is blamed for what goes wrong. Where its reader has left, the run ends without a word, as SIGPIPE ends other programs."""
+    """Has an OSError name it. Where its reader has left, the run ends without a message, as SIGPIPE ends other programs."""
     try:
-        with _blamed(PIPE, "standard output"):
+        with _named(PIPE, "standard output"):
             yield
     except BrokenPipeError:
         raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def put(text: str) -> None:
-    """On standard output, for programs."""
+    """A line on standard output, for programs. Raises OSError."""
     with _standard_output():
         print(text, flush=True)
 
 
 def flush() -> None:
-    """What others have said on standard output."""
+    """Writes what is still in the buffer of standard output. Raises OSError."""
     with _standard_output():
         sys.stdout.flush()
 
@@ -262,7 +268,7 @@ def _put(temporary: Path, target: Path, force: bool) -> None:
 
 def fill_streams() -> None:
     """Has standard input, output and error exist where they were closed: what is opened next would take their numbers, and get what is
-    said. Of those two, reading and writing fail, as they should; what is said to nobody is lost.
+    printed. From the first reading fails, to the second writing, as they should; messages are lost.
     """
     for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -279,7 +285,7 @@ def fill_streams() -> None:
 
 
 @contextlib.contextmanager
-def _begun(target: Path) -> Iterator[None]:
+def _registered(target: Path) -> Iterator[None]:
     unfinished.add(target)
     try:
         yield
@@ -288,9 +294,9 @@ def _begun(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folders(folder: Path, wanted: bool) -> Iterator[list[Path]]:
-    """Makes a folder with those above it, if that is wanted, gives those that it made, and takes them back if what follows fails."""
-    missing = [path for path in (folder, *folder.parents) if wanted and not path.exists()]
+def _folders(folder: Path, make: bool) -> Iterator[list[Path]]:
+    """Makes a folder with those above it, if it is to, gives those that it made, and removes them if what follows fails."""
+    missing = [path for path in (folder, *folder.parents) if make and not path.exists()]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -116,10 +116,11 @@ class ModelName(NamedTuple):
 
 
 class Method(ABC):
-    """number: in the file; name: for people."""
+    """number: in the file; name: for people; variants: how many it has."""
 
     number: ClassVar[int]
     name: ClassVar[str]
+    variants: ClassVar[int] = 1
 
     @abstractmethod
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:

@@ -50,6 +50,7 @@ from codec.tiling.tiles import Grid, Shape
 KINDS = {"JPEG": (JPEG_CHROMA, JPEG_LUMA), "PhotoCD": (FILM_CHROMA, FILM_LUMA)}  # by formula: of chroma and luma
 DESCRIPTIONS = {"JPEG": "decoded JPEG", "PhotoCD": "PhotoCD"}
 HAS_OUTLIERS = 0x80
+NO_OUTLIERS = np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
 
 
 class Fields(NamedTuple):
@@ -123,7 +124,7 @@ class PastMethod(Method):
         first = reader.byte()
         sampling = Sampling(FILTERS[first & 7], first >> 4 & 1, first >> 5 & 1, first >> 6 & 1)
         fields = Fields(FORMULAS[first >> 3 & 1], sampling, bool(first & HAS_OUTLIERS), take_shape(reader), take_model(reader))
-        require(not part.coding.variant and not reader.remaining, "its coding has other fields than it should")
+        require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth == 8 and part.channels == 3, f"{part.channels} channels of {part.depth} bits are not coded so")
         require(sampling.top < sampling.filter.down and sampling.left < sampling.filter.across, "its sampling is not possible")
         return fields
@@ -142,8 +143,7 @@ class PastMethod(Method):
     def _taken_apart(self, part: Part, fields: Fields) -> tuple[tuple[Positions, Corrections], Sequence[bytes], Sequence[bytes]]:
         """The outliers, and the payloads of chroma and luma. Raises DamagedError."""
         pixels, chunks = part.width * part.height, part.chunks
-        outliers = unpack(chunks[0] if fields.outliers else b"", pixels, pixels // MAX_OUTLIER_SHARE)
-        require(bool(len(outliers[0])) == fields.outliers, "its outliers are empty")
+        outliers = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE) if fields.outliers else NO_OUTLIERS
         payloads = chunks[int(fields.outliers) :]
         count = Grid(*fields.chroma_size(part.width, part.height)).groups(fields.shape)
         return outliers, payloads[:count], payloads[count:]

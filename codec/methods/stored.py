@@ -49,7 +49,7 @@ class Stored(Method):
         return [_Candidate(self, source)]
 
     def least_bytes(self, part: Part) -> Iterator[int]:
-        require(not part.coding.fields and not part.coding.variant, "its coding has other fields than it should")
+        require(not part.coding.fields, "its coding has other fields than it should")
         yield part.height * _row_bytes(part.width, part.channels, part.depth)
 
     def decode(self, part: Part, options: Options, progress: Progress) -> Samples:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 DEFAULTS = {"rgb": "photo-2", "ycc": "past-1"}  # by layout
 SOURCE_FILE = "source.json"  # what an added model was made from
-CARD_FILE = "card.json"  # what the model card says, for programs: licence; bpsp, by kind
+CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
 CARDS = (CARD_FILE, "MODEL_CARD.md")
 KEPT_FILES = {"config.json", WEIGHTS_FILE, SOURCE_FILE, *CARDS}  # of an added model
 MOST_LOADED, MOST_BYTES = 8, 1 << 32  # models that a process keeps
@@ -49,9 +49,10 @@ def shipped() -> list[Path]:
     return sorted(path.parent for path in FOLDER.glob("*/config.json"))
 
 
-def is_shipped(digest: bytes) -> bool:
-    """Whether a model of this digest is in the package."""
-    return any(found == digest for _, found in _usable(shipped()))
+def shipped_name(digest: bytes) -> str:
+    """Of the model in the package that has this digest, as its card says; empty where there is none. No model is read."""
+    names = (folder.name for folder in shipped() if _values(folder / CARD_FILE).get("digest") == digest.hex())
+    return next(names, "")
 
 
 def stores() -> list[Path]:
@@ -201,13 +202,14 @@ def place_of(digest: bytes, name: str, folder: Path | None, device: str) -> Path
         have.setdefault(found, _short(path))
     listed = ", ".join(f"{name} ({digest.hex()})" for digest, name in have.items()) or "none"
     advice = "give its folder with --model" if folder is None else "give the folder of the model that it names"
-    msg = f"the file needs the model {name} ({digest.hex()}), here is {listed}: {advice}, or bring it with `igpt models add`"
+    needed = f"{name} ({digest.hex()})" if name else digest.hex()
+    msg = f"the file needs the model {needed}, here is {listed}: {advice}, or bring it with `igpt models add`"
     raise ModelError(msg)
 
 
 def _likeliest_first(digest: bytes, name: str) -> Iterator[Path]:
     """All shipped and added models: those that are called so, those whose folder is called after the digest, and the others."""
-    ours = shipped()
+    ours, name = shipped(), shipped_name(digest) or name
     yield from (path for path in ours if path.name == name)
     theirs = added()
     yield from (path for path in theirs if path.name.endswith(f"-{digest.hex()}"))

@@ -1,4 +1,4 @@
-"""Formats of picture files, told by how they begin, and the size that a file says it has there."""
+"""Formats of picture files, known from how they begin, and the size that a file says it has there."""
 
 import os
 import re

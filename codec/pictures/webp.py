@@ -21,7 +21,7 @@ DAMAGES = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombEr
 ANIMATION = (b"ANIM", b"ANMF")
 KEPT = {b"ICCP": metadata.colour_profile, b"EXIF": metadata.exif, b"XMP ": metadata.xmp}
 HAS_ALPHA, ANIMATED, RESERVED = 0x10, 0x02, 0xC1  # flags
-MOST_PADDING = 7  # bytes behind the code of the pixels that nobody can tell from it
+MOST_PADDING = 7  # bytes behind the code of the pixels that cannot be distinguished from it
 LOSSY_LEFT_OUT = "the lossy WebP itself: these are its decoded pixels"
 
 

@@ -31,7 +31,7 @@ def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, d
         real = 8 * len(encode_group(engine_of(integer, len(samples)), group, samples.numpy(), lambda _: None)) / samples.numel()
         rates[kind.name] = round(real, 4)
         rows.append(f"| {kind.name} | {means[kind]:.4f} | {real:.4f} ({100 * (real / means[kind] - 1):+.2f} %) |")
-    (out / CARD_FILE).write_text(json.dumps({"bpsp": rates}, indent=2) + "\n")
+    (out / CARD_FILE).write_text(json.dumps({"digest": integer.digest.hex(), "bpsp": rates}, indent=2) + "\n")
     (out / "MODEL_CARD.md").write_text(card(model, integer, out, folders, rows, sources))
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from codec.messages import Bar, say
 from codec.network.config import ModelConfig
 from codec.network.features import TileContext
 from codec.tiling.context import POSITIONS
@@ -111,46 +111,41 @@ def train(
             optimizer.load_state_dict(saved)
         step, log = state["step"], state["log"]
     parameters = sum(p.numel() for p in model.parameters())
-    bar = tqdm(total=steps, initial=step, unit="step", disable=quiet, mininterval=1, smoothing=0.05)
-
-    def tell(text: str) -> None:
-        if not quiet:
-            bar.write(text, file=sys.stderr)
-
-    tell(
-        f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {steps * tiles / 977:.0f} million positions, on {device}"
-    )
+    positions = steps * tiles * POSITIONS / 1e6
+    if not quiet:
+        say(f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {positions:.0f} million positions, on {device}")
     steps_fit = step / steps >= quantize_from and model.has_steps  # gone on with; those of `start_from` are for other weights
     torch.manual_seed(step)
     rng = np.random.default_rng(step)
-    while step < steps:
-        progress = (step + 1) / steps
-        if progress >= quantize_from and not model.transformer.ln_f.out.enabled:
-            if not steps_fit:
-                choose_steps(model, data, rng, tiles)
-            model.set_quantized(True)
-        for optimizer in updates:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * rate_share(progress)
-        batch = on(torch.device(device), data.batch(tiles, rng, config.kinds))
-        with torch.autocast(device, torch.bfloat16):
-            total = torch.stack(list(bits(model, batch).values())).sum()
-        (total / sum(samples.numel() for samples, _ in batch.values())).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-        for optimizer in updates:
-            optimizer.step()
-            optimizer.zero_grad()
-        step += 1
-        bar.update()
-        if step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
-            means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
-            log.append({"step": step, "positions": step * tiles * POSITIONS, **means})
-            tell(f"step {step}: validation, bits per sample: {', '.join(f'{name} {mean:.4f}' for name, mean in means.items())}")
-            model.save(out)
-            saved_updates = [optimizer.state_dict() for optimizer in updates]
-            torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)
-            (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
-    bar.close()
+    with Bar("training", steps, step, quiet or not sys.stderr.isatty()) as bar:
+        while step < steps:
+            progress = (step + 1) / steps
+            if progress >= quantize_from and not model.transformer.ln_f.out.enabled:
+                if not steps_fit:
+                    choose_steps(model, data, rng, tiles)
+                model.set_quantized(True)
+            for optimizer in updates:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * rate_share(progress)
+            batch = on(torch.device(device), data.batch(tiles, rng, config.kinds))
+            with torch.autocast(device, torch.bfloat16):
+                total = torch.stack(list(bits(model, batch).values())).sum()
+            (total / sum(samples.numel() for samples, _ in batch.values())).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+            for optimizer in updates:
+                optimizer.step()
+                optimizer.zero_grad()
+            step += 1
+            bar.update(1)
+            if step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
+                means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
+                log.append({"step": step, "positions": step * tiles * POSITIONS, **means})
+                if not quiet:
+                    say(f"step {step}: validation, bits per sample: {', '.join(f'{name} {mean:.4f}' for name, mean in means.items())}")
+                model.save(out)
+                saved_updates = [optimizer.state_dict() for optimizer in updates]
+                torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)
+                (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     state_file.unlink(missing_ok=True)
 
 
