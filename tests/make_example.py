@@ -1,5 +1,9 @@
-"""The example of FORMAT.md, a small file taken apart: `python -m tests.make_example` writes it anew."""
+"""What code writes into the documents of the format: `python -m tests.make_example` writes it anew.
 
+The example of FORMAT.md is a small file taken apart; FORMAT-dictionary.md has the preset dictionary of metadata.
+"""
+
+import hashlib
 import re
 import tempfile
 from pathlib import Path
@@ -11,6 +15,8 @@ from tests import plain_decoder
 from tests.plain_decoder import CODING, INDEX, METADATA, PALETTE, Reader
 
 DOCUMENT = Path(__file__).parents[1] / "bitstream" / "FORMAT.md"
+DICTIONARY_DOCUMENT = DOCUMENT.with_name("FORMAT-dictionary.md")
+DICTIONARY_STEP = 48  # bytes on a line
 SECTION = re.compile(r"(?<=<!-- example -->\n).*?(?=<!-- end of example -->)", re.DOTALL)
 NAMES = {METADATA: "METADATA", PALETTE: "PALETTE", INDEX: "INDEX", CODING: "CODING"}
 METHODS = ("stored", "mixing")
@@ -111,6 +117,29 @@ def documented() -> bytes:
     return bytes.fromhex("".join(re.findall(r"^\| \d+ \| `([0-9a-f ]+)` \|", SECTION.search(DOCUMENT.read_text()).group(), re.MULTILINE)))
 
 
+def dictionary_document(dictionary: bytes) -> str:
+    """The text of FORMAT-dictionary.md."""
+    pieces = [dictionary[k : k + DICTIONARY_STEP] for k in range(0, len(dictionary), DICTIONARY_STEP)]
+    digest = hashlib.sha256(dictionary).hexdigest()
+    return "\n".join(
+        (
+            "# The preset dictionary of metadata",
+            "",
+            "Part of [the igpt file format](FORMAT.md#metadata). It is a constant: pieces of what metadata often hold, the commonest last.",
+            "A decoder hands it to inflate before the first byte: `zlib.decompressobj(-15, zdict=dictionary)` in Python.",
+            "",
+            f"It has {len(dictionary)} bytes with the SHA-256 `{digest}`,",
+            "the following ones in Python's notation, one line after the other.",
+            "",
+            *(f"    {piece!r}" for piece in pieces),
+            "",
+        )
+    )
+
+
 if __name__ == "__main__":
+    from bitstream.metadata import DICTIONARY
+
+    DICTIONARY_DOCUMENT.write_text(dictionary_document(DICTIONARY))
     text = section(example())
     DOCUMENT.write_text(SECTION.sub(lambda _: text, DOCUMENT.read_text()))

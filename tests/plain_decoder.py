@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import zlib
+from ast import literal_eval
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from decimal import Decimal, localcontext
@@ -361,8 +362,15 @@ def inflate(packed, size, wbits, dictionary=b""):
     return raw
 
 
-def decode(data, folders=(), dictionary=b""):
-    """FORMAT.md. folders: of models, found by their digests. dictionary: the preset dictionary of the metadata."""
+@cache
+def preset_dictionary():
+    """FORMAT-dictionary.md, which has it."""
+    lines = (Path(__file__).parents[1] / "bitstream" / "FORMAT-dictionary.md").read_text().splitlines()
+    return b"".join(literal_eval(line.strip()) for line in lines if line.startswith("    b"))
+
+
+def decode(data, folders=()):
+    """FORMAT.md. folders: of models, found by their digests."""
     reader = Reader(data)
     assert reader.take(4) == bytes.fromhex("89 49 47 50")
     assert reader.byte() == 1
@@ -389,7 +397,7 @@ def decode(data, folders=(), dictionary=b""):
 
     levels = levels_of(boxes.get(LEVELS), colour, bits)
     entries = palette_of(boxes.get(PALETTE), colour)
-    chunks = chunks_of(boxes.get(METADATA), entries, dictionary)
+    chunks = chunks_of(boxes.get(METADATA), entries)
     channels = CHANNELS[colour]
     coded_bits = 16 if bits == 16 and not (levels and len(levels[0]) <= 256) else 8
     packed_bits = coded_bits if bits >= 8 else bits
@@ -466,10 +474,16 @@ def levels_of(body, colour, bits):
 def palette_of(body, colour):
     """The entries, 3 bytes each; none without a palette."""
     assert (body is not None) == (colour == 3)
-    return [] if body is None else entries_of(body)
+    if body is None:
+        return []
+    reader = Reader(body)
+    count = reader.byte() + 1
+    coded = reader.rest()
+    assert len(coded) == 3 * count
+    return [coded[k : k + 3] for k in range(0, 3 * count, 3)]
 
 
-def chunks_of(body, entries, dictionary):
+def chunks_of(body, entries):
     """FORMAT.md: METADATA, with PLTE in its place."""
     chunks = []
     if body is not None:
@@ -477,7 +491,7 @@ def chunks_of(body, entries, dictionary):
         size, raw = reader.varint(), reader.rest()
         assert 1 <= size <= 2**26
         if len(raw) != size:
-            raw = inflate(raw, size, -15, dictionary)
+            raw = inflate(raw, size, -15, preset_dictionary())
         assert len(raw) == size
         reader = Reader(raw)
         while not reader.ended:

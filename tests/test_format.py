@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import codec
+from bitstream.metadata import DICTIONARY
 from tests import make_example, plain_decoder
-from tests.make_example import DOCUMENT, SECTION
+from tests.make_example import DICTIONARY_DOCUMENT, DOCUMENT, SECTION
 
 DOCUMENTS = sorted(DOCUMENT.parent.glob("FORMAT*.md"))
 
@@ -17,6 +18,11 @@ def test_the_example_is_a_file():
     data = make_example.documented()
     assert SECTION.search(DOCUMENT.read_text()).group() == make_example.section(data)
     assert (codec.decode(data) == plain_decoder.decode(data).samples[..., 0]).all()
+
+
+def test_the_dictionary_is_that_of_the_code():
+    assert plain_decoder.preset_dictionary() == DICTIONARY
+    assert DICTIONARY_DOCUMENT.read_text() == make_example.dictionary_document(DICTIONARY)
 
 
 def anchors(text):
