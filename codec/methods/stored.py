@@ -60,7 +60,9 @@ class Stored(Method):
             samples = np.frombuffer(payload, f">u{part.depth // 8}").astype(f"u{part.depth // 8}")
         else:
             bits = np.unpackbits(np.frombuffer(payload, np.uint8).reshape(height, row_bytes), axis=-1)
-            bits = bits[:, : part.width * part.channels * part.depth].reshape(height, -1, part.depth)
+            row_bits = part.width * part.channels * part.depth
+            require(not bits[:, row_bits:].any(), "its rows do not end in zeros")
+            bits = bits[:, :row_bits].reshape(height, -1, part.depth)
             samples = np.packbits(bits, axis=-1)[..., 0] >> (8 - part.depth)
         progress(part.width * height)
         found: Samples = samples.reshape(height, part.width, part.channels)
