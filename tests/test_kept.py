@@ -215,11 +215,11 @@ def test_residuals_that_recur_are_learnt():
     packed, png = there_and_back(deep_png(samples))
     assert (open_picture(io.BytesIO(png), MAX_PIXELS).pixels == samples).all()
     (coding,) = read(packed).front.codings
-    assert (coding.method, DeepMixing.variants[coding.variant]) == (DeepMixing.number, bands.EXACT)
-    assert len(packed) < 0.8 * len(file_of(samples, coded_by(DeepMixing(), samples, DeepMixing.variants.index(bands.BLENDED))))
+    assert (coding.method, DeepMixing.coders[coding.variant]) == (DeepMixing.number, bands.EXACT)
+    assert len(packed) < 0.8 * len(file_of(samples, coded_by(DeepMixing(), samples, DeepMixing.coders.index(bands.BLENDED))))
 
 
-@pytest.mark.parametrize("coder", DeepMixing.variants)
+@pytest.mark.parametrize("coder", DeepMixing.coders)
 def test_deep_bands_and_threads_do_not_matter(coder, monkeypatch):
     monkeypatch.setattr(bands, "MAX_BAND_PIXELS", 13 * 30)
     planes = np.ascontiguousarray(deep(40, 30, 3).transpose(2, 0, 1))

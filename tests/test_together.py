@@ -1,4 +1,4 @@
-"""Several files at once: each gives what it gives alone, and one that is damaged spoils no other."""
+"""Many files at once: each gives what it gives alone, and one that is damaged spoils no other."""
 
 import shutil
 from pathlib import Path
@@ -8,48 +8,14 @@ from PIL import Image, PngImagePlugin
 
 import codec
 from bitstream import container
-from bitstream.errors import DamagedError, IgptError
 from codec import decompression
-from codec.decompression import decompress_files
 from codec.many import tasks
 from codec.many.planning import in_batches
 from codec.many.tasks import Compression, Decompression, Job
 from codec.network.model import IntegerImageGPT
 from codec.options import Options
-from codec.progress import ignore
-from tests.conftest import TINY, decoded_jpeg, picture, smooth
+from tests.conftest import TINY, picture, remade, with_network
 from tests.picture_files import calm
-
-
-def together(files, progress=ignore):
-    return decompress_files([*map(container.read, files)], Options(device="cpu"), progress)
-
-
-def some_files():
-    pixels = [picture(32, 32, 3), picture(40, 70, 3, 1), smooth(33, 31)[..., :1], decoded_jpeg(smooth(64, 90)), picture(5, 3, 3)]
-    return pixels, [codec.compress(some, device="cpu") for some in pixels]
-
-
-def test_files_of_several_kinds_together(only_tiny_models):
-    pixels, files = some_files()
-    pixels.append(picture(20, 50, 4))
-    files.append(codec.compress(pixels[-1], device="cpu"))
-    done = []
-    for expected, back in zip(pixels, together(files, done.append), strict=True):
-        assert (back.pixels == expected).all()
-    assert sum(done) == sum(some.shape[0] * some.shape[1] for some in pixels)
-
-
-def test_a_damaged_file_among_others(only_tiny_models):
-    pixels, files = some_files()
-    front, chunks = container.read(files[1])
-    changed = [bytes(chunk[k] ^ (k % 7 == 3) for k in range(len(chunk))) for chunk in chunks]
-    files[1] = container.written(front.head, front.boxes, front.codings, changed)
-    found = together(files)
-    assert [isinstance(back, IgptError) for back in found] == [False, True, False, False, False]
-    assert isinstance(found[1], DamagedError)
-    for k, expected in zip((0, 2, 3, 4), (pixels[0], *pixels[2:]), strict=True):
-        assert (found[k].pixels == expected).all()
 
 
 def test_batches_are_of_small_pictures(tmp_path):
@@ -91,6 +57,15 @@ def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
     batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
     results = list(Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None))
     assert [(result.job.source.stem, bool(result.error)) for result in results] == [("0", False), ("1", True), ("2", False)]
+
+
+def test_a_box_that_is_empty_stops_no_other_file(tmp_path):
+    right = with_network(picture(5, 6, 3))
+    for k, data in enumerate([right, remade(right, boxes={container.METADATA: b""}), right]):
+        (tmp_path / f"{k}.igpt").write_bytes(data)
+    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 30) for k in range(3)]
+    results = Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None)
+    assert {result.job.source.stem for result in results if result.error} == {"1"}
 
 
 def test_a_named_model_is_read_once_and_its_files_are_decoded_together(tmp_path, monkeypatch):
