@@ -184,7 +184,7 @@ def _continued(west, north, north_west, channels):
 @part
 def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, stream, decoding, spent):
     """The samples of a pixel that none of the guesses gave; rows: two above and the current one, (3, ...). Returns the pixel."""
-    size = mixer.counters.shape[1] - 1
+    size, more = mixer.counters.shape[1] - 1, np.int64(HISTOGRAMS)
     up, now = rows[1], rows[2]
     near = hashed(hashed(now[x - 1], up[x]), hashed(up[x - 1], up[x + 1]))
     known = 0
@@ -233,7 +233,7 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
             second_set = MAX_CHANNELS * 256 + (c * 8 + k) * 4 + (activity >> 1)
             third_set = MAX_CHANNELS * (256 + 32) + (c * 8 + k) * SAMPLE_CONTEXTS
             bit = (sample >> k) & 1
-            bit = mixed(bit, mixer, np.int64(HISTOGRAMS), first_set, second_set, third_set, first_set, tables, coder, stream, decoding, spent)
+            bit = mixed(bit, mixer, more, first_set, second_set, third_set, first_set, tables, coder, stream, decoding, spent)
             node = node << 1 | bit
         sample = node & 255
         for h in range(HISTOGRAMS):
