@@ -87,12 +87,20 @@ def compiled(function: Any) -> Any:
     """
     if numba is None:
         return function
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     if _has_place(function):
         with contextlib.suppress(RuntimeError):  # after all it has none
-            return _keeping(numba.njit(nogil=True, cache=True)(function))
+            return _keeping(numba.njit(cache=True, **options)(function))
     global kept
     kept = False
-    return numba.njit(nogil=True)(function)
+    return numba.njit(**options)(function)
+
+
+def part(function: Any) -> Any:
+    """Decorator: the same for a function that only compiled ones call, of which it becomes a part. Python can call it where numba is missing."""
+    if numba is None:
+        return function
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def run(kernel: Any, parts: int, *arguments: Any, fewest: int = 1) -> None:

@@ -202,7 +202,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
                     for k in range(length - 2, -1, -1):
                         kind = 32 + prefix if prefix < 8 else 41 + min(k, 22)
                         for i in range(CONTEXTS):
-                            keys[i] = hashed(bases[i], length << 17 | found << 1 | negative) if exact else bases[i]
+                            keys[i] = hashed(bases[i], (length << 17) + 2 * found + negative) if exact else bases[i]
                         bit = _decided((size >> k) & 1, kind, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
                         found = found << 1 | bit
                         prefix = min(prefix << 1 | bit, 8)
