@@ -88,7 +88,8 @@ class _Handler(logging.Handler):
 
 
 def show_log(verbose: bool) -> None:
-    """From now on the warnings of the logger "igpt" are shown, on a terminal also why something takes long; verbose: everything it gets."""
+    """From now on the warnings of the logger "igpt" are shown, and on a terminal why something takes long; verbose: everything that it
+    gets."""
     logger = logging.getLogger("igpt")
     if not any(isinstance(handler, _Handler) for handler in logger.handlers):
         logger.addHandler(_Handler())
