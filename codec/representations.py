@@ -94,6 +94,8 @@ def _deep(samples: Samples) -> Iterator[Representation]:
     ranks[levels] = np.arange(len(levels))
     boxes = {LEVELS: _packed_levels(levels)}
     if len(levels) <= 256:
+        if samples.size <= len(boxes[LEVELS]):  # of so few, ranks and their table take more
+            yield Representation(samples, 16)
         yield Representation(ranks[samples], 8, boxes, original=False)
         return
     if samples.shape[1] > MAX_DEEP_WIDTH:

@@ -65,10 +65,10 @@ class Mixing(Mixed):
     coders = (bands.SHALLOW,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        """A network that the user names comes first, for what it can code."""
+        """A network that the user names comes first, for the colours that it can code."""
         samples = source.samples
-        others = source.options.model is not None and not source.indices and samples.shape[2] in (1, 3)
-        if samples.dtype != np.uint8 or others or not (source.indices or bands.promising(samples)):
+        named = source.options.model is not None and not source.indices and not source.alpha and samples.shape[2] in (1, 3)
+        if samples.dtype != np.uint8 or named or not (source.indices or bands.promising(samples)):
             return []
         coded = self._coded(source, 0, progress)
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []

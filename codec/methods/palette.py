@@ -108,7 +108,8 @@ class PublishedPalette(Method):
         from codec.palette.network import PaletteImageGPT
 
         samples, device = source.samples, device_named(options.device)
-        if samples.dtype != np.uint8 or samples.shape[2] not in (1, 3) or source.indices or not source.original:
+        colours = samples.dtype == np.uint8 and samples.shape[2] in (1, 3) and not source.alpha
+        if not colours or source.indices or not source.original:
             return []
         network, refinement = models.read(folder, device), models.load(None, "rgb", device)
         assert isinstance(network, PaletteImageGPT)

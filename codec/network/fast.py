@@ -109,7 +109,7 @@ class FastEngine:
         known[:, :, :POSITIONS] = samples
         features, predictions = np.empty((tiles, count, FEATURES), np.int8), np.empty((channels, tiles, count), np.int32)
         of_heads, bases = np.empty((channels, tiles, count, HEAD_FEATURES), np.int8), np.empty((tiles, channels), np.int32)
-        around = known, residuals, neighbour_slots(), _windows(tiles, windows), 0, (0, channels), kind.code, kind.related
+        around = known, residuals, neighbour_slots(), _windows(tiles, windows), 0, 0, channels, kind.code, kind.related
         jit.run(kernels.context, tiles, *around, bases, features, of_heads, predictions)
         tokens = (known[:, :, :count].swapaxes(0, 1) - predictions + CENTRE) & 255
         return Seen(self.hidden_of_tiles(features), list(of_heads), list(tokens))
@@ -130,8 +130,8 @@ class FastEngine:
 
     def hide(self, parts: int, features: Rows, where: Array, cache: Array, sizes: Sizes, together: int, block: int, out: Rows) -> None:
         """See `kernels.hidden`."""
-        arguments = features, where, self.layers, cache, sizes, together, block, out
-        jit.run(lambda first, last: kernels.hidden(first, last, self.room(sizes), *arguments), parts)
+        arguments = features, where, cache, sizes[-1], together, block, out, *self.layers
+        jit.run(lambda first, last: kernels.hidden(first, last, *arguments, *self.room(sizes)), parts)
 
     def cache_sizes(self, positions: int) -> Sizes:
         """Of keys and values: layers, heads, the values of a head and positions, both in whole vectors."""
@@ -165,9 +165,9 @@ class FastEngine:
         rows = np.ascontiguousarray(hidden).reshape(count, -1), np.ascontiguousarray(features).reshape(count, -1)
         masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
         how = (NO_TABLE if only_logits else self.exponentials), SHARED, WEIGHT_BITS
-        arguments = *rows, head, self.heads, np.int32(LOGIT_LIMIT), masked, *how, channel, out
+        arguments = *rows, head, np.int32(LOGIT_LIMIT), masked, *how, channel, out, *self.heads
         parts = -(-count // kernels.BLOCK)
-        jit.run(lambda first, last: kernels.frequencies(first, last, self.head_room(), *arguments), parts, fewest=FEWEST_BLOCKS)
+        jit.run(lambda first, last: kernels.frequencies(first, last, *arguments, *self.head_room()), parts, fewest=FEWEST_BLOCKS)
 
     def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "FastSteps":
         return FastSteps(self, kind, tiles, windows)
@@ -207,7 +207,7 @@ class FastSteps:
 
     def _context(self, first: int, last: int) -> None:
         """See `kernels.context`."""
-        around = self.known, self.residuals, self.slots, self.windows, self.position, (first, last), self.kind.code, self.kind.related
+        around = self.known, self.residuals, self.slots, self.windows, self.position, first, last, self.kind.code, self.kind.related
         kernels.context(0, len(self.known), *around, self.bases, self.features, self.of_heads, self.predicted)
 
     @property

@@ -342,11 +342,13 @@ def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, w
 
 
 @part
-def _attended(where, layer, scale, exponentials, cache, sizes, room, rows):
-    """Keys and values of so many rows are kept, then the heads attend. cache: flat; sizes: (layers, heads, dim, slots) of it. The room's
-    qkv are read as (rows, 3, heads, dim), its means written as (rows, heads, dim)."""
+def _attended(where, layer, sizes, scale, exponentials, cache, qkv, means, scores, bests, totals, weights, head_sums, rows):
+    """Keys and values of so many rows are kept, then the heads attend.
+
+    sizes: (layers, heads, dim, slots) of the cache, which is flat. qkv: (rows, 3 * heads * dim) int8; means: (rows, heads * dim) INPUT. The
+    others are for what is made on the way, see `Room`.
+    """
     layers, heads, dim, slots = sizes
-    qkv, means, scores, bests, totals = room.qkv, room.means, room.scores, room.bests, room.totals
     in_head = dim * slots
     in_layer, apart = 2 * heads * in_head, len(scores) // heads
     for row in range(rows):
@@ -372,80 +374,93 @@ def _attended(where, layer, scale, exponentials, cache, sizes, room, rows):
         else:
             for h in range(heads):
                 places = at + h * in_head, at + (heads + h) * in_head, query + h * dim, row, h * dim
-                _attend(cache, qkv, places, ahead, dim, (first, count), scale, exponentials, scores, room.weights, room.head_sums, means)
+                _attend(cache, qkv, places, ahead, dim, (first, count), scale, exponentials, scores, weights, head_sums, means)
 
 
 @compiled
-def hidden(first, last, room, features, where, layers, cache, sizes, together, block, out):
+def hidden(
+    first, last, features, where, cache, slots, together, block, out,
+    embedding, embedding_scale, wpe, gains, norm_shifts, attention, attention_scale, score_scales, exponentials,
+    attended, attended_scale, widened, widened_scale, tables, narrowed, narrowed_scale,
+    all_x, all_seen, all_narrow, all_wide, all_qkv, all_means, sums, three_sums, wide_sums, inverses,
+    scores, bests, totals, weights, head_sums,
+):  # fmt: skip
     """Rows through all layers, their keys and values kept: a part are `together` of them, one block after the other, side by side.
 
-    room: for a block; features: (rows, inputs) int8; where: (rows, 5), each row's position, in which cache and slot its keys and values
-    go, and which slots it attends to, the first one and how many; cache: int8, flat, as many as (layers, 2, heads, dim, slots) for each
-    tile, dim padded; sizes: (layers, heads, dim, slots); out: (rows, n_embd) int8.
+    features: (rows, inputs) int8; where: (rows, 5), each row's position, in which cache and slot its keys and values go, and which slots it
+    attends to, the first one and how many; cache: int8, flat, as many as (layers, 2, heads, dim, slots) for each tile, dim padded; out:
+    (rows, n_embd) int8. Then the arrays of `Layers` and those of a `Room`, one by one, as tuples of them take microseconds at each call.
     """
-    width, norms = out.shape[1], len(layers.gains)
+    width, norms, heads = out.shape[1], len(gains), len(bests)
+    sizes = len(score_scales), heads, all_means.shape[1] // heads, slots
     for task in range(first, last):
         end = _at_most((task + 1) * together, len(out))
         for start in range(task * together, end, block):
             rows = _at_most(block, end - start)
             padded = (rows + ROWS - 1) // ROWS * ROWS
-            own, x, narrow, wide, qkv = where[start:end], room.x[:rows], room.narrow[:padded], room.wide[:padded], room.qkv[:rows]
+            own, x, qkv = where[start:end], all_x[:rows], all_qkv[:rows]
+            seen, narrow, wide, means = all_seen[:padded], all_narrow[:padded], all_wide[:padded], all_means[:padded]
             for row in range(rows):
                 position = own[row, POSITION]
                 for k in range(width):
-                    x[row, k] = layers.wpe[position, k]
+                    x[row, k] = wpe[position, k]
                 for k in range(features.shape[1]):
-                    room.seen[row, k] = features[start + row, k] + ZERO
-            given, weight, scale = room.seen[:padded], layers.embedding, layers.embedding_scale
+                    seen[row, k] = features[start + row, k] + ZERO
+            given, weight, scale = seen, embedding, embedding_scale
             for n in range(norms):  # before attention and feed-forward of each layer, and at the end
-                _product(given, weight, scale, room.sums)
-                _added(room.sums, scale, RESIDUAL_LIMIT, x)
-                _normalized(x, layers.gains[n], layers.norm_shifts[n], room.inverses, narrow)
+                _product(given, weight, scale, sums)
+                _added(sums, scale, RESIDUAL_LIMIT, x)
+                _normalized(x, gains[n], norm_shifts[n], inverses, narrow)
                 k = n // 2
                 if n == norms - 1:
                     break
                 if n % 2:
-                    _product(narrow, layers.widened[k], layers.widened_scale[k], room.wide_sums)
-                    _looked_up(room.wide_sums[:padded], layers.widened_scale[k], layers.tables[k], wide)
-                    given, weight, scale = wide, layers.narrowed[k], layers.narrowed_scale[k]
+                    _product(narrow, widened[k], widened_scale[k], wide_sums)
+                    _looked_up(wide_sums[:padded], widened_scale[k], tables[k], wide)
+                    given, weight, scale = wide, narrowed[k], narrowed_scale[k]
                 else:
-                    scale = layers.attention_scale[k]
-                    _product(narrow, layers.attention[k], scale, room.three_sums)
+                    scale = attention_scale[k]
+                    _product(narrow, attention[k], scale, three_sums)
                     for row in range(rows):
                         for m in range(qkv.shape[1]):
-                            qkv[row, m] = _scaled(room.three_sums[row, m], scale[0, m], scale[1, m], scale[2, m], i32(127))
-                    _attended(own, k, layers.scores[k], layers.exponentials, cache, sizes, room, rows)
-                    given, weight, scale = room.means[:padded], layers.attended[k], layers.attended_scale[k]
+                            qkv[row, m] = _scaled(three_sums[row, m], scale[0, m], scale[1, m], scale[2, m], i32(127))
+                    _attended(
+                        own, k, sizes, score_scales[k], exponentials, cache, qkv, means, scores, bests, totals, weights, head_sums, rows
+                    )
+                    given, weight, scale = means, attended[k], attended_scale[k]
             for row in range(rows):
                 for k in range(width):
                     out[start + row, k] = i32(narrow[row, k]) - ZERO
 
 
 @compiled
-def frequencies(first, last, room, hidden, features, head, heads, limit, impossible, table, shared, bits, channel, out):
+def frequencies(
+    first, last, hidden, features, head, limit, impossible, table, shared, bits, channel, out,
+    widened, widened_scale, tables, narrowed, narrowed_scale, all_given, all_inner, wide_sums, sums,
+):  # fmt: skip
     """hidden (rows, n_embd), features (rows, m) int8, rows being (n, tiles) -> out (n, channels, tiles, 256) int32, the channel's.
 
-    room: for BLOCK rows; impossible: (n, tiles, 256), or none of it; table: of the weights, see `codec.network.frequencies`; where it is
-    empty, `out` gets the logits instead. A part are BLOCK rows.
+    impossible: (n, tiles, 256), or none of it; table: of the weights, see `codec.network.frequencies`; where it is empty, `out` gets the
+    logits instead. Then the arrays of `Heads` and those of a `HeadRoom`. A part are BLOCK rows.
     """
     tiles, width, tokens, end_of_table = out.shape[2], hidden.shape[1], out.shape[3], i32(len(table) - 1)
     for which in range(first, last):
         start = which * BLOCK
         rows = _at_most(BLOCK, len(hidden) - start)
         padded = (rows + ROWS - 1) // ROWS * ROWS
-        given, inner = room.given[:padded], room.inner[:padded]
+        given, inner = all_given[:padded], all_inner[:padded]
         for row in range(rows):
             for k in range(width):
                 given[row, k] = hidden[start + row, k] + ZERO
             for k in range(features.shape[1]):
                 given[row, width + k] = features[start + row, k] + ZERO
-        _product(given, heads.widened[head], heads.widened_scale[head], room.wide_sums)
-        _looked_up(room.wide_sums[:padded], heads.widened_scale[head], heads.tables[head], inner)
-        scale = heads.narrowed_scale[head]
-        _product(inner, heads.narrowed[head], scale, room.sums)
+        _product(given, widened[head], widened_scale[head], wide_sums)
+        _looked_up(wide_sums[:padded], widened_scale[head], tables[head], inner)
+        scale = narrowed_scale[head]
+        _product(inner, narrowed[head], scale, sums)
         for row in range(rows):
             n, tile = (start + row) // tiles, (start + row) % tiles
-            logits, found = room.sums[row], out[n, channel, tile]
+            logits, found = sums[row], out[n, channel, tile]
             for k in range(tokens):
                 logits[k] = _scaled(logits[k], scale[0, k], scale[1, k], scale[2, k], limit)
             if len(impossible):
@@ -531,15 +546,14 @@ def _head(samples, residuals, slots, position, channel, related, base, features)
 
 
 @compiled
-def context(first, last, known, residuals, slots, windows, start, channels, kind, related, bases, features, of_heads, predictions):
+def context(first, last, known, residuals, slots, windows, start, begin, end, kind, related, bases, features, of_heads, predictions):
     """What is known around positions of tiles, as the network sees it. A part is a tile.
 
-    known: (tiles, channels, SLOTS) int32 samples, and residuals, which follow; start: the first position; channels: the first one, and the
-    one behind the last, of which the heads' features and the predictions are made; before the first channel, the layers' features and the
-    bases are, too; bases: (tiles, channels) int32; features: (tiles, n, FEATURES) int8; of_heads: (channels, tiles, n, HEAD_FEATURES)
+    known: (tiles, channels, SLOTS) int32 samples, and residuals, which follow; start: the first position; begin, end: the channels, end
+    excluded, of which the heads' features and the predictions are made; with the first channel, the layers' features and the bases are,
+    too; bases: (tiles, channels) int32; features: (tiles, n, FEATURES) int8; of_heads: (channels, tiles, n, HEAD_FEATURES)
     int8; predictions: (channels, tiles, n) int32.
     """
-    begin, end = channels
     for tile in range(first, last):
         samples, wrong = known[tile], residuals[tile]
         for n in range(features.shape[1]):
