@@ -1,7 +1,7 @@
 """Palettes <-> bytes: the entries of a PNG's PLTE, every component coded with a mix of what several guesses say of it.
 
 A guess is a value and a scale: what is nearer to the value is likelier. `FORMAT.md` gives the meaning of all numbers here. The mix is
-Bayes' rule with a fixed share (Herbster and Warmuth 1998). All numbers are integers: those in float64 are below 2^49, and what they are
+Bayes' rule with a fixed share (Herbster and Warmuth 1998). All numbers are integers: those in float64 are below 2^50, and what they are
 divided by is below 2^35, so that a quotient below 2^17 rounds down as it should.
 """
 

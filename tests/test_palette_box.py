@@ -11,6 +11,7 @@ from PIL import Image
 
 from bitstream import palette
 from bitstream.errors import DamagedError, TruncatedError
+from tests import plain_palette
 from tests.conftest import smooth
 
 WEB = bytes(v for r in range(0, 256, 51) for g in range(0, 256, 51) for b in range(0, 256, 51) for v in (r, g, b))
@@ -104,6 +105,11 @@ def test_arithmetic_is_exact():
         assert weights.min() >= 2
         assert weights.sum() <= 1 << 16
         assert model.heads[k % 3].sum() <= 1 << 16
+
+
+@pytest.mark.parametrize("entries", [GROWN, RAMPS[:60], GREY[:90] + bytes(30), WEB[:90], SORTED[:60], b"\xff\0\xff" * 20], ids=range(6))
+def test_a_plain_decoder_agrees(entries):
+    assert plain_palette.decode(palette.pack(entries)) == entries
 
 
 def test_the_weights_at_the_start_are_a_whole():
