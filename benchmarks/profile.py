@@ -66,7 +66,7 @@ class Stopwatch:
             (fast.FastSteps, "go_to", "layers"),
             (fast.FastEngine, "frequencies_into", "heads and frequencies"),
             (fast.FastEngine, "see", "context"),
-            (kernels, "step_features", "context"),
+            (kernels, "context", "context"),
             (past, "recognised", "search for a past"),
             (TokenEncoder, "encode", "range coder"),
             (TokenDecoder, "decode", "range coder"),

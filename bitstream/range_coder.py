@@ -59,7 +59,11 @@ class TokenDecoder:
     """
 
     def __init__(self, payload: bytes) -> None:
-        words = np.frombuffer(payload, dtype="<u4", count=len(payload) // WORD_BYTES).astype(np.uint32)
+        """Raises DamagedError where it is not made of whole words."""
+        if len(payload) % WORD_BYTES:
+            msg = "a payload is damaged: it does not end with a whole word"
+            raise DamagedError(msg)
+        words = np.frombuffer(payload, "<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._left = 8 * len(payload) << FREQUENCY_BITS  # of what the tokens may cost
 

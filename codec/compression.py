@@ -96,7 +96,8 @@ def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
         together = offers(whole, progress)
         found.append(Way(representation, [together]))
         if picture.form.colour in ALPHA and not together.settled:
-            apart = [replace(whole, samples=np.ascontiguousarray(some)) for some in np.split(representation.samples, [-1], 2)]
+            colour, alpha = map(np.ascontiguousarray, np.split(representation.samples, [-1], 2))
+            apart = replace(whole, samples=colour), replace(whole, samples=alpha, alpha=True)
             found.append(Way(representation, [offers(part, progress) for part in apart]))
         if together.settled or (representation.indices and 8 * together.size <= FEW_BITS * whole.pixels):
             break

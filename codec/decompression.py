@@ -113,11 +113,14 @@ def _read(file: File, options: Options) -> Reading:
 
 
 def _decoded(requests: list[Request], progress: Progress) -> list[Planes | IgptError]:
+    """Of layers of one network and kind, in their order; an error takes the place of what it concerns: one layer, or the network."""
     try:
         return [*decode_layers(requests, progress)]
     except DamagedError as error:
         half = len(requests) // 2
         return [error] if len(requests) == 1 else [*_decoded(requests[:half], progress), *_decoded(requests[half:], progress)]
+    except IgptError as error:
+        return [error for _ in requests]
 
 
 def _picture(reading: Reading, options: Options, progress: Progress) -> Way:

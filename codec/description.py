@@ -24,7 +24,8 @@ class Info:
     coded, for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a
     palette's colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
     left_alone: parts that a newer igpt may understand. digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
-    hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. front_bytes: what of the file is not chunks.
+    hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. container_version: of the file's format. front_bytes: what of the file is not
+    chunks.
     """
 
     width: int

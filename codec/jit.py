@@ -2,6 +2,7 @@
 numba starts none of its own (see `codec.threads`)."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -37,6 +38,27 @@ SOURCES = _sources() if numba else ""
 logger = logging.getLogger("igpt")
 
 
+@functools.cache
+def _tell(keeps: bool) -> None:
+    """Once in a process, when something is compiled."""
+    if keeps:
+        logger.info("kernels are compiled, which takes some seconds; they are kept, so that it is done once")
+    else:
+        logger.warning("kernels are compiled at every run, which takes some seconds: NUMBA_CACHE_DIR can name a folder to keep them in")
+
+
+def _telling(dispatcher: Any) -> Any:
+    """It tells when it compiles, which it does in every process."""
+    compiling = dispatcher.compile
+
+    def told(*arguments: Any) -> Any:
+        _tell(False)
+        return compiling(*arguments)
+
+    dispatcher.compile = told
+    return dispatcher
+
+
 def _keeping(dispatcher: Any) -> Any:
     """What it compiled before counts only where all sources are the same, and where it can be read; else it is compiled again."""
     try:
@@ -50,7 +72,9 @@ def _keeping(dispatcher: Any) -> Any:
     # What was kept is a pickle: damaged, it may raise anything, and nobody shall be stopped by it.
     def loaded(*arguments: Any) -> Any:
         try:
-            return load(*arguments)
+            if (found := load(*arguments)) is None:
+                _tell(True)
+            return found
         except Exception as error:
             logger.debug("compiled code cannot be read, and is made again: %r", error)
         try:
@@ -64,6 +88,7 @@ def _keeping(dispatcher: Any) -> Any:
             save(*arguments)
         except Exception as error:  # a full disk, too
             logger.debug("compiled code cannot be kept: %r", error)
+            _tell(False)
 
     cache.load_overload, cache.save_overload = loaded, saved
     return dispatcher
@@ -81,18 +106,27 @@ kept = True  # whether what was compiled is there the next time
 
 
 def compiled(function: Any) -> Any:
-    """Decorator: the function compiled at its first use, without the interpreter's lock; as it stands where numba is missing.
+    """Decorator: the function compiled at its first use, once for the types of its arguments; as it stands where numba is missing.
 
-    What was compiled is kept, where there is a place for it.
+    It runs without the interpreter's lock, and does not look whether indices are within bounds or divisors are zero. What was compiled is
+    kept for other processes, where there is a place for it; the logger "igpt" is told when that takes time, and when it is in vain.
     """
     if numba is None:
         return function
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     if _has_place(function):
         with contextlib.suppress(RuntimeError):  # after all it has none
-            return _keeping(numba.njit(nogil=True, cache=True)(function))
+            return _keeping(numba.njit(cache=True, **options)(function))
     global kept
     kept = False
-    return numba.njit(nogil=True)(function)
+    return _telling(numba.njit(**options)(function))
+
+
+def part(function: Any) -> Any:
+    """Decorator: the same for what only compiled functions call. Nothing of it is made for Python, nor kept by itself: that takes time."""
+    if numba is None:
+        return function
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def run(kernel: Any, parts: int, *arguments: Any, fewest: int = 1) -> None:

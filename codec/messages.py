@@ -88,8 +88,10 @@ class _Handler(logging.Handler):
 
 
 def show_log(verbose: bool) -> None:
-    """From now on the warnings of the logger "igpt" are shown; verbose: and everything else that it gets."""
+    """From now on the warnings of the logger "igpt" are shown, and on a terminal why something takes long; verbose: everything that it
+    gets."""
     logger = logging.getLogger("igpt")
     if not any(isinstance(handler, _Handler) for handler in logger.handlers):
         logger.addHandler(_Handler())
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    quiet = logging.INFO if sys.stderr and sys.stderr.isatty() else logging.WARNING
+    logger.setLevel(logging.DEBUG if verbose else quiet)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bitstream import metadata, palette
 from bitstream.constants import MAX_DEEP_WIDTH, SAMPLE_DIGEST_BYTES
 from bitstream.container import COLOURS, LEVELS, METADATA, PALETTE, Front, require
-from bitstream.errors import TooLargeError
+from bitstream.errors import TooLargeError, UnsupportedImageError
 from bitstream.form import CHANNELS
 from bitstream.form import PALETTE as PALETTE_COLOUR
 from bitstream.reader import Reader, varint
@@ -24,6 +24,7 @@ Samples = npt.NDArray[Any]
 
 WORTH_RANKS = 0.9  # of the values from a channel's least to its largest: if no more occur, ranks are tried
 BITMAP_BYTES = 32
+LARGEST_PALETTE = 3 * 256  # bytes
 SAMPLES_AT_ONCE = 1 << 20  # samples that are looked at together
 
 
@@ -67,8 +68,12 @@ def digest_of(samples: Samples) -> bytes:
 
 
 def palette_of(picture: Picture) -> bytes:
-    """The entries of its palette, 3 bytes each."""
-    return next(body for name, body in picture.chunks if name == b"PLTE")
+    """The entries of its palette, 3 bytes each. Raises UnsupportedImageError where it has none."""
+    bodies = [body for name, body in picture.chunks if name == b"PLTE"]
+    if len(bodies) != 1 or len(bodies[0]) % 3 or not 3 <= len(bodies[0]) <= LARGEST_PALETTE:
+        msg = "its chunks cannot be kept: the palette is missing or has a wrong size"
+        raise UnsupportedImageError(msg)
+    return bodies[0]
 
 
 def picture_boxes(picture: Picture) -> dict[int, bytes]:
@@ -89,6 +94,8 @@ def _deep(samples: Samples) -> Iterator[Representation]:
     ranks[levels] = np.arange(len(levels))
     boxes = {LEVELS: _packed_levels(levels)}
     if len(levels) <= 256:
+        if samples.size <= len(boxes[LEVELS]):  # of so few, ranks and their table take more
+            yield Representation(samples, 16)
         yield Representation(ranks[samples], 8, boxes, original=False)
         return
     if samples.shape[1] > MAX_DEEP_WIDTH:

@@ -135,6 +135,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], most
 
     What a function raises ends all of it; the others then end at their next `checkpoint`.
     """
+    most = max(1, most)  # of no items none at a time
     last = len(items) - len(items) % most  # those behind it share the threads among fewer
     yield from _side_by_side(function, items[:last], most)
     yield from _side_by_side(function, items[last:], len(items) - last)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import codec
 from bitstream.container import Head, read, written
 from bitstream.form import GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 from codec import models
+from codec.methods import stored
 from codec.methods.method import Coded, Method, Source
 from codec.methods.network import Network
 from codec.methods.past import PastMethod
@@ -134,6 +136,12 @@ def only_tiny_models(monkeypatch):
     monkeypatch.setattr(mixing, "SMALL", 0)
     monkeypatch.setattr(models, "FOLDER", GOLDEN)
     monkeypatch.setattr(models, "DEFAULTS", {"rgb": TINY.name, "ycc": TINY_YCC.name})
+
+
+@pytest.fixture
+def nothing_stored(monkeypatch):
+    """Samples are never stored, so that the tiny models, which learnt nothing, code what they are given."""
+    monkeypatch.setattr(stored.StoredCandidate, "estimate", lambda _: math.inf)
 
 
 @pytest.fixture(scope="session")

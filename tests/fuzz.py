@@ -3,14 +3,15 @@
 Case k of a target is the same for the same seed. Half of the cases are mutated as they are; in the other half the pieces that a file is
 made of are mutated, and its checksums are right again. A target may accept an input, or refuse it as its users expect. Anything else is a
 defect: another exception, more than 10 s of computing, more than 1 GB. Every target runs in a process of its own, which is watched and
-started again after a defect. The target `promise` is not mutated: its headers promise pictures up to the limit on pixels, and a few bytes
+started again after a defect. The target `promise` is not mutated: its heads promise pictures up to the limit on pixels, and a few bytes
 follow.
 
-`--coverage SECONDS` is the same for the parsers and drawings, guided by what the inputs reach; it needs atheris (https://github.com/google/atheris).
+`--coverage SECONDS` is the same for the parsers and mixing, guided by what the inputs reach; it needs atheris (https://github.com/google/atheris).
 """
 
 import argparse
 import io
+import itertools
 import logging
 import multiprocessing
 import os
@@ -28,26 +29,49 @@ from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
-from bitstream.envelope import Envelope, headers_of, is_envelope, read_envelope, write_envelope
-from bitstream.header import CELLS, CHANNELS_OF_KIND, DRAWING_KIND, PALETTE_KIND, Header, PastFields, read_header
 from PIL import Image
 
+import bitstream.container
+import bitstream.metadata
 import bitstream.outliers
+import bitstream.palette
+import bitstream.reader
 import codec
 import codec.mixing.bands
-from bitstream.constants import CRC_BYTES, MAGIC, MAX_BAND_PIXELS, MAX_SIDE, WORD_BYTES
-from bitstream.container import read_file, write_file
+import codec.representations
+from bitstream.constants import MAGIC, MAX_OUTLIER_SHARE, MAX_SIDE, WORD_BYTES
+from bitstream.container import LEVELS, METADATA, PALETTE, Coding, Front, Head, largest_file, read, written
 from bitstream.errors import IgptError
-from bitstream.reader import Reader
+from bitstream.form import DEPTHS, RGB, Form
+from bitstream.form import PALETTE as PALETTE_COLOUR
+from codec import models
+from codec.decompression import decompress_file
+from codec.methods import METHODS, method_of
+from codec.methods.method import Method, ModelName, Part
+from codec.methods.mixing import DeepMixing
+from codec.methods.network import Fields as NetworkFields
+from codec.methods.network import Network
+from codec.methods.palette import Fields as PaletteFields
+from codec.methods.palette import PublishedPalette
+from codec.methods.past import HAS_OUTLIERS, PastMethod
+from codec.methods.past import Fields as PastFields
+from codec.options import Options
+from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.colour import FORMULAS
 from codec.pictures.reading import MAX_PIXELS
+from codec.representations import meant, picture_boxes
+from codec.tiling.tiles import Shape
+from tests import seeds
+from tests.conftest import TINY, TINY_PALETTE, TINY_YCC
+from tests.forged import claiming
 from tests.mutations import Pieces, flat, joined, mutated, pieces_of, rearranged, unflat
+from tests.seeds import tiny_models
 
-GOLDEN = Path(__file__).parent / "golden"
-TINY, TINY_YCC, TINY_PALETTE = GOLDEN / "tiny", GOLDEN / "tiny-ycc", GOLDEN / "tiny-palette"
 SECONDS, BYTES = 10, 1 << 30  # of a case, at most
 WIDE, SMALL = 1 << 20, 1 << 12  # limits on pixels: of what is not decoded by a network, and what is
 MOST_MUTATIONS = 4
-MOST_PROMISED = 240, 24  # bytes of payloads; of drawings, which may honestly hold 360,000 flat pixels a byte
+MOST_PROMISED = 240, 24  # bytes of payloads; of mixing, which may honestly hold 360,000 flat pixels a byte
+ASKED_CHUNKS = 1000  # of a part
 
 
 class Target(NamedTuple):
@@ -106,136 +130,137 @@ def seeds_of(target: str) -> list[tuple[bytes, Pieces]]:
     return [(data, pieces_of(data)) for data in TARGETS[target].seeds()]
 
 
-@cache
-def golden() -> list[bytes]:
-    return [path.read_bytes() for path in sorted(GOLDEN.glob("*.igpt"))]
+def bodies(kind: int) -> list[bytes]:
+    """Of boxes: the byte of the form, then the body."""
+    fronts = [read(data).front for data in seeds.files()]
+    return [front.head.to_bytes()[-9:-8] + front.boxes[kind] for front in fronts if kind in front.boxes]
 
 
-def plain_files() -> list[bytes]:
-    return [data for data in golden() if not is_envelope(data)]
+def fields() -> list[bytes]:
+    """Of codings: two bytes of the size, then the coding."""
+    fronts = [read(data).front for data in seeds.files()]
+    return [bytes((front.head.width, front.head.height)) + coding.to_bytes() for front in fronts for coding in front.codings]
 
 
-def envelopes() -> list[bytes]:
-    return [*filter(is_envelope, golden()), *(codec.compress(image) for image in small_images() if image.mode not in ("L", "RGB"))]
-
-
-def drawings() -> list[bytes]:
-    """Plain and in envelopes, of all sorts; small ones."""
-    return [data for data in (*golden(), *envelopes(), *map(codec.compress, small_images())) if not model_names(data)]
-
-
-def by_network() -> list[bytes]:
-    return [data for data in golden() if all(name.startswith("tiny") for name in model_names(data)) and model_names(data)]
-
-
-def model_names(data: bytes) -> list[str]:
-    headers = headers_of(read_envelope(data)) if is_envelope(data) else [read_header(Reader(data, ""), True)]
-    return [header.model_name for header in headers if not header.rows]
-
-
-def small_images() -> list[Image.Image]:
-    """Of every mode."""
-    y, x = np.mgrid[:9, :13]
-    samples = (np.stack([x * 19, y * 25, (x + y) * 11, 255 - 20 * x], -1) % 256).astype(np.uint8)
-    colours = Image.fromarray(samples[..., :3])
-    deep = Image.fromarray((x * 5000 + y * 77).astype(np.uint16))
-    grey = Image.fromarray(samples[..., 0])
-    return [
-        colours,
-        Image.fromarray(samples),
-        grey,
-        Image.fromarray(samples[..., 2:]),
-        colours.quantize(7),
-        grey.point(lambda v: v & 128, "1"),
-        deep,
-    ]
-
-
-def pictures() -> list[bytes]:
-    """Picture files of every format that is read."""
-    files = [path.read_bytes() for path in sorted(GOLDEN.glob("*.png")) if path.stat().st_size < 3000]
-    for image in small_images():
-        for form, options in FORMATS.items():
-            stream = io.BytesIO()
-            try:
-                image.save(stream, form, **options)
-            except (OSError, ValueError):
-                continue
-            files.append(stream.getvalue())
-    stream = io.BytesIO()
-    small_images()[0].save(stream, "TIFF", compression="tiff_lzw", icc_profile=b"profile", dpi=(72, 72))
-    return [*files, stream.getvalue()]
-
-
-FORMATS = {
-    "PNG": {"dpi": (72, 72), "icc_profile": b"profile"},
-    "PPM": {},
-    "BMP": {},
-    "TIFF": {},
-    "GIF": {},
-    "WEBP": {"lossless": True, "exact": True, "exif": b"Exif\0\0x", "xmp": b"<x/>"},
-    "JPEG": {},
-}
+def outlier_payloads() -> list[bytes]:
+    with_outliers = (read(data) for data in seeds.with_models() if read(data).front.codings[0].method == PastMethod.number)
+    return [file.chunks[0] for file in with_outliers if file.front.codings[0].fields[0] & HAS_OUTLIERS]
 
 
 def container(data: bytes) -> bool:
-    read_file(data, enclosed=data[-1:] > b"\x7f")
+    """What is accepted is read again from what is written of it."""
+    front, chunks = read(data)
+    lengths = [len(chunk) for chunk in chunks]
+    same = list(front.lengths) == lengths[:-1] and len(data) == front.size + sum(lengths) + 4 * len(lengths)
+    again = read(written(front.head, front.boxes, front.codings, chunks))
+    known = {kind: body for kind, body in front.boxes.items() if kind in bitstream.container.KNOWN}
+    require(same and again.chunks == chunks and again.front[:3] == (front.head, known, front.codings), "another file came back")
     return True
 
 
-def header(data: bytes) -> bool:
-    codec.largest_file(data)
+def require(holds: bool, what: str) -> None:
+    if not holds:
+        raise AssertionError(what)
+
+
+def front(data: bytes) -> bool:
+    largest_file(data)
     codec.info(data)
     return True
 
 
-def envelope(data: bytes) -> bool:
-    found = read_envelope(data)
-    headers_of(found)
-    if read_envelope(write_envelope(found)) != found:
-        msg = "an envelope is written otherwise than read"
-        raise AssertionError(msg)
+def metadata_box(data: bytes) -> bool:
+    colour = form_in(data).colour
+    chunks = bitstream.metadata.unpack(data[1:], colour)
+    again = bitstream.metadata.unpack(bitstream.metadata.pack(chunks, colour), colour)
+    require(again == chunks, "other chunks came back")
     return True
 
 
-def drawing(data: bytes) -> bool:
-    codec.decompress_picture(data, device="cpu", max_pixels=WIDE)
+def form_in(data: bytes) -> Form:
+    """Of the first byte; one that there is."""
+    byte = data[0] if data else 0
+    form = Form(byte & 7, 1 << (byte >> 3 & 7))
+    return form if form.kept else Form(RGB, 8)
+
+
+def palette_box(data: bytes) -> bool:
+    entries = bitstream.palette.unpack(data[1:])
+    require(3 <= len(entries) <= 3 * 256 and len(entries) % 3 == 0, f"a palette of {len(entries)} bytes")
+    require(bitstream.palette.unpack(bitstream.palette.pack(entries)) == entries, "another palette came back")
+    return True
+
+
+def levels_box(data: bytes) -> bool:
+    """What is accepted has ascending levels, which stand for ranks."""
+    form = form_in(data)
+    front = Front(Head(3, 2, form, bytes(8)), {LEVELS: data[1:]}, (Coding(0),), (), 0)
+    is_meant = meant(front)
+    for table in is_meant.levels.values():
+        require(bool((np.diff(table.astype(np.int64)) > 0).all()), "the levels do not ascend")
+    ranks = np.zeros((2, 3, form.channels), np.uint8 if is_meant.depth == 8 else np.uint16)
+    require(is_meant.samples(ranks, front).shape == ranks.shape, "the ranks stand for no samples")
+    return True
+
+
+def coding_fields(data: bytes) -> bool:
+    """Of a large picture, too: nothing takes long before chunks are there."""
+    if len(data) < 3:
+        return False
+    coding = Coding(data[2] & 31, data[2] >> 5, data[3:])
+    method, accepted = method_of(coding), False
+    for width, height in (data[:2], (MAX_SIDE, MAX_SIDE)):
+        for channels, depth in ((1, 8), (3, 8), (4, 8), (1, 1), (1, 16), (3, 16)):
+            part = Part(max(1, width), max(1, height), channels, depth, coding)
+            try:
+                least = [*itertools.islice(method.least_bytes(part), ASKED_CHUNKS)]
+            except IgptError:
+                continue
+            accepted = True
+            require(len(least) > 0 and min(least) >= 0 and method.layer_samples(part) >= part.width * part.height, "a part without chunks")
+            require(len(method.description(part)) > 0 and all(len(model.digest) == 16 for model in method.models(part)), "no description")
+    return accepted
+
+
+def outliers(data: bytes) -> bool:
+    pixels = 33 * 20
+    positions, corrections = bitstream.outliers.unpack(data, pixels, pixels // MAX_OUTLIER_SHARE)
+    require(bool((np.diff(positions) > 0).all()) and (positions < pixels).all() and len(positions) == len(corrections), "no outliers")
+    return True
+
+
+def mixing(data: bytes) -> bool:
+    """And storing: all that needs no model."""
+    decompress_file(read(data), Options(device="cpu", max_pixels=WIDE))
     return True
 
 
 def network(data: bytes) -> bool:
-    """With the tiny model that the header names, or should name."""
-    header = read_envelope_header(data)
-    model = {2: TINY_YCC, PALETTE_KIND: TINY_PALETTE}.get(header, TINY)
-    codec.decompress_picture(data, model=model, device="cpu", max_pixels=SMALL)
+    """All that needs one of the tiny models."""
+    with tiny_models():
+        decompress_file(read(data), Options(device="cpu", max_pixels=SMALL))
     return True
 
 
-def read_envelope_header(data: bytes) -> int:
-    """The kind in the first header, -1 where there is none."""
-    try:
-        part = read_envelope(data).parts[0] if is_envelope(data) else data
-        return read_header(Reader(part, ""), True).kind
-    except IgptError:
-        return -1
-
-
 def opened_picture(data: bytes) -> bool:
-    """What is accepted comes back from a PNG of it, and its chunks can be kept or are refused."""
+    """What is accepted comes back from a PNG of it, and its chunks from an igpt file's boxes, or they are refused."""
     from codec.pictures.outputs import png_of
     from codec.pictures.reading import open_picture
 
     picture = open_picture(io.BytesIO(data), WIDE)
     again = open_picture(io.BytesIO(png_of(picture)), WIDE)
-    if again.form != picture.form or not np.array_equal(again.pixels, picture.pixels) or again.plain != picture.plain:
-        msg = "another picture came back"
-        raise AssertionError(msg)
+    require(again.form == picture.form and np.array_equal(again.pixels, picture.pixels), "another picture came back")
+    boxes = picture_boxes(picture)
+    height, width, _ = picture.pixels.shape
+    is_meant = meant(Front(Head(width, height, picture.form, bytes(8)), boxes, (Coding(0),), (), 0))
+    whole = [chunks[: len(chunks) - (chunks[-1:] == ((b"IDAT", b""),))] for chunks in (picture.chunks, again.chunks, is_meant.chunks)]
+    require(whole[0] == whole[1] == whole[2], "other chunks came back")
     return True
 
 
 def plugin(data: bytes) -> bool:
     codec.register_igpt_opener()
-    with Image.open(io.BytesIO(data)) as image:
+    with tiny_models(), Image.open(io.BytesIO(data)) as image:
         if image.format != "IGPT" or image.width * image.height > WIDE:
             return False
         image.load()
@@ -250,7 +275,7 @@ def command(data: bytes) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in"
         source.write_bytes(data)
-        if data.startswith(MAGIC[:4]):
+        if data.startswith(MAGIC):
             some = (["info", "--json"], ["verify", "--model", str(TINY), "--max-pixels", "4096"])[len(data) % 2]
         else:
             some = ["compress", "-o", f"{folder}/out", "--model", str(TINY), "--max-pixels", "4096"]
@@ -268,75 +293,77 @@ def command(data: bytes) -> bool:
 
 
 def promising(rng: random.Random) -> bytes:
-    """A file of at most some 300 bytes whose header promises a picture of up to MAX_PIXELS, all checksums right."""
-    kind = rng.choice((0, 1, 2, 3, 3, 3, 4))
+    """A file of at most some 300 bytes whose head promises a picture of up to MAX_PIXELS, all checksums right."""
+    method = rng.choice(METHODS)
+    deep, by_tiles = isinstance(method, DeepMixing), isinstance(method, Network | PastMethod | PublishedPalette)
+    form = rng.choice([form for form in promised_forms() if rng.random() < 0.05 or (form.depth == 16) == deep])
     pixels = int(2 ** rng.uniform(10, np.log2(MAX_PIXELS)))
     width = min(MAX_SIDE, rng.choice((1, 32, int(pixels**0.5), int(2 ** rng.uniform(0, 24)), pixels)))
+    if form.depth == 16 and rng.random() < 0.9:
+        width = min(width, 1 << 20)
     height = min(MAX_SIDE, max(1, pixels // width))
-    fields = {"width": width, "height": height, "kind": kind, "bit_depth": 8, "pixel_digest": bytes(16)}
-    enclosed = kind == DRAWING_KIND and rng.random() < 0.7
-    channels = rng.choice(CHANNELS_OF_KIND[kind]) if enclosed or kind != DRAWING_KIND else rng.choice((1, 3))
-    depth = rng.choice((8, 16)) if enclosed else 8
-    if kind == DRAWING_KIND:
-        rows = min(height, max(1, MAX_BAND_PIXELS // width))
-        fields |= {"rows": rows, "bit_depth": depth, "numerics_version": rng.choice((1, 2) if depth == 8 else (2, 3))}
-    else:
-        folder = {2: TINY_YCC, PALETTE_KIND: TINY_PALETTE}.get(kind, TINY)
-        fields |= {"tile_side": 32, "tiles_per_group": rng.choice((1, 16, 64) if kind == PALETTE_KIND else (1, 256, 4096, 4096))}
-        fields |= {"model_digest": model_digest(folder), "model_name": folder.name}
-    if kind == 2:
-        formula, filter_ = rng.randrange(2), rng.randrange(len(CELLS))
-        down, across = CELLS[filter_]
-        fields["past"] = PastFields(formula, filter_, 0, 0, 0, -(-width // across), -(-height // down))
-    elif kind == PALETTE_KIND and rng.random() < 0.5:
-        fields |= {"refinement_digest": model_digest(TINY), "refinement_name": TINY.name}
-    head = Header(channels=channels, **fields)
-    left, payloads = MOST_PROMISED[kind == DRAWING_KIND], []
-    for k, least in zip(range(min(head.chunks, 50)), head.least_bytes(), strict=False):
-        words = WORD_BYTES if head.in_words(k) else 1
+    if by_tiles and rng.random() < 0.9:
+        form = Form(RGB, 8)
+    coding = Coding(method.number, rng.randrange(2) if deep else 0, promised_fields(method, rng))
+    left, payloads = MOST_PROMISED[not by_tiles], []
+    part = Part(width, height, form.channels, form.depth, coding)
+    try:
+        wanted = [*itertools.islice(method.least_bytes(part), 50)]
+    except IgptError:
+        wanted = [4]
+    for least in wanted:
+        words = WORD_BYTES if by_tiles else 1
         size = rng.choice((0, least, least, least + rng.randrange(16), rng.randrange(100)))
-        size = -(-min(size, left) // words) * words if head.past is None or k else 0
+        size = -(-min(size, left) // words) * words
         contents = [rng.randbytes(size), b"\xff" * size]
-        if kind != DRAWING_KIND:
+        if by_tiles:
             contents += [bytes(size), rng.randbytes(size // 2) + bytes(size - size // 2)]
         payloads.append(rng.choice(contents))
-        left = max(0, left - size - CRC_BYTES - 1)
-    data = write_file(head, payloads)
-    if not enclosed:
-        return data
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    levels = (0, 70, 65535) if depth == 8 and rng.random() < 0.3 else ()
-    return write_envelope(Envelope(colour, 16 if levels else depth, (), (data,), levels))
+        left = max(0, left - size - 5)
+    boxes = {PALETTE: bitstream.palette.pack(bytes(range(30)))} if form.colour == PALETTE_COLOUR else {}
+    return claiming(width, height, form, coding, payloads, boxes)
 
 
 @cache
-def model_digest(folder: Path) -> bytes:
-    """Of a tiny model, as the golden files name it."""
-    headers = [read_header(Reader(data, ""), True) for data in by_network() if not is_envelope(data)]
-    return next(header.model_digest for header in headers if header.model_name == folder.name)
+def promised_forms() -> list[Form]:
+    return [Form(colour, depth) for colour, depths in DEPTHS.items() for depth in depths]
+
+
+def promised_fields(method: Method, rng: random.Random) -> bytes:
+    tiny, ycc, palette = (ModelName(models.digest_of(folder), "") for folder in (TINY, TINY_YCC, TINY_PALETTE))
+    shape = Shape(*rng.choice(((1, 1), (16, 16), (16, 16), (256, 1), (8, 8), (1, 64))))
+    if isinstance(method, Network):
+        return NetworkFields(shape, tiny).to_bytes()
+    if isinstance(method, PastMethod):
+        sampling = Sampling(rng.choice(FILTERS), ring=rng.randrange(2))
+        return PastFields(rng.choice(FORMULAS), sampling, rng.random() < 0.3, shape, ycc).to_bytes()
+    if isinstance(method, PublishedPalette):
+        return PaletteFields(shape, palette, tiny if rng.random() < 0.5 else None).to_bytes()
+    return b""
 
 
 def promise(data: bytes) -> bool:
     """With the tiny models, and no other limit on pixels than everybody's."""
-    kind = read_envelope_header(data)
-    if kind == DRAWING_KIND:
-        codec.decompress_picture(data, device="cpu")
-    else:
-        codec.decompress_picture(data, model={2: TINY_YCC, PALETTE_KIND: TINY_PALETTE}.get(kind, TINY), device="cpu")
+    with tiny_models():
+        decompress_file(read(data), Options(device="cpu"))
     return True
 
 
 FOREIGN_REFUSALS = (OSError, SyntaxError, Image.DecompressionBombError)  # UnidentifiedImageError is an OSError
 TARGETS = {
-    "container": Target(0.28, plain_files, container),
-    "header": Target(0.15, golden, header),
-    "envelope": Target(0.20, envelopes, envelope),
-    "drawing": Target(0.08, drawings, drawing),
-    "network": Target(0.005, by_network, network),
-    "picture": Target(0.2, pictures, opened_picture),
-    "plugin": Target(0.08, lambda: [*drawings(), *by_network()], plugin, FOREIGN_REFUSALS),
-    "promise": Target(0.05, by_network, promise, made=promising),
-    "command": Target(0.005, lambda: [*drawings(), *by_network(), *pictures()], command),
+    "container": Target(0.20, seeds.files, container),
+    "front": Target(0.15, seeds.files, front),
+    "metadata": Target(0.10, lambda: bodies(METADATA), metadata_box),
+    "palette": Target(0.08, lambda: bodies(PALETTE), palette_box),
+    "levels": Target(0.08, lambda: bodies(LEVELS), levels_box),
+    "fields": Target(0.08, fields, coding_fields),
+    "outliers": Target(0.05, outlier_payloads, outliers),
+    "mixing": Target(0.08, seeds.without_models, mixing),
+    "network": Target(0.005, seeds.with_models, network),
+    "picture": Target(0.2, seeds.pictures, opened_picture),
+    "plugin": Target(0.06, seeds.files, plugin, FOREIGN_REFUSALS),
+    "promise": Target(0.05, seeds.with_models, promise, made=promising),
+    "command": Target(0.005, lambda: [*seeds.files(), *seeds.pictures()], command),
 }
 
 
@@ -473,7 +500,7 @@ def table(outcomes: dict[str, tuple[int, Outcome]]) -> str:
 def guided(data: bytes) -> None:
     """Raises what no target may raise."""
     file = joined(unflat(data))
-    for work in (container, header, envelope, drawing):
+    for work in (container, front, mixing):
         try:
             work(file)
         except IgptError:
@@ -484,13 +511,14 @@ def by_coverage(seconds: int) -> None:
     """Ends the process."""
     import atheris
 
-    modules = (bitstream.container, bitstream.envelope, bitstream.outliers, bitstream.header, bitstream.reader, codec, codec.mixing.bands)
+    parsers = (bitstream.container, bitstream.metadata, bitstream.palette, bitstream.outliers, bitstream.reader)
+    modules = (*parsers, codec.representations, codec.decompression, codec.mixing.bands)
     for place in (*modules, bitstream.reader.Reader):
         for function in vars(place).values():
             if isinstance(function, FunctionType) and function.__module__ in {module.__name__ for module in modules}:
                 function.__code__ = atheris.instrument_func(function).__code__
     with tempfile.TemporaryDirectory() as folder:
-        for k, data in enumerate((*drawings(), *by_network())):
+        for k, data in enumerate(seeds.files()):
             if len(data) < 1 << 13:
                 (Path(folder) / str(k)).write_bytes(flat(pieces_of(data)))
         guided((Path(folder) / "0").read_bytes())

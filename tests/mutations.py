@@ -1,15 +1,13 @@
 """Mutations of bytes, and of the pieces that a file is made of, with checksums that are right again."""
 
-import hashlib
 import random
 import struct
 import zlib
 
-from bitstream.constants import CRC_BYTES, MAGIC
-from bitstream.container import chunk_crc, read_file
-from bitstream.envelope import is_envelope, packed_levels, read_envelope
-from bitstream.errors import IgptError
-from bitstream.header import read_header
+from bitstream import metadata
+from bitstream.constants import CRC_BYTES, MAGIC, SAMPLE_DIGEST_BYTES
+from bitstream.container import CODING, INDEX, LEVELS, METADATA, read
+from bitstream.form import Form
 from bitstream.reader import Reader, varint
 
 EXTREMES = (
@@ -17,24 +15,21 @@ EXTREMES = (
     *(1 << 20, (1 << 22) + 1, 1 << 24, (1 << 24) + 1, (1 << 26) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, (1 << 35) - 1),
 )
 
+BOXES = (0, 1, 2, 3, 4, 5, 6, 0x80, 0x81, 0xFF)
+
 Pieces = list[bytes]
 
 
 def pieces_of(data: bytes) -> Pieces:
-    """What a file is made of, without what `joined` computes: the first piece says of what kind it is. Of foreign formats the whole."""
-    if is_envelope(data):
-        envelope = read_envelope(data)
-        raw = b"".join(name + varint(len(body)) + body for name, body in envelope.chunks)
-        levels = packed_levels(envelope.levels)
-        count = Reader(levels, "")
-        steps = count.varint(), zlib.decompress(count.take(count.varint())) if envelope.levels else b""
-        head = bytes((envelope.colour, envelope.depth, len(envelope.parts)))
-        return [b"envelope", head, varint(steps[0]), steps[1], raw, *(part for part in envelope.parts)]
+    """What a file is made of, without what `joined` computes: the first piece says of what kind it is. Of foreign formats the whole.
+
+    Of an igpt file: its head, each box as its type and its body, inflated, but no index, and each payload.
+    """
     if data.startswith(MAGIC):
-        reader = Reader(data, "")
-        read_header(reader, enclosed=True)
-        _, payloads = read_file(data, enclosed=True)
-        return [b"file", data[: reader.position - CRC_BYTES], *payloads]
+        front, chunks = read(data)
+        boxes = [bytes((kind,)) + _inflated(kind, body, front.head.form) for kind, body in front.boxes.items()]
+        codings = [bytes((CODING,)) + coding.to_bytes() for coding in front.codings]
+        return [b"igpt", front.head.to_bytes(), *boxes, *codings, *chunks]
     if data.startswith(b"\x89PNG"):
         chunks, at, pixels = [], 8, b""
         while at + 12 <= len(data):
@@ -51,61 +46,47 @@ def pieces_of(data: bytes) -> Pieces:
     return [b"other", data]
 
 
+def _inflated(kind: int, body: bytes, form: Form) -> bytes:
+    if kind == METADATA:
+        return b"".join(name + varint(len(chunk)) + chunk for name, chunk in metadata.unpack(body, form.colour))
+    if kind == LEVELS and form.depth == 16:
+        reader = Reader(body, "")
+        return varint(reader.varint()) + zlib.decompress(reader.take(reader.remaining), -15)
+    return body
+
+
+def _body(kind: int, raw: bytes, deep: bool) -> bytes:
+    """The inverse, though not as small as an encoder makes it."""
+    if kind == METADATA:
+        return varint(len(raw)) + raw
+    if kind == LEVELS and deep:
+        end = next((k for k, byte in enumerate(raw) if byte < 128), -1) + 1
+        deflate = zlib.compressobj(1, wbits=-15)
+        return raw[:end] + deflate.compress(raw[end:]) + deflate.flush()
+    return raw
+
+
 def joined(pieces: Pieces) -> bytes:
     """A file of these pieces, its checksums right."""
     kind, *rest = pieces
-    if kind == b"envelope":
-        head, count, steps, raw, *parts = [*rest, *[b""] * max(0, 5 - len(rest))]
-        deep = head[1:2] == b"\x10"
-        packed = zlib.compress(steps, 1) if steps else b""
-        levels = count + varint(len(packed)) + packed if deep else b""
-        chunks = zlib.compress(raw, 1) if raw else b""
-        bodies = (part[len(MAGIC) :] for part in map(repaired, parts))
-        data = MAGIC + b"\5" + head + b"".join(varint(len(body)) + body for body in bodies)
-        data += levels + varint(len(raw)) + varint(len(chunks)) + chunks
-        return data + hashlib.sha256(data).digest()[:8]
-    if kind == b"file":
-        head, *payloads = rest or [b""]
-        head += zlib.crc32(head).to_bytes(CRC_BYTES, "little")
-        return head + b"".join(varint(len(p)) + p + chunk_crc(p, k, head) for k, p in enumerate(payloads))
+    if kind == b"igpt":
+        head, *parts = rest or [b""]
+        form = head[-SAMPLE_DIGEST_BYTES - 1] if len(head) > SAMPLE_DIGEST_BYTES else 0
+        ends = [k + 1 for k, part in enumerate(parts) if part[:1] == bytes((CODING,))]
+        count = ends[: 1 + (form >> 6 & 1)][-1] if ends else 0
+        boxes, chunks = parts[:count], parts[count:]
+        if not any(box[:1] == bytes((INDEX,)) for box in boxes) and len(chunks) > 1:
+            boxes.insert(max(0, count - 1 - (form >> 6 & 1)), bytes((INDEX,)) + b"".join(varint(len(chunk)) for chunk in chunks[:-1]))
+        front = head
+        for box in boxes:
+            body = _body(box[0], box[1:], form >> 3 & 7 == 4) if box else b""
+            front += box[:1] + varint(len(body)) + body
+        return b"".join(part + zlib.crc32(part).to_bytes(CRC_BYTES, "little") for part in (front, *chunks))
     if kind == b"png":
         pixels, *chunks = rest or [b""]
         parts = [name if name != b"IDAT" else b"IDAT" + zlib.compress(pixels, 1) for name in chunks]
         return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", max(0, len(p) - 4)) + p + struct.pack(">I", zlib.crc32(p)) for p in parts)
     return b"".join(rest)
-
-
-def repaired(part: bytes) -> bytes:
-    """A part of an envelope whose bytes were changed: with the checksums that it should have, as far as it can still be told."""
-    reader = Reader(part, "")
-    try:
-        head = part[: header_bytes(part)]
-        reader.take(len(head) + CRC_BYTES)
-        payloads = []
-        while reader.remaining > CRC_BYTES:
-            payloads.append(reader.take(min(reader.varint(), max(0, reader.remaining - CRC_BYTES))))
-            reader.take(CRC_BYTES)
-    except (IgptError, IndexError):
-        return part
-    return joined([b"file", head, *payloads])
-
-
-def header_bytes(part: bytes) -> int:
-    """The length of a header without its checksum, which is not looked at."""
-    reader = Reader(part, "")
-    reader.take(len(MAGIC))
-    version, _ = reader.byte(), reader.byte()
-    reader.varint(), reader.varint(), reader.take(3)
-    if version != 3:
-        reader.byte(), reader.varint(), reader.take(8), reader.take(reader.byte())
-    reader.take(16)
-    if version == 2:
-        reader.take(3), reader.varint(), reader.varint()
-    elif version == 3:
-        reader.varint()
-    elif version == 4 and reader.byte():
-        reader.take(8), reader.take(reader.byte())
-    return reader.position
 
 
 def mutated(data: bytes, rng: random.Random, other: bytes) -> bytes:
@@ -149,7 +130,7 @@ def rearranged(pieces: Pieces, rng: random.Random, other: Pieces) -> Pieces:
     if not rest:
         return [kind, *other[1:]]
     k = rng.randrange(len(rest))
-    match rng.randrange(12):
+    match rng.randrange(13):
         case 0:
             del rest[k]
         case 1:
@@ -157,7 +138,10 @@ def rearranged(pieces: Pieces, rng: random.Random, other: Pieces) -> Pieces:
         case 2:
             j = rng.randrange(len(rest))
             rest[j], rest[k] = rest[k], rest[j]
-        case 3 if len(other) > 1:
+        case 3:
+            box = bytes((rng.choice(BOXES),)) + varint(rng.choice(EXTREMES)) * rng.randrange(3)
+            rest.insert(k, mutated(box, rng, rest[k]))
+        case 4 if len(other) > 1:
             rest[k] = rng.choice(other[1:])
         case _:
             rest[k] = mutated(rest[k], rng, rng.choice(other[1:]) if len(other) > 1 else b"")
@@ -171,7 +155,7 @@ def flat(pieces: Pieces) -> bytes:
 
 def unflat(data: bytes) -> Pieces:
     """The inverse, of anything."""
-    kind = {b"e": b"envelope", b"f": b"file"}.get(data[:1], b"other")
+    kind = {b"i": b"igpt"}.get(data[:1], b"other")
     pieces, at = [kind], 1
     while at + 2 <= len(data):
         length = int.from_bytes(data[at : at + 2], "little")

@@ -8,10 +8,12 @@ import hashlib
 import json
 import math
 import zlib
+from ast import literal_eval
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cache
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -143,6 +145,15 @@ def rounded(x, s):
     return (x + (1 << s >> 1)) >> s
 
 
+@cache
+def activation_table():
+    """FORMAT-palette.md: T."""
+    with localcontext() as context:
+        context.prec = 40
+        powers = [(Decimal("-1.702") * z / 4096).exp() for z in range(32768)]
+        return np.array([int((z * p / (1 + p) + Decimal("0.5")) // 1) for z, p in enumerate(powers)])
+
+
 class PaletteModel:
     """FORMAT-palette.md: everything for one tile, row by row."""
 
@@ -158,10 +169,7 @@ class PaletteModel:
         self.digest = digest.digest()[:16]
         self.t = {name: tensor.astype(np.int64) for name, tensor in tensors.items()}
         self.table = exp2(256, 1 << 16)
-        with localcontext() as context:
-            context.prec = 40
-            powers = [(Decimal("-1.702") * z / 4096).exp() for z in range(32768)]
-            self.activation = np.array([int((z * p / (1 + p) + Decimal("0.5")) // 1) for z, p in enumerate(powers)])
+        self.activation = activation_table()
 
     def project(self, name, x, limit):
         e = max(0, int(abs(x).max()).bit_length() - 14)
@@ -354,8 +362,15 @@ def inflate(packed, size, wbits, dictionary=b""):
     return raw
 
 
-def decode(data, folders=(), dictionary=b""):
-    """FORMAT.md. folders: of models, found by their digests. dictionary: the preset dictionary of the metadata."""
+@cache
+def preset_dictionary():
+    """FORMAT-dictionary.md, which has it."""
+    lines = (Path(__file__).parents[1] / "bitstream" / "FORMAT-dictionary.md").read_text().splitlines()
+    return b"".join(literal_eval(line.strip()) for line in lines if line.startswith("    b"))
+
+
+def decode(data, folders=()):
+    """FORMAT.md. folders: of models, found by their digests."""
     reader = Reader(data)
     assert reader.take(4) == bytes.fromhex("89 49 47 50")
     assert reader.byte() == 1
@@ -375,14 +390,14 @@ def decode(data, folders=(), dictionary=b""):
             codings.append(body)
             continue
         assert not codings
-        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, METADATA) or kind > 128
+        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, METADATA) or kind >= 128
         assert kind not in boxes
         boxes[kind] = body
     assert zlib.crc32(data[: reader.at]) == int.from_bytes(reader.take(4), "little")
 
     levels = levels_of(boxes.get(LEVELS), colour, bits)
     entries = palette_of(boxes.get(PALETTE), colour)
-    chunks = chunks_of(boxes.get(METADATA), entries, dictionary)
+    chunks = chunks_of(boxes.get(METADATA), entries)
     channels = CHANNELS[colour]
     coded_bits = 16 if bits == 16 and not (levels and len(levels[0]) <= 256) else 8
     packed_bits = coded_bits if bits >= 8 else bits
@@ -459,10 +474,16 @@ def levels_of(body, colour, bits):
 def palette_of(body, colour):
     """The entries, 3 bytes each; none without a palette."""
     assert (body is not None) == (colour == 3)
-    return [] if body is None else entries_of(body)
+    if body is None:
+        return []
+    reader = Reader(body)
+    count = reader.byte() + 1
+    coded = reader.rest()
+    assert len(coded) == 3 * count
+    return [coded[k : k + 3] for k in range(0, 3 * count, 3)]
 
 
-def chunks_of(body, entries, dictionary):
+def chunks_of(body, entries):
     """FORMAT.md: METADATA, with PLTE in its place."""
     chunks = []
     if body is not None:
@@ -470,7 +491,7 @@ def chunks_of(body, entries, dictionary):
         size, raw = reader.varint(), reader.rest()
         assert 1 <= size <= 2**26
         if len(raw) != size:
-            raw = inflate(raw, size, -15, dictionary)
+            raw = inflate(raw, size, -15, preset_dictionary())
         assert len(raw) == size
         reader = Reader(raw)
         while not reader.ended:
@@ -791,6 +812,14 @@ SQUASH = squash_table()
 STRETCH = [min(bisect_left(SQUASH, 16 * i + 8), 6142) - 3071 for i in range(4096)]
 
 
+def rate(n):
+    return 2**17 // (2 * n + 3)
+
+
+def trust(n):
+    return 2560 * n // (10 * n + 3)
+
+
 def squash(x):
     return SQUASH[x + 3071]
 
@@ -815,7 +844,7 @@ class Mixer:
     def decide(self, coder, slots, further, a, b, c, refinement):
         slots = [slot % self.size for slot in slots]
         counters = [table[slot] for table, slot in zip(self.counters, slots, strict=True)]
-        inputs = [(STRETCH[p >> 10] * (2560 * n // (10 * n + 3))) >> 8 for p, n in counters] + further + [256]
+        inputs = [(STRETCH[p >> 10] * trust(n)) >> 8 for p, n in counters] + further + [256]
         c += sum(n > 0 for _, n in counters[1:])
         sets = [self.weights[k] for k in (a, b, c)]
         d = [limit(sum(w * x for w, x in zip(s, inputs, strict=True)) >> 16, -3071, 3071) for s in sets]
@@ -829,7 +858,7 @@ class Mixer:
             for i, x in enumerate(inputs):
                 weights[i] += (x * (t - squash(own)) + 4096) >> 13
         for table, slot, (p, n) in zip(self.counters, slots, counters, strict=True):
-            p += (((bit << 22) - p) * (2**17 // (2 * n + 3))) >> 16
+            p += (((bit << 22) - p) * rate(n)) >> 16
             table[slot] = limit(p, 1, 2**22 - 1), min(n + 1, 255)
         nearest = j + (2 * r > 6144)
         refined[nearest] += (t - refined[nearest]) >> 6

@@ -6,44 +6,80 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cli
-import codec
-from bitstream.container import read_file
-from codec.analysis import HOTTEST_BITS, bits_per_pixel, costs_of, heat_map
-from codec.network.layers import Coded, layers_of
-from codec.network.model import IntegerImageGPT
-from codec.pasts.past import recognised
+from codec.analysis import HOTTEST_BITS, bits_per_pixel, heat_map
+from codec.compression import offers
+from codec.methods import method_of
+from codec.methods.method import Source
+from codec.methods.mixing import Mixing
+from codec.methods.network import Network
+from codec.methods.past import PastMethod
+from codec.methods.stored import Stored
+from codec.network.costs import layer_costs
+from codec.network.layers import Layer
+from codec.options import Options
+from codec.progress import ignore
 from codec.sampling import draw, grid_of
-from tests.conftest import CPU, TINY, TINY_YCC, decoded_jpeg, picture, smooth, with_past
+from codec.tiling.planes import kind_of, pixels_to_planes
+from tests.conftest import TINY, TINY_YCC, coded_by, decoded_jpeg, picture, smooth
+from tests.test_mixing import drawing
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_costs_add_up_to_the_payload(tiny, channels):
     pixels = picture(45, 70, channels)
-    [costs] = costs_of(Coded(tiny, None, layers_of(pixels, None)))
-    payloads = read_file(codec.compress_pixels(pixels, model=TINY, device="cpu"))[1]
+    coded = coded_by(Network(), pixels, model=TINY)
+    costs = layer_costs(tiny, Layer(kind_of(channels), pixels_to_planes(pixels)))
     assert costs.bits.shape == costs.ranks.shape == (channels, 45, 70)
     assert (costs.bits > 0).all()
-    assert costs.total <= 8 * sum(map(len, payloads)) <= costs.total * 1.001 + 64 * 8
+    assert costs.total <= 8 * sum(map(len, coded.chunks)) <= costs.total * 1.001 + 64 * 8
+    bits = Network().costs(coded, pixels)
+    assert list(bits) == {1: ["L"], 3: ["R", "G", "B"]}[channels]
+    order = {1: [0], 3: [1, 0, 2]}[channels]  # of coding
+    assert all((costs.bits[k] == [*bits.values()][c]).all() for k, c in enumerate(order))
 
 
 def test_costs_of_a_past_add_up_to_the_payload():
     pixels = decoded_jpeg(smooth(45, 70))
-    past = recognised(pixels)
-    coded = Coded(IntegerImageGPT.load(TINY_YCC, CPU), past, layers_of(pixels, past))
-    costs = costs_of(coded)
-    theory = sum(c.total for c in costs)
-    _, payloads = read_file(with_past(pixels))
-    assert theory <= 8 * sum(map(len, payloads[1:])) <= theory * 1.001 + 64 * 8
-    channels = bits_per_pixel(costs, coded)
+    coded = coded_by(PastMethod(), pixels, model=TINY_YCC)
+    made_of = coded.made_of
+    theory = sum(layer_costs(made_of.network, layer).total for layer in made_of.layers)
+    of_outliers = len(made_of.past.positions) > 0
+    assert theory <= 8 * sum(map(len, coded.chunks[of_outliers:])) <= theory * 1.001 + 64 * 8
+    channels = PastMethod().costs(coded, pixels)
     assert list(channels) == ["Y", "C1", "C2"]
     assert {bits.shape for bits in channels.values()} == {(45, 70)}
     assert sum(float(bits.sum()) for bits in channels.values()) == pytest.approx(theory, rel=0.05)  # cells at the edge are cut
 
 
+@pytest.mark.parametrize(
+    ("pixels", "options", "method", "names"),
+    [
+        (picture(20, 30, 3), {"model": TINY, "past": False}, Network, ["R", "G", "B"]),
+        (drawing(60, 80), {}, Mixing, ["all"]),
+        (np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8), {"past": False}, Stored, ["all"]),
+    ],
+    ids=["network", "mixing", "stored"],
+)
+def test_bits_are_those_of_the_smallest_method(pixels, options, method, names, monkeypatch):
+    """And add up to its payload."""
+    options = Options(device="cpu", **options)
+    if method is Network:  # the tiny model is worse than storing
+        monkeypatch.setattr(Stored, "offer", lambda *_: [])
+        monkeypatch.setattr("codec.compression.Offers.size", 0)
+        monkeypatch.setattr("codec.compression.Offers.best", property(lambda found: found.candidates[0]))
+    coded = offers(Source(pixels, 8, options), ignore).coded(ignore)
+    assert isinstance(method_of(coded.coding), method)
+    bits = bits_per_pixel(pixels, options)
+    assert list(bits) == names
+    assert {of.shape for of in bits.values()} == {pixels.shape[:2]}
+    payload = 8 * sum(map(len, coded.chunks))
+    assert sum(float(of.sum()) for of in bits.values()) == pytest.approx(payload, rel=0.005, abs=64)
+
+
 def bits_of(pixels, network):
     """(height, width, 3)."""
-    coded = Coded(network, None, layers_of(pixels, None))
-    return np.stack(list(bits_per_pixel(costs_of(coded), coded).values()), -1)
+    costs = layer_costs(network, Layer(kind_of(3), pixels_to_planes(pixels)))
+    return np.moveaxis(costs.bits[[1, 0, 2]], 0, 2)
 
 
 def test_a_surprise_costs_where_it_is(tiny):
@@ -71,7 +107,7 @@ def test_heat_map_shows_picture_and_channels(tiny):
 def test_samples_are_drawn_by_the_decoders_steps(tiny):
     """With the likeliest token only, nothing that is drawn is a surprise to the encoder (two tokens may be equally likely)."""
     (likeliest,) = draw(tiny, 1, 0, 1.0, 1, None, lambda n: None)
-    assert costs_of(Coded(tiny, None, layers_of(likeliest, None)))[0].ranks.max() <= 1
+    assert layer_costs(tiny, Layer(kind_of(3), pixels_to_planes(likeliest))).ranks.max() <= 1
     wild = draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)
     assert (wild[0] != wild[1]).any()
     assert (draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)[1] == wild[1]).all()
@@ -93,7 +129,7 @@ def test_commands(tmp_path):
     source = tmp_path / "p.png"
     Image.fromarray(picture(20, 30, 3)).save(source)
     runner = CliRunner()
-    assert runner.invoke(cli.app, ["heatmap", str(source), "--model", str(TINY)]).exit_code == 0
+    assert runner.invoke(cli.app, ["heatmap", str(source), "--model", "photo-2"]).exit_code == 0
     assert np.asarray(Image.open(tmp_path / "p.heat.png")).shape == (20, 120, 3)
     grid = tmp_path / "grid.png"
     arguments = ["sample", str(grid), "-n", "3", "--complete", str(source), "--model", str(TINY), "-q"]

@@ -155,6 +155,12 @@ def test_words_that_are_left_over_are_noticed():
         decoder.finish()
 
 
+@pytest.mark.parametrize("extra", [1, 2, 3])
+def test_a_payload_is_made_of_words(extra):
+    with pytest.raises(errors.DamagedError, match="whole word"):
+        TokenDecoder(bytes(4 + extra))
+
+
 @given(st.integers(0, 2**35 - 1))
 def test_varint(value):
     reader = Reader(varint(value), "test")

@@ -2,47 +2,62 @@
 
 import contextlib
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import codec
-from bitstream import envelope
+from bitstream import container
 from bitstream.errors import VerificationError
-from codec import checking
+from bitstream.form import PALETTE as INDEXED
+from bitstream.form import Form
+from codec import checking, compression
+from codec.compression import compress_picture
+from codec.methods.method import Coded
+from codec.methods.past import MadeOf, PastMethod, layers_of
 from codec.mixing import bands as mixing
 from codec.network import coding, layers
-from codec.network.layers import Coded
 from codec.network.model import IntegerImageGPT
-from codec.palette.colours import packing
-from codec.pasts.past import Past, recognised
+from codec.options import Options
+from codec.palette import coding as palette_coding
+from codec.pasts.past import Past
+from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_of
 from codec.pictures.reading import MAX_PIXELS, open_picture
-from codec.tiling.planes import RGB
-from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, picture, smooth, with_past
-from tests.test_envelope import deep, deep_png, saved, with_mode
+from codec.progress import ignore
+from codec.tiling.planes import RGB, pixels_to_planes
+from codec.tiling.tiles import Shape
+from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, picture, remade, smooth
+from tests.picture_files import deep, deep_png, saved, with_mode
 
 PAST = decoded_jpeg(smooth(90, 110))
+pytestmark = pytest.mark.usefixtures("only_tiny_models", "nothing_stored")
 
 
 def pictures():
     """One of every kind of file."""
-    transparent = Image.fromarray(np.dstack([picture(70, 45, 3), picture(70, 45, 1)]))
+    edited = (smooth(70, 45).astype(int) * 5 // 4).clip(0, 255).astype(np.uint8)
+    ramp = Picture(smooth(40, 33)[..., :1], Form(INDEXED, 8), ((b"PLTE", bytes(np.arange(256).astype(np.uint8).repeat(3))),))
     return {
         "rgb": picture_of(Image.fromarray(picture(70, 45, 3))),
         "grey": picture_of(Image.fromarray(picture(33, 65, 1)[..., 0])),
         "past": picture_of(Image.fromarray(PAST)),
-        "alpha": picture_of(transparent),
+        "alpha": picture_of(Image.fromarray(np.dstack([picture(70, 45, 3), picture(70, 45, 1)]))),
         "palette": picture_of(with_mode("P", (40, 90))),
+        "ramp": ramp,
         "deep": open_picture(io.BytesIO(deep_png(deep(40, 33, 3))), MAX_PIXELS),
         "levels": open_picture(io.BytesIO(deep_png(smooth(40, 33).astype(np.uint16) * 257)), MAX_PIXELS),
-        "text": open_picture(io.BytesIO(saved(Image.fromarray(picture(20, 20, 3)), dpi=(72, 72))), MAX_PIXELS),
+        "ranks": picture_of(Image.fromarray(edited)),
+        "text": open_picture(io.BytesIO(saved(Image.fromarray(picture(20, 20, 3)), "PNG", dpi=(72, 72))), MAX_PIXELS),
     }
 
 
 PICTURES = pictures()
+
+
+def compressed(picture, **options):
+    return compress_picture(picture, Options(device="cpu", **options))
 
 
 def spoiled(monkeypatch, rows):
@@ -59,30 +74,31 @@ def spoiled(monkeypatch, rows):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_what_is_right_passes(name, only_tiny_models):
-    data = codec.compress_picture(PICTURES[name], device="cpu", verify=True)
-    assert codec.compress_picture(PICTURES[name], device="cpu") == data
-    assert ("past" in codec.info(data)) == (name == "past")
+def test_what_is_right_passes(name):
+    data = compressed(PICTURES[name], verify=True)
+    assert compressed(PICTURES[name]) == data
+    assert (codec.decode(data, device="cpu").reshape(PICTURES[name].pixels.shape) == PICTURES[name].pixels).all()
+    assert ("JPEG" in codec.info(data).coding) == (name == "past")
 
 
 @pytest.mark.parametrize("verify", [False, True])
-@pytest.mark.parametrize("name", ["rgb", "grey", "past", "alpha", "text"])
-def test_a_network_that_codes_something_else_is_found(name, verify, only_tiny_models, monkeypatch):
+@pytest.mark.parametrize("name", ["rgb", "grey", "past", "alpha", "text", "levels", "ranks"])
+def test_a_network_that_codes_something_else_is_found(name, verify, monkeypatch):
     spoiled(monkeypatch, 1)
     with pytest.raises(VerificationError, match="report"):
-        codec.compress_picture(PICTURES[name], model=TINY_YCC if name == "past" else TINY, device="cpu", verify=verify)
+        compressed(PICTURES[name], model=TINY_YCC if name == "past" else TINY, verify=verify)
 
 
 def test_what_goes_wrong_late_is_found_by_a_whole_check_only(monkeypatch):
     spoiled(monkeypatch, 30)
-    codec.compress_picture(PICTURES["rgb"], model=TINY, device="cpu")
+    compressed(PICTURES["rgb"], model=TINY)
     with pytest.raises(VerificationError):
-        codec.compress_picture(PICTURES["rgb"], model=TINY, device="cpu", verify=True)
+        compressed(PICTURES["rgb"], model=TINY, verify=True)
 
 
 @pytest.mark.parametrize("verify", [False, True])
-@pytest.mark.parametrize("name", ["palette", "deep", "levels"])
-def test_a_drawing_that_is_another_is_found(name, verify, only_tiny_models, monkeypatch):
+@pytest.mark.parametrize("name", ["palette", "deep", "levels", "alpha"])
+def test_mixing_that_codes_something_else_is_found(name, verify, monkeypatch):
     right = mixing.encode
 
     def wrong(planes, *more):
@@ -91,25 +107,38 @@ def test_a_drawing_that_is_another_is_found(name, verify, only_tiny_models, monk
     monkeypatch.setattr(mixing, "encode", wrong)
     monkeypatch.setattr(mixing, "promising", lambda _: True)
     with pytest.raises(VerificationError):
-        codec.compress_picture(PICTURES[name], device="cpu", verify=verify)
+        compressed(PICTURES[name], verify=verify)
+
+
+SIXTEEN = picture_of(with_mode("L", (20, 20)))
+SIXTEEN = Picture(SIXTEEN.pixels & 15, SIXTEEN.form, ((b"tEXt", b"a\0b"),))
+WRONG_FRONTS = {
+    "no metadata": (SIXTEEN, {"boxes": {container.METADATA: None}}),
+    "other metadata": (SIXTEEN, {"boxes": {container.METADATA: b"\6tEXt\1x"}}),
+    "other bits": (SIXTEEN, {"form": Form(0, 4)}),
+    "other colours": (SIXTEEN, {"form": Form(2, 8)}),
+    "other size": (SIXTEEN, {"width": 10, "height": 40}),
+    "other digest": (SIXTEEN, {"digest": bytes(8)}),
+    "other levels": (PICTURES["levels"], {"boxes": {container.LEVELS: None}}),
+    "other ranks": (PICTURES["ranks"], {"boxes": {container.LEVELS: b"\1" + bytes(8) + bytes([255] * 24)}}),
+    "other palette": (PICTURES["palette"], {"boxes": {container.PALETTE: bytes(9)}}),
+    "other colours of a palette": (PICTURES["ramp"], {"boxes": {container.COLOURS: b"\3"}}),
+    "other chunks": (PICTURES["rgb"], {"chunks": [b"abcd" * 2000] * 2}),
+}
 
 
 @pytest.mark.parametrize("verify", [False, True])
-@pytest.mark.parametrize("change", [{"chunks": ()}, {"depth": 4}, {"levels": tuple(range(256))}])
-def test_an_envelope_that_is_another_is_found(change, verify, only_tiny_models, monkeypatch):
-    if "levels" in change:
-        some = PICTURES["levels"]
-    else:
-        some = picture_of(with_mode("L", (20, 20)))
-        some = type(some)(some.pixels & 15, some.form, ((b"tEXt", b"a\0b"),))
-    right = envelope.write_envelope
-    monkeypatch.setattr(envelope, "write_envelope", lambda whole: right(whole._replace(**change)))
+@pytest.mark.parametrize("name", WRONG_FRONTS)
+def test_a_front_that_is_another_is_found(name, verify, monkeypatch):
+    some, changes = WRONG_FRONTS[name]
+    right = compression.written
+    monkeypatch.setattr(compression, "written", lambda *parts: remade(right(*parts), **changes))
     with pytest.raises(VerificationError):
-        codec.compress_picture(some, device="cpu", verify=verify)
+        compressed(some, verify=verify)
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_past_of_other_pixels_is_found(verify, only_tiny_models, monkeypatch):
+def test_a_past_of_other_pixels_is_found(verify, monkeypatch):
     right, some = Past.pixels, PICTURES["past"]
 
     def wrong(past):
@@ -119,50 +148,60 @@ def test_a_past_of_other_pixels_is_found(verify, only_tiny_models, monkeypatch):
 
     monkeypatch.setattr(Past, "pixels", wrong)
     with pytest.raises(VerificationError):
-        codec.compress_picture(some, device="cpu", verify=verify)
+        compressed(some, verify=verify)
 
 
-def test_a_header_that_is_another_is_found():
-    past = recognised(PAST)
-    assert past
-    part = checking.Part(PAST, with_past(PAST), Coded(IntegerImageGPT.load(TINY_YCC, CPU), past, layers.layers_of(PAST, past)))
-    checking.check_beginnings(part.data, picture_of(Image.fromarray(PAST)), [part], lambda _: None)
-    other = replace(past, luma=past.luma ^ 1)
-    for what, changed in (
-        ("model", part._replace(coded=part.coded._replace(network=IntegerImageGPT.load(TINY, CPU)))),
-        ("size", part._replace(pixels=PAST[:-1])),
-        ("digest", part._replace(pixels=part.pixels ^ 1)),
-        ("past", part._replace(coded=part.coded._replace(past=other))),
-        ("chunks", part._replace(coded=part.coded._replace(layers=part.coded.layers[:1]))),
+def test_fields_that_are_others_are_found():
+    """What a method's fields say is compared with what it was to code."""
+    part = coded_by(PastMethod(), PAST, model=TINY_YCC)
+    made_of: MadeOf = part.made_of
+    data = file_of(PAST, part)
+
+    def check(pixels, coded):
+        checking.check_beginnings(data, picture_of(Image.fromarray(pixels)), [pixels], [coded], ignore)
+
+    check(PAST, part)
+    past = made_of.past
+    other = Past(past.formula, past.sampling, past.luma ^ 1, past.chroma, past.positions, past.corrections)
+    corrected = Past(past.formula, past.sampling, past.luma, past.chroma, np.array([5]), np.ones((1, 3), np.uint8))
+    for what, pixels, changes in (
+        ("model", PAST, {"network": IntegerImageGPT.load(TINY, CPU)}),
+        ("size", PAST[:-1], {}),
+        ("digest", PAST ^ 1, {}),
+        ("past", PAST, {"past": other}),
+        ("outliers", PAST, {"past": corrected}),
+        ("group", PAST, {"layers": layers_of(other)}),
     ):
         with pytest.raises(VerificationError, match=what):
-            checking.check_beginnings(part.data, picture_of(Image.fromarray(changed.pixels)), [changed], lambda _: None)
+            check(pixels, Coded(part.coding, part.chunks, made_of._replace(**changes)))
 
 
 @pytest.mark.parametrize("verify", [False, True])
 @pytest.mark.parametrize("spoil", [False, True])
-def test_a_palettes_tokens_are_checked(spoil, verify, only_tiny_models, monkeypatch):
-    right = packing.encode_tokens
+def test_a_palettes_tokens_are_checked(spoil, verify, monkeypatch):
+    right = palette_coding.encode_tokens
     if spoil:
-        monkeypatch.setattr(packing, "encode_tokens", lambda network, tokens, *rest: right(network, tokens ^ 1, *rest))
+        monkeypatch.setattr(palette_coding, "encode_tokens", lambda network, tokens, *rest: right(network, tokens ^ 1, *rest))
     with pytest.raises(VerificationError) if spoil else contextlib.nullcontext():
-        codec.compress(Image.fromarray(smooth(20, 34)), model=TINY_PALETTE, device="cpu", verify=verify)
+        codec.compress(smooth(20, 34), model=TINY_PALETTE, device="cpu", verify=verify)
 
 
 @pytest.mark.parametrize("positions", [33, 64])
 def test_a_limited_decode_is_the_beginning(positions, tiny):
-    pixels = picture(40, 50, 3)
-    (layer,) = layers.layers_of(pixels, None)
-    payloads = layers.encode_layer(tiny, layer, 3, lambda _: None)
-    wanted = [layers.Wanted(tiny, RGB, (layer.grid.width, layer.grid.height), layers.NOTHING, 3, payloads)]
-    whole, begun = (list(layers.decoded_tiles(wanted, lambda _: None, most)) for most in (1024, positions))
-    for (_, first, all_samples), (_, same, samples) in zip(whole, begun, strict=True):
-        assert first == same
+    layer, shape = layers.Layer(RGB, pixels_to_planes(picture(40, 50, 3))), Shape(1, 2)
+    payloads = layers.encode_layer(tiny, layer, shape, ignore)
+    requests = [layers.Request(tiny, RGB, (layer.grid.width, layer.grid.height), layers.NO_SURROUNDINGS, shape, payloads)]
+    whole, begun = (list(layers.decoded_groups(requests, ignore, most)) for most in (1024, positions))
+    assert len(whole) == len(payloads) == 2
+    for (group, all_samples), (same, samples) in zip(whole, begun, strict=True):
+        assert group == same
         assert (samples[..., :positions] == all_samples[..., :positions]).all()
 
 
-def test_verifying_is_progress_too(only_tiny_models):
+def test_verifying_is_progress_too():
     for verify in (False, True):
-        done = []
-        codec.compress_picture(PICTURES["rgb"], device="cpu", verify=verify, progress=done.append)
-        assert sum(done) == 70 * 45
+        for name in ("rgb", "alpha", "ranks"):
+            done = []
+            height, width, _ = PICTURES[name].pixels.shape
+            compress_picture(PICTURES[name], Options(device="cpu", verify=verify), done.append)
+            assert sum(done) == height * width

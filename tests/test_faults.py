@@ -52,7 +52,13 @@ def run(*arguments, **options):
 
 def test_an_encoder_that_goes_wrong_writes_nothing(place, monkeypatch):
     right = coding.tokens_and_frequencies
-    monkeypatch.setattr(coding, "tokens_and_frequencies", lambda network, group, samples, *rest: right(network, group, samples ^ 1, *rest))
+
+    def wrong(network, group, samples, *rest):
+        changed = samples.copy()
+        changed.flat[0] ^= 1
+        return right(network, group, changed, *rest)
+
+    monkeypatch.setattr(coding, "tokens_and_frequencies", wrong)
     for options in ((), ("--verify",), ("--delete-input",)):
         assert_refused(igpt("compress", place / "x.png", "-f", "--model", TINY, *options), 1, "does not give back the picture", "report")
         assert_untouched(place)

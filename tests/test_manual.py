@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import cli
 import codec
 from codec import manual, models
-from tests.conftest import TINY, picture
+from tests.conftest import TINY
+from tests.picture_files import calm
 
 IGPT = Path(sys.executable).parent / "igpt"
 PAGE = Path(__file__).parents[1] / "igpt.1"
@@ -70,8 +71,8 @@ def test_the_manual_page_is_roff():
     assert run.stderr == ""
 
 
-def test_codec_is_the_command():
-    assert output(sys.executable, "-m", "codec", "--version") == output(IGPT, "--version")
+def test_igpt_is_a_module():
+    assert output(sys.executable, "-m", "igpt", "--version") == output(IGPT, "--version")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -135,9 +136,9 @@ def test_our_own_models_are_added_and_removed(store, tmp_path):
         assert [path.name for path in store.iterdir()] == [f"mine-{digest}"]
     listed = json.loads(igpt("models", "--json").stdout)[-1]
     assert (listed["name"], listed["digest"], listed["licence"]) == ("mine", digest, "mine")
-    data = codec.compress_pixels(picture(20, 30, 3), model="mine", device="cpu")
-    assert (codec.info(data)["model"], codec.info(data)["model_digest"]) == ("mine", digest)
-    assert (codec.decompress_pixels(data, device="cpu") == picture(20, 30, 3)).all()
+    data = codec.compress(calm(32, 40), model="mine", device="cpu")
+    assert [(model.name, model.digest) for model in codec.info(data).models] == [("mine", digest)]
+    assert (codec.decode(data, device="cpu") == calm(32, 40)).all()
     shutil.copytree(TINY, store / "again")  # the same, by another name
     for text, code, words in (("none", 1, "no added model"), (models.DEFAULTS["rgb"], 1, "came with igpt"), (digest[:6], 0, "removed")):
         result = igpt("models", "remove", text)
@@ -155,11 +156,11 @@ def test_models_are_found_by_digest_whatever_their_folders_name(store, caplog):
     (store / "broken").mkdir()
     (store / "broken" / "config.json").write_text("{}")
     (store / "else").write_text("not a folder")
-    data = codec.compress_pixels(picture(20, 30, 3), model=TINY, device="cpu")
-    assert (codec.decompress_pixels(data, device="cpu") == picture(20, 30, 3)).all()
+    data = codec.compress(calm(32, 40), model=TINY, device="cpu")
+    assert (codec.decode(data, device="cpu") == calm(32, 40)).all()
     shutil.rmtree(store / "any")
     with caplog.at_level("WARNING", "igpt"), pytest.raises(codec.ModelError, match="models add"):
-        codec.decompress_pixels(data, device="cpu")
+        codec.decode(data, device="cpu")
     assert "broken" in caplog.text
     result = igpt("models")
     assert result.exit_code == 0
@@ -167,7 +168,7 @@ def test_models_are_found_by_digest_whatever_their_folders_name(store, caplog):
 
 
 def test_names_and_digests_that_mean_several_models(store):
-    for name, window in (("mine-0123456789abcdef", 40), ("mine", 32)):
+    for name, window in ((f"mine-{16 * 'ab'}", 40), ("mine", 32)):
         shutil.copytree(TINY, store / name)
         config = store / name / "config.json"
         config.write_text(config.read_text().replace('window": 40', f'window": {window}'))

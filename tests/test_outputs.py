@@ -11,9 +11,10 @@ from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
 import cli
-import codec
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from codec.compression import compress_picture
+from codec.options import Options
 from codec.pictures.outputs import OUTPUTS, png_of, written_as
 from codec.pictures.picture import Picture
 from codec.pictures.reading import MAX_PIXELS, open_picture
@@ -255,7 +256,7 @@ def test_a_picture_too_wide_for_webp_is_refused():
 
 
 def test_the_command_names_what_is_not_written(tmp_path):
-    (tmp_path / "x.igpt").write_bytes(codec.compress_picture(TALL, device="cpu"))
+    (tmp_path / "x.igpt").write_bytes(compress_picture(TALL, Options(device="cpu")))
     runner = CliRunner()
     found = runner.invoke(cli.app, ["decompress", str(tmp_path / "x.igpt"), str(tmp_path / "x.webp")])
     assert (found.exit_code, found.output.count("note: not written: resolution, gAMA, text, prVt")) == (0, 1)

@@ -2,6 +2,7 @@
 
 import io
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -12,15 +13,20 @@ from typer.testing import CliRunner
 
 import cli
 import codec
-from bitstream import header
-from bitstream.container import read_file, write_file
+from bitstream.container import read
 from bitstream.outliers import pack, unpack
+from codec import models
+from codec.methods.method import ModelName, Source
+from codec.methods.mixing import Mixing
+from codec.methods.past import Fields, PastMethod
 from codec.pasts import recovery
 from codec.pasts.chroma import FILTERS, FULL, STRIP, Sampling
 from codec.pasts.colour import FORMULAS, clipped
 from codec.pasts.past import developed, formula_of, recognised, sampling_of
+from codec.progress import ignore
+from codec.tiling.tiles import Shape
 from tests import plain_decoder
-from tests.conftest import TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
+from tests.conftest import TINY, TINY_YCC, coded_by, decoded_jpeg, photo_cd, picture, remade, smooth, with_past
 
 JPEG, PHOTO_CD = FORMULAS
 
@@ -58,11 +64,21 @@ def test_the_formula_is_that_of_the_installed_jpeg_decoder():
     assert (JPEG.pixels(luma, np.stack(chroma)) == np.asarray(Image.open(stream))).all()
 
 
-def test_the_header_knows_the_same_filters_and_formulas():
-    assert [f.name for f in FILTERS] == list(header.FILTERS)
-    assert [(f.down, f.across) for f in FILTERS] == list(header.CELLS)
-    assert [f.code for f in FILTERS] == list(range(len(FILTERS)))
-    assert [f.code for f in FORMULAS] == list(range(len(header.FORMULAS)))
+def test_fields_are_bits_of_a_byte():
+    """Of every filter, formula and place, and those of the document."""
+    assert [f.code for f in FILTERS] == list(range(8))
+    assert [f.code for f in FORMULAS] == [0, 1]
+    assert [(f.down, f.across) for f in FILTERS] == list(plain_decoder.CELLS)
+    first = set()
+    for filter_ in FILTERS:
+        for formula in FORMULAS:
+            for top, left, ring, outliers in np.ndindex(filter_.down, filter_.across, 2, 2):
+                fields = Fields(formula, Sampling(filter_, top, left, ring), bool(outliers), Shape(3, 300 // 5), ModelName(bytes(16), "x"))
+                data = fields.to_bytes()
+                assert data[0] == filter_.code | formula.code << 3 | top << 4 | left << 5 | ring << 6 | outliers << 7
+                assert data[1:] == b"\x03\x3c" + bytes(16) + b"\1x"
+                first.add(data[0])
+    assert len(first) == 8 * sum(f.down * f.across for f in FILTERS)
 
 
 @pytest.mark.parametrize("filter_", FILTERS, ids=lambda f: f.name)
@@ -197,20 +213,44 @@ def test_any_size_with_a_past(size):
         if past is not None:
             assert (past.pixels() == pixels).all()
             data = with_past(pixels)
-            assert (codec.decompress_pixels(data, model=TINY_YCC, device="cpu") == pixels).all()
+            assert (codec.decode(data, model=TINY_YCC, device="cpu") == pixels).all()
 
 
 def test_the_smaller_is_chosen(only_tiny_models, monkeypatch):
-    monkeypatch.setattr(codec, "drawn", lambda *_, **__: b"")  # the tiny models are so bad that files without them win
+    monkeypatch.setattr(Mixing, "offer", lambda *_: [])  # the tiny models are so bad that files without them win
     pixels = decoded_jpeg(smooth(80, 90), 75)
-    chosen, without = (codec.compress_pixels(pixels, device="cpu", past=past) for past in (True, False))
-    assert codec.info(chosen)["past"] == "decoded JPEG, 4:2:0"
+    chosen, without = (codec.compress(pixels, device="cpu", past=past) for past in (True, False))
+    assert codec.info(chosen).coding == "decoded JPEG, 4:2:0"
     assert len(chosen) < len(without)
-    assert "past" not in codec.info(without)
+    assert codec.info(without).coding == "stored"
     for data in (chosen, without):
-        assert (codec.decompress_pixels(data, device="cpu") == pixels).all()
+        assert (codec.decode(data, device="cpu") == pixels).all()
     tiny_picture = decoded_jpeg(smooth(2, 2))
-    assert len(codec.compress_pixels(tiny_picture, device="cpu")) <= len(codec.compress_pixels(tiny_picture, device="cpu", past=False))
+    assert len(codec.compress(tiny_picture, device="cpu")) <= len(codec.compress(tiny_picture, device="cpu", past=False))
+
+
+@pytest.mark.parametrize(
+    "change", [{"indices": True}, {"original": False}, {"samples": smooth(40, 40)}, {"samples": decoded_jpeg(smooth(40, 40)).astype("u2")}]
+)
+def test_only_a_pictures_own_samples_have_a_past(change, only_tiny_models):
+    offered = PastMethod().offer(Source(**({"samples": decoded_jpeg(smooth(40, 40))} | change)), ignore)
+    assert not offered
+    assert PastMethod().offer(Source(decoded_jpeg(smooth(40, 40))), ignore)
+
+
+def test_chunks_are_outliers_chroma_luma():
+    """The first only where there are any."""
+    pixels = photo_cd(70, 80)
+    spotted = pixels.copy()
+    spotted[10:14, 5] ^= 1
+    for changed, kinds in ((pixels, 2), (spotted, 3)):
+        coded = coded_by(PastMethod(), changed, model=TINY_YCC)
+        assert len(coded.chunks) == kinds
+        assert coded.coding.fields[0] >> 7 == kinds - 2
+        if kinds == 3:
+            positions, corrections = unpack(coded.chunks[0], 5600, 700)
+            assert set(zip(*np.divmod(positions, 80), strict=True)) <= {(y, 5) for y in range(10, 14)}
+            assert 1 <= len(corrections) == len(positions)
 
 
 def test_batches_and_threads_do_not_change_a_past(monkeypatch):
@@ -223,7 +263,7 @@ def test_batches_and_threads_do_not_change_a_past(monkeypatch):
         monkeypatch.setitem(coding.ENCODED_TILES, "cpu", tiles)
         monkeypatch.setitem(coding.DECODED_TILES, "cpu", tiles)
         assert with_past(pixels) == data
-        assert (codec.decompress_pixels(data, model=TINY_YCC, device="cpu") == pixels).all()
+        assert (codec.decode(data, model=TINY_YCC, device="cpu") == pixels).all()
 
 
 def test_commands(tmp_path, only_tiny_models):
@@ -240,63 +280,90 @@ def test_commands(tmp_path, only_tiny_models):
 
 
 @given(st.data())
-def test_exceptions(data):
-    count, pixels = data.draw(st.integers(0, 50)), 5000
+def test_outliers(data):
+    count, pixels = data.draw(st.integers(1, 50)), 5000
     rng = np.random.default_rng(data.draw(st.integers(0, 9)))
     positions = np.sort(rng.choice(pixels, count, replace=False))
     corrections = rng.integers(0, 256, (count, 3)).astype(np.uint8)
     found = unpack(pack(positions, corrections), pixels, 50)
     assert (found[0] == positions).all()
     assert (found[1] == corrections).all()
-    if count:
-        with pytest.raises(codec.DamagedError):
-            unpack(pack(positions, corrections), int(positions[-1]), 50)
-        with pytest.raises(codec.DamagedError):
-            unpack(pack(positions, corrections), pixels, count - 1)
+    with pytest.raises(codec.DamagedError):
+        unpack(pack(positions, corrections), int(positions[-1]), 50)
+    with pytest.raises(codec.DamagedError):
+        unpack(pack(positions, corrections), pixels, count - 1)
 
 
-@pytest.mark.parametrize(
-    "payload", [b"x", pack(np.arange(3), np.zeros((3, 3), np.uint8)) + b"x", pack(np.arange(3), np.zeros((3, 3), np.uint8))[:-1]]
-)
-def test_damaged_exceptions_are_refused(payload):
+THREE = pack(np.arange(3), np.zeros((3, 3), np.uint8))
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", zlib.compress(b"\0"), THREE + b"x", THREE[:-1]])
+def test_damaged_outliers_are_refused(payload):
     with pytest.raises(codec.DamagedError):
         unpack(payload, 5000, 50)
 
 
-def test_exceptions_that_inflate_without_end_are_refused():
-    import zlib
-
+def test_outliers_that_inflate_without_end_are_refused():
     with pytest.raises(codec.DamagedError):
         unpack(zlib.compress(bytes(10_000_000)), 5000, 50)
 
 
+def changed_fields(data, change):
+    """The file with other fields of its coding."""
+    (coding,) = read(data).front.codings
+    return remade(data, codings=[coding._replace(fields=change(coding.fields))])
+
+
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("first", "what"),
     [
-        ({"filter": 2}, "do not go together"),
-        ({"filter": 0, "top": 1}, "do not go together"),
-        ({"chroma_width": 20}, "do not go together"),
-        ({"ring": 1}, "do not go together"),
-        ({"chroma_height": 900}, "do not go together"),
-        ({"filter": 8}, "past is unknown"),
-        ({"formula": 2}, "past is unknown"),
-        ({"ring": 2}, "past is unknown"),
+        (1, None),
+        (0, "payload is damaged"),  # chroma of full size
+        (3, "payload is damaged"),
+        (1 | 8, "payload is damaged"),  # the other formula
+        (0 | 1 << 4, "sampling is not possible"),
+        (2 | 1 << 4, "sampling is not possible"),
+        (5 | 1 << 4, "sampling is not possible"),
+        (1 | 1 << 4, "payload is damaged"),
+        (1 | 1 << 6, "payload is damaged"),
+        (1 | 1 << 7, "2 chunks, which are too few"),
     ],
 )
-def test_bad_pasts_are_refused(change, what):
-    from dataclasses import replace
-
-    head, payloads = read_file(with_past(decoded_jpeg(smooth(64, 64))))
-    bad = replace(head, past=replace(head.past, **change))
+def test_other_pasts_are_refused(first, what):
+    """Of 4:2:0, without outliers, with a group of chroma and one of luma."""
+    data = with_past(photo_cd(64, 64))
+    (coding,) = read(data).front.codings
+    assert coding.fields[0] == 7 | 8
+    data = with_past(quiet := decoded(64, 64))
+    assert read(data).front.codings[0].fields[0] == 1
+    data = changed_fields(data, lambda fields: bytes((first,)) + fields[1:])
+    if what is None:
+        assert (codec.decode(data, model=TINY_YCC) == quiet).all()
+        return
     with pytest.raises(codec.DamagedError, match=what):
-        codec.decompress(write_file(bad, payloads), model=TINY_YCC, device="cpu")
+        codec.decode(data, model=TINY_YCC, device="cpu")
 
 
-def test_a_past_needs_a_model_for_it(tiny):
-    from dataclasses import replace
+def decoded(height, width):
+    """What a JPEG of 4:2:0 becomes, without outliers."""
+    y, x = np.mgrid[: height // 2, : width // 2]
+    small = np.stack([x + 100, 140 - y]).astype(np.uint8)
+    return developed(JPEG, smooth(height, width, 1)[..., 0] // 2 + 60, Sampling(FILTERS[1]).upsampled(small, height, width))
 
-    from tests.conftest import TINY
 
-    head, payloads = read_file(with_past(decoded_jpeg(smooth(64, 64))))
+def test_a_past_needs_a_model_for_it():
+    digest = models.digest_of(TINY)
+    data = changed_fields(with_past(decoded_jpeg(smooth(64, 64))), lambda fields: fields[:3] + digest + fields[19:])
     with pytest.raises(codec.DamagedError, match="does not code"):
-        codec.decompress(write_file(replace(head, model_digest=tiny.digest), payloads), model=TINY, device="cpu")
+        codec.decompress(data, model=TINY, device="cpu")
+
+
+@pytest.mark.parametrize("extra", [b"\0", b"\0" * 3, b"\1" * 8])
+@pytest.mark.parametrize("k", [0, 1])
+def test_payloads_are_whole_words_and_end_with_their_tokens(extra, k):
+    data = with_past(decoded(64, 64))
+    chunks = list(read(data).chunks)
+    assert len(chunks) == 2
+    chunks[k] += extra
+    with pytest.raises(codec.DamagedError, match="payload is damaged"):
+        codec.decompress(remade(data, chunks=chunks), model=TINY_YCC, device="cpu")

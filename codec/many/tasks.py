@@ -279,6 +279,7 @@ class Decompression(Task):
             try:
                 given = self.load(job)
                 loaded = _Loaded(job, given._replace(data=b""), container.read(given.data)) if given else None
+                apart = loaded is not None and loaded.metadata_bytes > BATCH_METADATA
             except Exception as error:
                 report(0, -job.pixels)
                 yield self.failure(job, error)
@@ -286,7 +287,7 @@ class Decompression(Task):
             if not loaded:
                 report(0, -job.pixels)
                 yield Result(job)
-            elif loaded.metadata_bytes > BATCH_METADATA:
+            elif apart:
                 yield from self._run_together([loaded], report)
             else:
                 together.append(loaded)

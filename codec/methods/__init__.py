@@ -22,9 +22,9 @@ METHODS: list[Method] = [  # in the order in which they offer
 def method_of(coding: Coding) -> Method:
     """Raises NewerVersionError."""
     for method in METHODS:
-        if method.number == coding.method:
+        if method.number == coding.method and coding.variant < method.variants:
             return method
-    msg = f"the file is coded by method {coding.method}, which this igpt does not know: update igpt"
+    msg = f"the file is coded by variant {coding.variant} of method {coding.method}, which this igpt does not know: update igpt"
     raise NewerVersionError(msg)
 
 

@@ -30,7 +30,7 @@ class Source:
     """What is to be coded, and how it may be.
 
     samples: (height, width, channels), uint8 or uint16, of `depth` bits. indices: whether they are no brightnesses, or have few bits.
-    original: whether they are the picture's own, in which a past shows.
+    original: whether they are the picture's own, in which a past shows. alpha: whether they are no colours, but how opaque these are.
     """
 
     samples: Samples
@@ -38,6 +38,7 @@ class Source:
     options: Options = field(default_factory=Options)
     indices: bool = False
     original: bool = True
+    alpha: bool = False
 
     @property
     def pixels(self) -> int:
@@ -116,10 +117,11 @@ class ModelName(NamedTuple):
 
 
 class Method(ABC):
-    """number: in the file; name: for people."""
+    """number: in the file; name: for people; variants: how many it has."""
 
     number: ClassVar[int]
     name: ClassVar[str]
+    variants: ClassVar[int] = 1
 
     @abstractmethod
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:

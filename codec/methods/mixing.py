@@ -1,6 +1,7 @@
 """Context mixing without a network: drawings, text, screenshots, indices; and with samples of 16 bits everything."""
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,18 +20,18 @@ CHECKED_ROWS = 4
 
 
 class Mixed(Method):
-    """What both kinds have in common. variants: the coders, by the file's number."""
+    """What both kinds have in common. coders: by variant."""
 
-    variants: tuple[Coder, ...]
+    coders: ClassVar[tuple[Coder, ...]]
 
     def _coded(self, source: Source, variant: int, progress: Progress) -> Coded | None:
         """None where it makes the samples larger."""
-        payloads = bands.encode(pixels_to_planes(source.samples), self.variants[variant], heartbeat(progress))
+        payloads = bands.encode(pixels_to_planes(source.samples), self.coders[variant], heartbeat(progress))
         return Coded(Coding(self.number, variant), payloads) if payloads else None
 
     def _coder(self, part: Part) -> Coder:
-        require(part.coding.variant < len(self.variants) and not part.coding.fields, "its coding has other fields than it should")
-        return self.variants[part.coding.variant]
+        require(not part.coding.fields, "its coding has other fields than it should")
+        return self.coders[part.coding.variant]
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         coder = self._coder(part)
@@ -53,7 +54,7 @@ class Mixed(Method):
             require_same(np.array_equal(found[:, rows], expected[:, rows]), f"from row {band.start} on its pixels differ")
 
     def costs(self, coded: Coded, samples: Samples) -> Bits:
-        return {"all": bands.costs(pixels_to_planes(samples), self.variants[coded.coding.variant])}
+        return {"all": bands.costs(pixels_to_planes(samples), self.coders[coded.coding.variant])}
 
 
 class Mixing(Mixed):
@@ -61,13 +62,13 @@ class Mixing(Mixed):
 
     number = 1
     name = "mixing"
-    variants = (bands.SHALLOW,)
+    coders = (bands.SHALLOW,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        """A network that the user names comes first, for what it can code."""
+        """A network that the user names comes first, for the colours that it can code."""
         samples = source.samples
-        others = source.options.model is not None and not source.indices and samples.shape[2] in (1, 3)
-        if samples.dtype != np.uint8 or others or not (source.indices or bands.promising(samples)):
+        named = source.options.model is not None and not source.indices and not source.alpha and samples.shape[2] in (1, 3)
+        if samples.dtype != np.uint8 or named or not (source.indices or bands.promising(samples)):
             return []
         coded = self._coded(source, 0, progress)
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []
@@ -78,12 +79,13 @@ class DeepMixing(Mixed):
 
     number = 2
     name = "deep mixing"
-    variants = (bands.BLENDED, bands.EXACT)
+    variants = 2
+    coders = (bands.BLENDED, bands.EXACT)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         if source.samples.dtype == np.uint8:
             return []
-        return [_Deep(self, source, variant) for variant in range(len(self.variants))]
+        return [_Deep(self, source, variant) for variant in range(self.variants)]
 
 
 class _Deep(Candidate):
@@ -96,12 +98,12 @@ class _Deep(Candidate):
         rows = min(height, max(1, TRIED_PIXELS // width))
         first = (height - rows) // 2
         some = pixels_to_planes(self._source.samples[first : first + rows])
-        payloads = bands.encode(some, self._method.variants[self._variant], lambda _: None) or []
+        payloads = bands.encode(some, self._method.coders[self._variant], lambda _: None) or []
         return float(sum(map(len, payloads)) * height / rows)
 
     def coded(self, progress: Progress) -> Coded:
         planes = pixels_to_planes(self._source.samples)
-        payloads = bands.encode(planes, self._method.variants[self._variant], progress)
+        payloads = bands.encode(planes, self._method.coders[self._variant], progress)
         assert payloads
         return Coded(Coding(self._method.number, self._variant), payloads)
 

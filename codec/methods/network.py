@@ -174,7 +174,7 @@ class Network(Method):
         """Raises DamagedError."""
         reader = fields_reader(part)
         fields = Fields(take_shape(reader), take_model(reader))
-        require(not part.coding.variant and not reader.remaining, "its coding has other fields than it should")
+        require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth <= 8 and part.channels in (1, 3), f"{part.channels} channels of {part.depth} bits are not coded so")
         return fields
 

@@ -108,7 +108,8 @@ class PublishedPalette(Method):
         from codec.palette.network import PaletteImageGPT
 
         samples, device = source.samples, device_named(options.device)
-        if samples.dtype != np.uint8 or samples.shape[2] not in (1, 3) or source.indices or not source.original:
+        colours = samples.dtype == np.uint8 and samples.shape[2] in (1, 3) and not source.alpha
+        if not colours or source.indices or not source.original:
             return []
         network, refinement = models.read(folder, device), models.load(None, "rgb", device)
         assert isinstance(network, PaletteImageGPT)
@@ -128,7 +129,7 @@ class PublishedPalette(Method):
         refined = reader.byte()
         require(refined <= 1, "its coding is unknown")
         fields = Fields(take_shape(reader), take_model(reader), take_model(reader) if refined else None)
-        require(not part.coding.variant and not reader.remaining, "its coding has other fields than it should")
+        require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth <= 8 and part.channels in (1, 3), f"{part.channels} channels of {part.depth} bits are not coded so")
         return fields
 

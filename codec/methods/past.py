@@ -124,7 +124,7 @@ class PastMethod(Method):
         first = reader.byte()
         sampling = Sampling(FILTERS[first & 7], first >> 4 & 1, first >> 5 & 1, first >> 6 & 1)
         fields = Fields(FORMULAS[first >> 3 & 1], sampling, bool(first & HAS_OUTLIERS), take_shape(reader), take_model(reader))
-        require(not part.coding.variant and not reader.remaining, "its coding has other fields than it should")
+        require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth == 8 and part.channels == 3, f"{part.channels} channels of {part.depth} bits are not coded so")
         require(sampling.top < sampling.filter.down and sampling.left < sampling.filter.across, "its sampling is not possible")
         return fields

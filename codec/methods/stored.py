@@ -10,7 +10,7 @@ from codec.options import Options
 from codec.progress import Progress
 
 
-class _Candidate(Candidate):
+class StoredCandidate(Candidate):
     exact = True
 
     def __init__(self, method: Method, source: Source) -> None:
@@ -46,10 +46,10 @@ class Stored(Method):
     name = "stored"
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        return [_Candidate(self, source)]
+        return [StoredCandidate(self, source)]
 
     def least_bytes(self, part: Part) -> Iterator[int]:
-        require(not part.coding.fields and not part.coding.variant, "its coding has other fields than it should")
+        require(not part.coding.fields, "its coding has other fields than it should")
         yield part.height * _row_bytes(part.width, part.channels, part.depth)
 
     def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
@@ -60,7 +60,9 @@ class Stored(Method):
             samples = np.frombuffer(payload, f">u{part.depth // 8}").astype(f"u{part.depth // 8}")
         else:
             bits = np.unpackbits(np.frombuffer(payload, np.uint8).reshape(height, row_bytes), axis=-1)
-            bits = bits[:, : part.width * part.channels * part.depth].reshape(height, -1, part.depth)
+            used = part.width * part.channels * part.depth
+            require(not bits[:, used:].any(), "bits behind its rows are set")
+            bits = bits[:, :used].reshape(height, -1, part.depth)
             samples = np.packbits(bits, axis=-1)[..., 0] >> (8 - part.depth)
         progress(part.width * height)
         found: Samples = samples.reshape(height, part.width, part.channels)

@@ -228,16 +228,15 @@ def decode(
     planes = np.empty((channels, height, width), dtype)
     parts = list(bands(height, width))
 
-    def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> bool:
+    def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> None:
         height = band.stop - band.start
         part = np.empty((channels, min(height, most_rows or height), width), dtype)
         stream = np.frombuffer(payload, np.uint8).copy()
         count = _run(part, stream, coder, True, stopped, pixels=height * width)
+        if count != len(payload) and part.shape[1] == height and not stopped[0]:
+            msg = "a payload is damaged: it is not what an encoder writes"
+            raise DamagedError(msg)
         planes[:, band.start : band.start + part.shape[1]] = part
-        return count == len(payload) or part.shape[1] < height
 
-    fits = _in_parallel(decode_band, progress, [width * (band.stop - band.start) for band in parts], parts, payloads)
-    if not all(fits):
-        msg = "a payload is damaged: it is not what an encoder writes"
-        raise DamagedError(msg)
+    _in_parallel(decode_band, progress, [width * (band.stop - band.start) for band in parts], parts, payloads)
     return planes

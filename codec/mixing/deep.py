@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.jit import compiled
+from codec.jit import compiled, part
 from codec.mixing.kernel import MAX_CHANNELS, ended, hashed, mixed, started
 
 PREDICTORS = 9
@@ -54,7 +54,7 @@ def state(channels: int, width: int) -> State:
     )
 
 
-@compiled
+@part
 def _octaves(x):
     """Four times the binary logarithm of 1 + x, rounded down."""
     x += 1
@@ -65,7 +65,7 @@ def _octaves(x):
     return 4 * length + part
 
 
-@compiled
+@part
 def _predict(state, c, x, predictions):
     """The blend of all predictors, and their spread; fills `predictions`."""
     now, up, above = state.rows[c, 2], state.rows[c, 1], state.rows[c, 0]
@@ -94,7 +94,7 @@ def _predict(state, c, x, predictions):
     return (2 * total + weights) // (2 * weights), highest - lowest, least
 
 
-@compiled
+@part
 def _median(state, c, x):
     """Of W, N and W + N - NW, for planes after the first as differences to it."""
     now, up = state.rows[c, 2], state.rows[c, 1]
@@ -105,7 +105,7 @@ def _median(state, c, x):
     return first + min(max(w + n - nw, min(w, n)), max(w, n))
 
 
-@compiled
+@part
 def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding, spent):
     """One decision of a kind below DECISIONS, in the contexts of `bases`."""
     size = mixer.counters.shape[1] - 1
@@ -115,7 +115,7 @@ def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding
     second = (OCTAVES + c) * DECISIONS + kind
     third = (OCTAVES + MAX_CHANNELS) * DECISIONS + (c * DECISIONS + kind) * CONTEXTS
     refinement = c * DECISIONS + kind
-    return mixed(bit, mixer, 0, first, second, third, refinement, tables, coder, stream, decoding, spent)
+    return mixed(bit, mixer, np.int64(0), first, second, third, refinement, tables, coder, stream, decoding, spent)
 
 
 @compiled
@@ -177,11 +177,11 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
                     keys[1], keys[3] = hashed(c + 60, missed[c]), hashed(c + 70, key)
                     keys[5] = hashed(c + 80, int(guess == west) | int(guess == north) << 1 | int(west == north) << 2 | missed[c] << 3)
                     hit = int(prediction + residual == guess)
-                    hit = _decided(hit, 0, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
+                    hit = _decided(hit, np.int64(0), c, keys, octave, mixer, tables, coder, stream, decoding, spent)
                     missed[c] = (missed[c] << 1 | (1 - hit)) & 255
                 else:
                     hit = 0
-                size, length, node = abs(residual), 0, 1
+                size, length, node = abs(residual), 0, np.int64(1)
                 while size >> length:
                     length += 1
                 if not hit:
@@ -197,12 +197,12 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
                         turn = turn * 3 + int(residuals[c - 1, 2, x] > 0) - int(residuals[c - 1, 2, x] < 0)
                     for i in range(CONTEXTS):
                         bases[i] = hashed(bases[i], 4096 + (turn + 100 if i & 1 else length))
-                    negative = _decided(int(residual < 0), 32, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+                    negative = _decided(int(residual < 0), np.int64(32), c, bases, octave, mixer, tables, coder, stream, decoding, spent)
                     found, prefix = 1, 1
                     for k in range(length - 2, -1, -1):
                         kind = 32 + prefix if prefix < 8 else 41 + min(k, 22)
                         for i in range(CONTEXTS):
-                            keys[i] = hashed(bases[i], length << 17 | found << 1 | negative) if exact else bases[i]
+                            keys[i] = hashed(bases[i], (length << 17) + 2 * found + negative) if exact else bases[i]
                         bit = _decided((size >> k) & 1, kind, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
                         found = found << 1 | bit
                         prefix = min(prefix << 1 | bit, 8)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.jit import compiled
+from codec.jit import compiled, part
 
 PROBABILITY_BITS = 16
 ONE = 1 << PROBABILITY_BITS
@@ -47,7 +47,7 @@ class Mixer(NamedTuple):
     inputs: Integers
 
 
-@compiled
+@part
 def hashed(a, b):
     """31 bits of two numbers of up to 32."""
     h = (a * 0x1B873593 + b + 0x3C6EF372) & 0x7FFFFFFF
@@ -55,7 +55,7 @@ def hashed(a, b):
     return h ^ (h >> 15)
 
 
-@compiled
+@part
 def _coded(bit, probability, coder, stream, decoding, spent):
     """One decision through the arithmetic coder: low, high, value, position. probability: of a 1, 1 to ONE - 1. Returns the bit.
 
@@ -85,7 +85,7 @@ def _coded(bit, probability, coder, stream, decoding, spent):
     return bit
 
 
-@compiled
+@part
 def started(stream, decoding):
     """The arithmetic coder before its first decision: low, high, value, position."""
     coder = np.zeros(4, np.int64)
@@ -97,7 +97,7 @@ def started(stream, decoding):
     return coder
 
 
-@compiled
+@part
 def ended(coder, stream, decoding):
     """Writes what is left; how many bytes the stream takes."""
     if decoding:
@@ -107,7 +107,7 @@ def ended(coder, stream, decoding):
     return coder[3] + 1
 
 
-@compiled
+@part
 def mixed(bit, mixer, more, first, second, third, refinement, tables, coder, stream, decoding, spent):
     """One decision: the counters chosen in `mixer.chosen` and the last `more` inputs, mixed by three sets of weights. Returns the bit.
 
@@ -157,12 +157,21 @@ def mixed(bit, mixer, more, first, second, third, refinement, tables, coder, str
     return bit
 
 
-@compiled
+@part
+def _among(value, values, count):
+    """Whether it is one of the first so many."""
+    for k in range(count):
+        if values[k] == value:
+            return True
+    return False
+
+
+@part
 def _median(west, north, north_west):
     return min(max(west + north - north_west, min(west, north)), max(west, north))
 
 
-@compiled
+@part
 def _continued(west, north, north_west, channels):
     """The pixel west + north - north_west, each sample limited to 0 to 255."""
     pixel = 0
@@ -172,10 +181,10 @@ def _continued(west, north, north_west, channels):
     return pixel
 
 
-@compiled
+@part
 def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, stream, decoding, spent):
     """The samples of a pixel that none of the guesses gave; rows: two above and the current one, (3, ...). Returns the pixel."""
-    size = mixer.counters.shape[1] - 1
+    size, more = mixer.counters.shape[1] - 1, np.int64(HISTOGRAMS)
     up, now = rows[1], rows[2]
     near = hashed(hashed(now[x - 1], up[x]), hashed(up[x - 1], up[x + 1]))
     known = 0
@@ -224,7 +233,7 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
             second_set = MAX_CHANNELS * 256 + (c * 8 + k) * 4 + (activity >> 1)
             third_set = MAX_CHANNELS * (256 + 32) + (c * 8 + k) * SAMPLE_CONTEXTS
             bit = (sample >> k) & 1
-            bit = mixed(bit, mixer, HISTOGRAMS, first_set, second_set, third_set, first_set, tables, coder, stream, decoding, spent)
+            bit = mixed(bit, mixer, more, first_set, second_set, third_set, first_set, tables, coder, stream, decoding, spent)
             node = node << 1 | bit
         sample = node & 255
         for h in range(HISTOGRAMS):
@@ -287,7 +296,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             found, tried = False, 0
             for s in range(count):
                 guess = guesses[s]
-                if found or guess < 0 or (guess == guesses[:s]).any():
+                if found or guess < 0 or _among(guess, guesses, s):
                     continue
                 agree = 0
                 for t in range(s + 1, count):
@@ -304,7 +313,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 first, second = s * 16 + missed, count * 16 + s * 256 + shape
                 third = count * (16 + 256) + s * GUESS_CONTEXTS
                 bit = int(pixel == guess)
-                if mixed(bit, guessing, 0, first, second, third, s * 256 + shape, tables, coder, stream, decoding, spent):
+                if mixed(bit, guessing, np.int64(0), first, second, third, s * 256 + shape, tables, coder, stream, decoding, spent):
                     found, pixel = True, guess
                 tried |= 1 << s
             if not found:

@@ -21,7 +21,7 @@ from codec.network.model import IntegerImageGPT
 if TYPE_CHECKING:
     from codec.network.plain import PlainEngine
 
-FEWEST_TILES = 64  # for which kernels are compiled even where they cannot be kept
+FEWEST_TILES = 32  # for which kernels are compiled even where they cannot be kept
 
 log = logging.getLogger("igpt")
 _plain: "WeakKeyDictionary[IntegerImageGPT, PlainEngine]" = WeakKeyDictionary()

@@ -1,5 +1,8 @@
 """The integer ImageGPT by the compiled kernels, for the CPU: the same integers, faster, and without torch."""
 
+import math
+import threading
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +22,7 @@ from codec.network.limits import (
 from codec.network.model import IntegerImageGPT
 from codec.network.vectors import LANES, ROWS
 from codec.threads import threads
-from codec.tiling.context import FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
+from codec.tiling.context import CENTRE, FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import Samples, Windows
 
@@ -28,7 +31,9 @@ if jit.numba.config.DISABLE_JIT:
     raise ImportError(msg)
 
 FEWEST_BLOCKS = 4  # of heads, for which a thread is worth being woken
+NO_TABLE = np.empty(0, np.int32)
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
+Sizes = tuple[int, int, int, int]  # of a cache: layers, heads, dim, slots
 
 
 class FastEngine:
@@ -69,6 +74,23 @@ class FastEngine:
             *self._projections([f"{name}.c_proj" for name in names]),
         )
 
+        self.rooms = threading.local()
+
+    def room(self, sizes: Sizes) -> kernels.Room:
+        """The present thread's, for a cache of these sizes."""
+        rooms: dict[Sizes, kernels.Room] = self.rooms.__dict__.setdefault("hidden", {})
+        if sizes not in rooms:
+            rooms[sizes] = kernels.room_of(self.layers, sizes)
+        return rooms[sizes]
+
+    def head_room(self) -> kernels.HeadRoom:
+        """The present thread's."""
+        rooms = self.rooms.__dict__
+        if "heads" not in rooms:
+            rooms["heads"] = kernels.head_room_of(self.heads)
+        room: kernels.HeadRoom = rooms["heads"]
+        return room
+
     def _stacked(self, names: list[str]) -> Array:
         return np.stack([self.arrays[name] for name in names])
 
@@ -83,30 +105,42 @@ class FastEngine:
 
     def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
         tiles, channels, _ = samples.shape
-        features, tokens = np.empty((tiles, count, FEATURES), np.int8), np.empty((channels, tiles, count), np.int32)
-        of_heads = np.empty((channels, tiles, count, HEAD_FEATURES), np.int8)
-        around = _windows(tiles, windows)
-        jit.run(kernels.whole_tiles, tiles, samples, neighbour_slots(), around, kind.code, kind.related, features, of_heads, tokens)
+        known, residuals = _known(tiles, channels)
+        known[:, :, :POSITIONS] = samples
+        features, predictions = np.empty((tiles, count, FEATURES), np.int8), np.empty((channels, tiles, count), np.int32)
+        of_heads, bases = np.empty((channels, tiles, count, HEAD_FEATURES), np.int8), np.empty((tiles, channels), np.int32)
+        around = known, residuals, neighbour_slots(), _windows(tiles, windows), 0, 0, channels, kind.code, kind.related
+        jit.run(kernels.context, tiles, *around, bases, features, of_heads, predictions)
+        tokens = (known[:, :, :count].swapaxes(0, 1) - predictions + CENTRE) & 255
         return Seen(self.hidden_of_tiles(features), list(of_heads), list(tokens))
 
     def hidden_of_tiles(self, features: Rows) -> Rows:
         """(tiles, positions, FEATURES) -> (tiles, positions, n_embd); whole rows of tiles."""
         tiles, positions, _ = features.shape
         out = np.empty((tiles, positions, self.config.n_embd), np.int8)
-        cache = kernels.zeros(tiles, *self.cache_shape(positions + LANES))
+        sizes = self.cache_sizes(positions + LANES)
         position, tile = np.arange(positions), np.arange(tiles)
         first = np.maximum(position + 1 - self.config.attention_window, 0)
         where = np.empty((tiles, positions, 5), np.int64)
         for column, values in enumerate((position, tile[:, None], position, first, position + 1 - first)):
             where[..., column] = values
         rows = features.reshape(tiles * positions, -1), where.reshape(-1, 5)
-        jit.run(kernels.hidden, tiles, *rows, self.layers, cache, positions, kernels.BLOCK, out.reshape(tiles * positions, -1))
+        self.hide(tiles, *rows, self.cache(tiles, sizes), sizes, positions, kernels.BLOCK, out.reshape(tiles * positions, -1))
         return out
 
-    def cache_shape(self, positions: int) -> tuple[int, ...]:
-        """Of a tile's keys and values, with room for whole vectors."""
+    def hide(self, parts: int, features: Rows, where: Array, cache: Array, sizes: Sizes, together: int, block: int, out: Rows) -> None:
+        """See `kernels.hidden`."""
+        arguments = features, where, cache, sizes[-1], together, block, out, *self.layers
+        jit.run(lambda first, last: kernels.hidden(first, last, *arguments, *self.room(sizes)), parts)
+
+    def cache_sizes(self, positions: int) -> Sizes:
+        """Of keys and values: layers, heads, the values of a head and positions, both in whole vectors."""
         config = self.config
-        return config.n_layer, 2, config.n_head, -(-config.head_dim // LANES) * LANES, -(-positions // LANES) * LANES
+        return config.n_layer, config.n_head, -(-config.head_dim // LANES) * LANES, -(-positions // LANES) * LANES
+
+    def cache(self, tiles: int, sizes: Sizes) -> Array:
+        """For the keys and values of so many tiles, flat."""
+        return kernels.zeros(2 * tiles * math.prod(sizes))
 
     def frequencies(self, kind: Kind, hidden: Rows, features: list[Rows], impossible: list[Impossible] | None) -> Tables:
         count, tiles, _ = hidden.shape
@@ -116,13 +150,24 @@ class FastEngine:
             self.frequencies_into(out, channel, hidden, features[channel], head, masked)
         return out
 
-    def frequencies_into(self, out: Tables, channel: int, hidden: Rows, features: Rows, head: int, impossible: Impossible | None) -> None:
+    def frequencies_into(
+        self,
+        out: Tables,
+        channel: int,
+        hidden: Rows,
+        features: Rows,
+        head: int,
+        impossible: Impossible | None,
+        only_logits: bool = False,
+    ) -> None:
         """A channel's part of (n, channels, tiles, 256)."""
-        rows = np.ascontiguousarray(hidden), np.ascontiguousarray(features)
+        count = out.shape[0] * out.shape[2]
+        rows = np.ascontiguousarray(hidden).reshape(count, -1), np.ascontiguousarray(features).reshape(count, -1)
         masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
-        how = self.exponentials, SHARED, WEIGHT_BITS
-        parts, heads = -(-out.shape[0] * out.shape[2] // kernels.BLOCK), (head, self.heads, np.int32(LOGIT_LIMIT))
-        jit.run(kernels.frequencies, parts, *rows, *heads, masked, *how, channel, out, fewest=FEWEST_BLOCKS)
+        how = (NO_TABLE if only_logits else self.exponentials), SHARED, WEIGHT_BITS
+        arguments = *rows, head, np.int32(LOGIT_LIMIT), masked, *how, channel, out, *self.heads
+        parts = -(-count // kernels.BLOCK)
+        jit.run(lambda first, last: kernels.frequencies(first, last, *arguments, *self.head_room()), parts, fewest=FEWEST_BLOCKS)
 
     def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "FastSteps":
         return FastSteps(self, kind, tiles, windows)
@@ -134,13 +179,14 @@ class FastSteps:
     def __init__(self, engine: FastEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
         self.engine, self.kind, self.window = engine, kind, engine.config.attention_window
         self.windows, self.slots = _windows(tiles, windows), neighbour_slots()
-        self.known = np.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, np.int32)
-        self.residuals = np.zeros_like(self.known)
+        self.known, self.residuals = _known(tiles, kind.channels)
         self.bases = np.empty((tiles, kind.channels), np.int32)
-        self.features, self.head_features = np.empty((tiles, FEATURES), np.int8), np.empty((tiles, HEAD_FEATURES), np.int8)
-        self.predictions = np.empty(tiles, np.int32)
+        self.features = np.empty((tiles, 1, FEATURES), np.int8)
+        self.of_heads = np.empty((kind.channels, tiles, 1, HEAD_FEATURES), np.int8)
+        self.predicted = np.empty((kind.channels, tiles, 1), np.int32)
         self.hidden = np.empty((tiles, engine.config.n_embd), np.int8)
-        self.cache = kernels.zeros(tiles, *engine.cache_shape(self.window))
+        self.sizes = engine.cache_sizes(self.window)
+        self.cache = engine.cache(tiles, self.sizes)
         self.where = np.zeros((tiles, 5), np.int64)
         self.where[:, kernels.CACHE] = np.arange(tiles)
         share = -(-tiles // max(1, threads()))
@@ -148,39 +194,57 @@ class FastSteps:
 
     def go_to(self, position: int) -> None:
         self.position, where = position, self.where
-        tiles = self.known, self.residuals, self.slots[position], self.windows
-        kernels.step_features(*tiles, position, self.kind.code, self.features, self.bases)
+        self._context(0, 1)
         where[:, kernels.POSITION], where[:, kernels.SLOT] = position, position % self.window
         where[:, kernels.COUNT] = min(position + 1, self.window)
-        parts, arrays = -(-len(where) // self.block), (self.features, where, self.engine.layers, self.cache)
-        jit.run(kernels.hidden, parts, *arrays, self.block, self.block, self.hidden)
+        parts = -(-len(where) // self.block)
+        self.engine.hide(parts, self.features[:, 0], where, self.cache, self.sizes, self.block, self.block, self.hidden)
 
     def begin(self, channel: int) -> None:
         self.channel = channel
-        tiles = self.known, self.residuals, self.slots[self.position]
-        found = self.predictions, self.head_features
-        kernels.step_head(*tiles, self.position, channel, self.kind.related, self.bases, *found)
+        if channel:  # of the first one, `go_to` made it
+            self._context(channel, channel + 1)
+
+    def _context(self, first: int, last: int) -> None:
+        """See `kernels.context`."""
+        around = self.known, self.residuals, self.slots, self.windows, self.position, first, last, self.kind.code, self.kind.related
+        kernels.context(0, len(self.known), *around, self.bases, self.features, self.of_heads, self.predicted)
+
+    @property
+    def head_features(self) -> Rows:
+        """(tiles, HEAD_FEATURES), of the channel begun."""
+        return self.of_heads[self.channel, :, 0]
+
+    @property
+    def predictions(self) -> npt.NDArray[np.int32]:
+        return self.predicted[self.channel, :, 0]
 
     @property
     def logits(self) -> Tables:
-        out = np.empty((len(self.hidden), ALPHABET), np.int32)
-        head = self.kind.heads[self.channel], self.engine.heads, np.int32(LOGIT_LIMIT)
-        jit.run(kernels.logits, -(-len(out) // kernels.BLOCK), self.hidden, self.head_features, *head, out)
-        return out
+        return self._tables(None, only_logits=True)
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
+        return self._tables(impossible, only_logits=False)
+
+    def _tables(self, impossible: Impossible | None, only_logits: bool) -> Tables:
         out = np.empty((1, 1, len(self.hidden), ALPHABET), np.int32)
-        masked = None if impossible is None else impossible[None]
-        self.engine.frequencies_into(out, 0, self.hidden[None], self.head_features[None], self.kind.heads[self.channel], masked)
+        masked, head = None if impossible is None else impossible[None], self.kind.heads[self.channel]
+        self.engine.frequencies_into(out, 0, self.hidden[None], self.head_features[None], head, masked, only_logits)
         tables: Tables = out[0, 0]
         return tables
 
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
         tiles = self.known, self.residuals, self.slots[self.position]
-        kernels.step_accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
+        kernels.accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
 
     def samples(self) -> Samples:
         return self.known[:, :, :POSITIONS].astype(np.uint8)
+
+
+def _known(tiles: int, channels: int) -> tuple[Array, Array]:
+    """Samples and residuals of tiles before their first position, (tiles, channels, SLOTS) int32."""
+    known = np.full((tiles, channels, SLOTS), FIRST_SAMPLE, np.int32)
+    return known, np.zeros_like(known)
 
 
 def _windows(tiles: int, windows: Windows | None) -> Windows:

@@ -11,29 +11,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codec.jit import compiled, numba
+from codec.jit import compiled, numba, part
 from codec.network.limits import IMPOSSIBLE, Array
 from codec.network.limits import RESIDUAL_LIMIT as LIMIT
 from codec.tiling.context import (
     CENTRE,
     CHANNEL_FEATURES,
-    FIRST_SAMPLE,
     KIND_FEATURE,
     MARGIN,
     MAX_CHANNELS,
     NEIGHBOURS,
-    POSITIONS,
     RESIDUAL_NEIGHBOURS,
     SIDE,
-    SLOTS,
     SURROUNDINGS,
 )
 
 if numba is None:
     msg = "numba is missing"
     raise ImportError(msg)
-
-from numba import njit
 
 from codec.network.vectors import (
     BYTES,
@@ -54,6 +49,7 @@ from codec.network.vectors import (
     weighted_means,
 )
 
+inlined = numba.njit(inline="always")
 i32 = np.int32
 RESIDUAL_LIMIT = i32(LIMIT)
 POSITION, CACHE, SLOT, FIRST, COUNT = range(5)  # columns of `where`
@@ -97,6 +93,77 @@ class Heads(NamedTuple):
     tables: Array
     narrowed: Array
     narrowed_scale: Array
+
+
+class Room(NamedTuple):
+    """Where `hidden` puts what it makes of a block: one for each thread. Rows of INPUT are padded, and so are those of sums.
+
+    x: the residual stream; seen, narrow, wide: what enters products; qkv, means: of attention; of which scores, bests and totals are by
+    head, weights and head_sums of one head.
+    """
+
+    x: Array
+    seen: Array
+    narrow: Array
+    wide: Array
+    qkv: Array
+    means: Array
+    sums: Array
+    three_sums: Array
+    wide_sums: Array
+    inverses: Array
+    scores: Array
+    bests: Array
+    totals: Array
+    weights: Array
+    head_sums: Array
+
+
+class HeadRoom(NamedTuple):
+    """The same for `frequencies`."""
+
+    given: Array
+    inner: Array
+    wide_sums: Array
+    sums: Array
+
+
+def _padded(columns: int) -> Array:
+    return np.full((BLOCK, columns), ZERO, INPUT)
+
+
+def _sums(weights: Array) -> Array:
+    """For the products with packed weights."""
+    return np.empty((BLOCK, weights.shape[-5] * COLUMNS), np.int32)
+
+
+def room_of(layers: Layers, sizes: tuple[int, int, int, int]) -> Room:
+    """sizes: (layers, heads, dim, slots) of the cache."""
+    _, heads, dim, slots = sizes
+    width = layers.wpe.shape[1]
+    return Room(
+        np.empty((BLOCK, width), np.int32),
+        _padded(layers.embedding.shape[1] * GROUP),
+        _padded(width),
+        _padded(layers.narrowed.shape[2] * GROUP),
+        np.empty((BLOCK, 3 * heads * dim), np.int8),
+        _padded(heads * dim),
+        _sums(layers.embedding),
+        _sums(layers.attention),
+        _sums(layers.widened),
+        np.empty(BLOCK, np.float64),
+        np.empty(heads * (slots + LANES), np.int32),
+        np.empty(heads, np.int32),
+        np.empty(heads, np.int32),
+        np.empty(slots // 2 + 4, np.int32),
+        np.empty(dim, np.int32),
+    )
+
+
+def head_room_of(heads: Heads) -> HeadRoom:
+    """For the heads of a model."""
+    columns = heads.widened.shape[2], heads.narrowed.shape[2]
+    return HeadRoom(*(_padded(n * GROUP) for n in columns), _sums(heads.widened), _sums(heads.narrowed))
 
 
 def zeros(*shape: int) -> Array:
@@ -153,13 +220,28 @@ def exponentials(table: Array) -> Array:
     return np.array(octave, np.int32)
 
 
-@njit(inline="always")
+@inlined
+def _within(value, limit):
+    """-limit to limit. `min` and `max` would be one more function to compile for each type."""
+    return limit if value > limit else (-limit if value < -limit else value)
+
+
+@inlined
+def _at_most(value, most):
+    return most if value > most else value
+
+
+@inlined
+def _at_least(value, least):
+    return least if value < least else value
+
+
+@inlined
 def _scaled(accumulator, multiplier, offset, shift, limit):
-    value = shifted(i32(i32(accumulator * multiplier) + offset), shift)
-    return i32(min(max(value, -limit), limit))
+    return _within(shifted(i32(i32(accumulator * multiplier) + offset), shift), limit)
 
 
-@njit
+@part
 def _product(x, weight, scale, out):
     """(rows, inputs) INPUT and packed weights -> (rows, outputs) int32; rows are a multiple of ROWS, inputs and outputs padded."""
     rows, depth, width = x.shape[0], x.shape[1], out.shape[1]
@@ -169,14 +251,14 @@ def _product(x, weight, scale, out):
             block_product(x, row * depth, depth, weight, at * depth, scale, 3 * width + at, out, row * width + at, width)
 
 
-@njit
+@part
 def _requantized(sums, scale, limit, out):
     for row in range(len(out)):
         for k in range(out.shape[1]):
             out[row, k] = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], limit)
 
 
-@njit
+@part
 def _looked_up(sums, scale, table, out):
     """table: for indices -len / 2 to len / 2 - 1. Overwrites the sums."""
     whole = 0
@@ -191,42 +273,42 @@ def _looked_up(sums, scale, table, out):
             out[row, k] = table[sums[row, k]] + ZERO
 
 
-@njit
+@part
 def _added(sums, scale, limit, x):
     """In place of x: clamp(x + clamp(requantized))."""
     for row in range(len(x)):
         for k in range(x.shape[1]):
             value = _scaled(sums[row, k], scale[0, k], scale[1, k], scale[2, k], limit) + x[row, k]
-            x[row, k] = min(max(i32(value), -limit), limit)
+            x[row, k] = _within(i32(value), limit)
 
 
-@njit
-def _normalized(x, gain, shift, zero, out):
-    """(rows, width) int32 -> as many rows or more of bytes, on top of zero; see `arithmetic.normalize`."""
+@part
+def _normalized(x, gain, shift, inverses, out):
+    """(rows, width) int32 -> as many rows or more of INPUT, on top of ZERO; see `arithmetic.normalize`. inverses: (rows or more)
+    float64, overwritten."""
     half = i32((1 << shift) >> 1)
     root_bits = 3 if x.shape[1] <= 128 else 0
-    inverses = np.empty(len(x), np.float64)
     for row in range(len(x)):
         squares = np.int64(0)
         for k in range(x.shape[1]):
             squares += np.int64(x[row, k]) * np.int64(x[row, k])
         inverses[row] = np.float64(squares * (1 << (2 * root_bits)))
     for row in range(len(x)):  # many at a time
-        inverses[row] = (1 << (30 + root_bits)) / max(math.floor(math.sqrt(inverses[row])), 1 << root_bits)
+        inverses[row] = (1 << (30 + root_bits)) / _at_least(math.floor(math.sqrt(inverses[row])), 1 << root_bits)
     for row in range(len(x)):
         inverse = i32(math.floor(inverses[row]))
         for k in range(x.shape[1]):
             unit = shifted(i32(x[row, k] * inverse), i32(15))
-            out[row, k] = min(max(shifted(i32(i32(unit * gain[k]) + half), shift), i32(-127)), i32(127)) + zero
+            out[row, k] = _within(shifted(i32(i32(unit * gain[k]) + half), shift), i32(127)) + ZERO
 
 
-@njit
+@part
 def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, weights, sums, out):
     """A head's query against the keys and values of the slots chosen: the first one, and how many.
 
     kept, from keys_at on: (slots / 16, dim / 2, 16, 2), from values_at on: (slots / 2, dim, 2), int8.
     """
-    keys_at, values_at, query_at, out_at = places
+    keys_at, values_at, query_at, row, out_at = places
     first, count = chosen
     multiplier, shift = scale[0], scale[1]
     lead = first % LANES
@@ -235,10 +317,10 @@ def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, w
     scores = all_scores[lead:]
     best = scores[0]
     for k in range(1, count):
-        best = max(best, scores[k])
+        best = _at_least(scores[k], best)
     odd, last, total = first % 2, i32(len(table) - 1), i32(0)
     for k in range(count):
-        scores[k] = min(shifted(i32(i32(best - scores[k]) * multiplier), shift), last)
+        scores[k] = _at_most(shifted(i32(i32(best - scores[k]) * multiplier), shift), last)
     used, whole = (odd + count + 3) // 4 * 2, (odd + count) // 2  # pairs; written whole, as they are read whole
     if odd:
         total = i32(table[scores[0]])
@@ -247,7 +329,8 @@ def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, w
         low, high = i32(table[scores[2 * pair - odd]]), i32(table[scores[2 * pair - odd + 1]])
         weights[pair] = high << 16 | low
         total = i32(total + low + high)
-    weights[whole:used] = 0
+    for pair in range(whole, used):
+        weights[pair] = 0
     if (odd + count) % 2:
         weights[whole] = i32(table[scores[count - 1]])
         total = i32(total + weights[whole])
@@ -255,177 +338,171 @@ def _attend(kept, query, places, ahead, dim, chosen, scale, table, all_scores, w
         sum_of_rows(kept, values_at + (first - odd) * dim + 2 * k, ahead, 2 * dim, weights, 0, used, sums, k)
     share = 1 / (2.0 * total)  # half a unit keeps the product away from whole numbers, from which its rounding errors are far
     for k in range(dim):
-        out[out_at + k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
+        out[row, out_at + k] = math.floor((2.0 * sums[k] + total + 0.5) * share) + ZERO
 
 
-@njit
-def _attended(qkv, where, layer, scale, exponentials, cache, means):
-    """Keys and values are kept, then the heads attend. qkv: (rows, 3, heads, dim) int8, means: (rows, heads, dim) INPUT, both flat."""
-    _, layers, _, heads, dim, slots = cache.shape
-    kept, rows, in_head = cache.reshape(-1), len(where), dim * slots
-    in_layer = 2 * heads * in_head
-    room = slots + LANES
-    scores, bests, totals = np.empty(heads * room, np.int32), np.empty(heads, np.int32), np.empty(heads, np.int32)
-    weights, sums = np.empty(slots // 2 + 4, np.int32), np.empty(dim, np.int32)
+@part
+def _attended(where, layer, sizes, scale, exponentials, cache, qkv, means, scores, bests, totals, weights, head_sums, rows):
+    """Keys and values of so many rows are kept, then the heads attend.
+
+    sizes: (layers, heads, dim, slots) of the cache, which is flat. qkv: (rows, 3 * heads * dim) int8; means: (rows, heads * dim) INPUT. The
+    others are for what is made on the way, see `Room`.
+    """
+    layers, heads, dim, slots = sizes
+    in_head = dim * slots
+    in_layer, apart = 2 * heads * in_head, len(scores) // heads
     for row in range(rows):
         slot, first, count = where[row, SLOT], where[row, FIRST], where[row, COUNT]
         at = (where[row, CACHE] * layers + layer) * in_layer
-        ahead = (where[min(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
+        ahead = (where[_at_most(row + 1, rows - 1), CACHE] * layers + layer) * in_layer - at
         query, out = row * 3 * heads * dim, row * heads * dim
         for h in range(heads):
             key_at = at + h * in_head + slot // LANES * LANES * dim + slot % LANES * GROUP
             value_at = at + (heads + h) * in_head + slot // GROUP * GROUP * dim
-            keep(kept, key_at, value_at, slot % GROUP, qkv, query + (heads + h) * dim, query + (2 * heads + h) * dim, dim)
+            keep(cache, key_at, value_at, slot % GROUP, qkv, query + (heads + h) * dim, query + (2 * heads + h) * dim, dim)
         if BYTES:  # all heads step by step, as each step waits for the one before
             lead = first % LANES
             keys = at + (first - lead) * dim
             values = keys + heads * in_head
             for h in range(heads):
-                bests[h] = best_score(kept, keys + h * in_head, ahead, dim, qkv, query + h * dim, lead, count, scores, h * room)
+                bests[h] = best_score(cache, keys + h * in_head, ahead, dim, qkv, query + h * dim, lead, count, scores, h * apart)
             for h in range(heads):
-                totals[h] = total_weight(scores, h * room, lead, count, bests[h], scale, exponentials)
+                totals[h] = total_weight(scores, h * apart, lead, count, bests[h], scale, exponentials)
             for h in range(heads):
-                places = values + h * in_head, h * room, out + h * dim
-                weighted_means(kept, places[0], ahead, dim, scores, places[1], lead, count, totals[h], means, places[2])
+                places = values + h * in_head, h * apart, out + h * dim
+                weighted_means(cache, places[0], ahead, dim, scores, places[1], lead, count, totals[h], means, places[2])
         else:
             for h in range(heads):
-                places = at + h * in_head, at + (heads + h) * in_head, query + h * dim, out + h * dim
-                _attend(kept, qkv, places, ahead, dim, (first, count), scale, exponentials, scores, weights, sums, means)
+                places = at + h * in_head, at + (heads + h) * in_head, query + h * dim, row, h * dim
+                _attend(cache, qkv, places, ahead, dim, (first, count), scale, exponentials, scores, weights, head_sums, means)
 
 
-@njit
-def _hidden(features, where, layers, cache, out):
-    """Rows through all layers, side by side, their keys and values kept.
+@compiled
+def hidden(
+    first, last, features, where, cache, slots, together, block, out,
+    embedding, embedding_scale, wpe, gains, norm_shifts, attention, attention_scale, score_scales, exponentials,
+    attended, attended_scale, widened, widened_scale, tables, narrowed, narrowed_scale,
+    all_x, all_seen, all_narrow, all_wide, all_qkv, all_means, sums, three_sums, wide_sums, inverses,
+    scores, bests, totals, weights, head_sums,
+):  # fmt: skip
+    """Rows through all layers, their keys and values kept: a part are `together` of them, one block after the other, side by side.
 
-    features: (rows, inputs) int8, out: (rows, n_embd) int8. where: (rows, 5): each row's position, in which cache and slot its keys and
-    values go, and which slots it attends to, the first one and how many. cache: (caches, layers, 2, heads, dim, slots) int8.
+    features: (rows, inputs) int8; where: (rows, 5), each row's position, in which cache and slot its keys and values go, and which slots it
+    attends to, the first one and how many; cache: int8, flat, as many as (layers, 2, heads, dim, slots) for each tile, dim padded; out:
+    (rows, n_embd) int8. Then the arrays of `Layers` and those of a `Room`, one by one, as tuples of them take microseconds at each call.
     """
-    rows, width = out.shape
-    padded = -(-rows // ROWS) * ROWS
-    x = np.empty((rows, width), np.int32)
-    for row in range(rows):
-        position = where[row, POSITION]
-        for k in range(width):
-            x[row, k] = layers.wpe[position, k]
-    seen = np.full((padded, layers.embedding.shape[1] * GROUP), ZERO, INPUT)
-    for row in range(rows):
-        for k in range(features.shape[1]):
-            seen[row, k] = features[row, k] + ZERO
-    heads, dim = cache.shape[3], cache.shape[4]  # of which dim is padded
-    narrow, wide = np.full((padded, width), ZERO, INPUT), np.full((padded, layers.narrowed.shape[2] * GROUP), ZERO, INPUT)
-    qkv, means = np.empty((rows, 3 * heads * dim), np.int8), np.full((padded, heads * dim), ZERO, INPUT)
-    sums = np.empty((padded, len(layers.embedding) * COLUMNS), np.int32)
-    three_sums = np.empty((padded, layers.attention.shape[1] * COLUMNS), np.int32)
-    wide_sums = np.empty((padded, layers.widened.shape[1] * COLUMNS), np.int32)
-    _product(seen, layers.embedding, layers.embedding_scale, sums)
-    _added(sums, layers.embedding_scale, RESIDUAL_LIMIT, x)
-    for k in range(len(layers.scores)):
-        _normalized(x, layers.gains[2 * k], layers.norm_shifts[2 * k], i32(ZERO), narrow)
-        _product(narrow, layers.attention[k], layers.attention_scale[k], three_sums)
-        _requantized(three_sums, layers.attention_scale[k], i32(127), qkv)
-        _attended(qkv.reshape(-1), where, k, layers.scores[k], layers.exponentials, cache, means.reshape(-1))
-        _product(means, layers.attended[k], layers.attended_scale[k], sums)
-        _added(sums, layers.attended_scale[k], RESIDUAL_LIMIT, x)
-        _normalized(x, layers.gains[2 * k + 1], layers.norm_shifts[2 * k + 1], i32(ZERO), narrow)
-        _product(narrow, layers.widened[k], layers.widened_scale[k], wide_sums)
-        _looked_up(wide_sums, layers.widened_scale[k], layers.tables[k], wide)
-        _product(wide, layers.narrowed[k], layers.narrowed_scale[k], sums)
-        _added(sums, layers.narrowed_scale[k], RESIDUAL_LIMIT, x)
-    _normalized(x, layers.gains[-1], layers.norm_shifts[-1], i32(0), out)
-
-
-@compiled
-def hidden(first, last, features, where, layers, cache, together, block, out):
-    """Rows through all layers, as `_hidden`: a part are `together` of them, one block after the other."""
-    rows = len(out)
+    width, norms, heads = out.shape[1], len(gains), len(bests)
+    sizes = len(score_scales), heads, all_means.shape[1] // heads, slots
     for task in range(first, last):
-        for start in range(task * together, min((task + 1) * together, rows), block):
-            end = min(start + block, (task + 1) * together, rows)
-            _hidden(features[start:end], where[start:end], layers, cache, out[start:end])
-
-
-@njit
-def _logits(hidden, features, head, heads, limit, out):
-    rows, width = hidden.shape
-    depth = width + features.shape[1]
-    padded = -(-rows // ROWS) * ROWS
-    x = np.full((padded, heads.widened.shape[2] * GROUP), ZERO, INPUT)
-    for row in range(rows):
-        for k in range(width):
-            x[row, k] = hidden[row, k] + ZERO
-        for k in range(width, depth):
-            x[row, k] = features[row, k - width] + ZERO
-    sums = np.empty((padded, heads.widened.shape[1] * COLUMNS), np.int32)
-    _product(x, heads.widened[head], heads.widened_scale[head], sums)
-    inner = np.full((padded, heads.narrowed.shape[2] * GROUP), ZERO, INPUT)
-    _looked_up(sums, heads.widened_scale[head], heads.tables[head], inner)
-    sums = np.empty((padded, heads.narrowed.shape[1] * COLUMNS), np.int32)
-    _product(inner, heads.narrowed[head], heads.narrowed_scale[head], sums)
-    _requantized(sums, heads.narrowed_scale[head], limit, out)
-
-
-@compiled
-def logits(first, last, hidden, features, head, heads, limit, out):
-    """hidden (rows, n_embd), features (rows, n) int8 -> out (rows, 256) int32. A part are BLOCK rows."""
-    rows = len(out)
-    for k in range(first, last):
-        start, end = k * BLOCK, min((k + 1) * BLOCK, rows)
-        _logits(hidden[start:end], features[start:end], head, heads, limit, out[start:end])
-
-
-@njit
-def _frequencies(logits, table, shared, bits, out):
-    """See `codec.network.frequencies`."""
-    last = i32(len(table) - 1)
-    best = logits[0]
-    for k in range(1, len(logits)):
-        best = max(best, logits[k])
-    total = 0
-    for k in range(len(logits)):
-        weight = table[min(i32(best - logits[k]), last)]
-        out[k] = weight
-        total += weight
-    share, rest = (shared << bits) // total, shared
-    for k in range(len(logits)):
-        frequency = i32((np.int64(out[k]) * share) >> bits)
-        rest -= frequency
-        out[k] = frequency + i32(1)
-    out[CENTRE] += i32(rest)
+        end = _at_most((task + 1) * together, len(out))
+        for start in range(task * together, end, block):
+            rows = _at_most(block, end - start)
+            padded = (rows + ROWS - 1) // ROWS * ROWS
+            own, x, qkv = where[start:end], all_x[:rows], all_qkv[:rows]
+            seen, narrow, wide, means = all_seen[:padded], all_narrow[:padded], all_wide[:padded], all_means[:padded]
+            for row in range(rows):
+                position = own[row, POSITION]
+                for k in range(width):
+                    x[row, k] = wpe[position, k]
+                for k in range(features.shape[1]):
+                    seen[row, k] = features[start + row, k] + ZERO
+            given, weight, scale = seen, embedding, embedding_scale
+            for n in range(norms):  # before attention and feed-forward of each layer, and at the end
+                _product(given, weight, scale, sums)
+                _added(sums, scale, RESIDUAL_LIMIT, x)
+                _normalized(x, gains[n], norm_shifts[n], inverses, narrow)
+                k = n // 2
+                if n == norms - 1:
+                    break
+                if n % 2:
+                    _product(narrow, widened[k], widened_scale[k], wide_sums)
+                    _looked_up(wide_sums[:padded], widened_scale[k], tables[k], wide)
+                    given, weight, scale = wide, narrowed[k], narrowed_scale[k]
+                else:
+                    scale = attention_scale[k]
+                    _product(narrow, attention[k], scale, three_sums)
+                    for row in range(rows):
+                        for m in range(qkv.shape[1]):
+                            qkv[row, m] = _scaled(three_sums[row, m], scale[0, m], scale[1, m], scale[2, m], i32(127))
+                    _attended(
+                        own, k, sizes, score_scales[k], exponentials, cache, qkv, means, scores, bests, totals, weights, head_sums, rows
+                    )
+                    given, weight, scale = means, attended[k], attended_scale[k]
+            for row in range(rows):
+                for k in range(width):
+                    out[start + row, k] = i32(narrow[row, k]) - ZERO
 
 
 @compiled
-def frequencies(first, last, hidden, features, head, heads, limit, impossible, table, shared, bits, channel, out):
-    """hidden (n, tiles, n_embd), features (n, tiles, m) int8 -> out (n, channels, tiles, 256) int32, the channel's. impossible: (n, tiles,
-    256), or none of it. A part are BLOCK rows."""
-    rows, tiles = out.shape[0] * out.shape[2], out.shape[2]
-    hidden, features = hidden.reshape(rows, -1), features.reshape(rows, -1)
-    for k in range(first, last):
-        start, end = k * BLOCK, min((k + 1) * BLOCK, rows)
-        found = np.empty((end - start, out.shape[3]), np.int32)
-        _logits(hidden[start:end], features[start:end], head, heads, limit, found)
-        for row in range(start, end):
-            n, tile = row // tiles, row % tiles
+def frequencies(
+    first, last, hidden, features, head, limit, impossible, table, shared, bits, channel, out,
+    widened, widened_scale, tables, narrowed, narrowed_scale, all_given, all_inner, wide_sums, sums,
+):  # fmt: skip
+    """hidden (rows, n_embd), features (rows, m) int8, rows being (n, tiles) -> out (n, channels, tiles, 256) int32, the channel's.
+
+    impossible: (n, tiles, 256), or none of it; table: of the weights, see `codec.network.frequencies`; where it is empty, `out` gets the
+    logits instead. Then the arrays of `Heads` and those of a `HeadRoom`. A part are BLOCK rows.
+    """
+    tiles, width, tokens, end_of_table = out.shape[2], hidden.shape[1], out.shape[3], i32(len(table) - 1)
+    for which in range(first, last):
+        start = which * BLOCK
+        rows = _at_most(BLOCK, len(hidden) - start)
+        padded = (rows + ROWS - 1) // ROWS * ROWS
+        given, inner = all_given[:padded], all_inner[:padded]
+        for row in range(rows):
+            for k in range(width):
+                given[row, k] = hidden[start + row, k] + ZERO
+            for k in range(features.shape[1]):
+                given[row, width + k] = features[start + row, k] + ZERO
+        _product(given, widened[head], widened_scale[head], wide_sums)
+        _looked_up(wide_sums[:padded], widened_scale[head], tables[head], inner)
+        scale = narrowed_scale[head]
+        _product(inner, narrowed[head], scale, sums)
+        for row in range(rows):
+            n, tile = (start + row) // tiles, (start + row) % tiles
+            logits, found = sums[row], out[n, channel, tile]
+            for k in range(tokens):
+                logits[k] = _scaled(logits[k], scale[0, k], scale[1, k], scale[2, k], limit)
             if len(impossible):
-                for token in range(out.shape[3]):
-                    if impossible[n, tile, token]:
-                        found[row - start, token] = IMPOSSIBLE
-            _frequencies(found[row - start], table, shared, bits, out[n, channel, tile])
+                for k in range(tokens):
+                    if impossible[n, tile, k]:
+                        logits[k] = IMPOSSIBLE
+            if end_of_table < 0:
+                for k in range(tokens):
+                    found[k] = logits[k]
+                continue
+            best = logits[0]
+            for k in range(1, tokens):
+                best = _at_least(logits[k], best)
+            total = 0
+            for k in range(tokens):
+                weight = table[_at_most(i32(best - logits[k]), end_of_table)]
+                found[k] = weight
+                total += weight
+            share, rest = (shared << bits) // total, shared
+            for k in range(tokens):
+                frequency = i32((np.int64(found[k]) * share) >> bits)
+                rest -= frequency
+                found[k] = frequency + i32(1)
+            found[CENTRE] += i32(rest)
 
 
-@njit(inline="always")
+@inlined
 def _median(west, north, north_west):
-    return min(max(west + north - north_west, min(west, north)), max(west, north))
+    low, high = (west, north) if west < north else (north, west)
+    return _at_most(_at_least(west + north - north_west, low), high)
 
 
-@njit(inline="always")
+@inlined
 def _byte(value):
-    return np.int8(min(max(value, -127), 127))
+    return np.int8(_within(value, 127))
 
 
-@njit
+@part
 def _features(samples, residuals, slots, window, position, kind, features, bases):
     """`features.input_features` and `base_predictions` at a position of a tile (channels, SLOTS). window: (2 or 0, WINDOW, WINDOW)."""
-    features[:] = 0
+    for k in range(len(features)):
+        features[k] = 0
     for c in range(len(samples)):
         known, at = samples[c], c * CHANNEL_FEATURES
         base = _median(known[slots[0]], known[slots[1]], known[slots[2]])
@@ -450,15 +527,16 @@ def _features(samples, residuals, slots, window, position, kind, features, bases
     features[MAX_CHANNELS * CHANNEL_FEATURES + kind] = KIND_FEATURE
 
 
-@njit
+@part
 def _head(samples, residuals, slots, position, channel, related, base, features):
     """`features.head_features` at a position of a tile; returns `channel_prediction`."""
     prediction = base
     if related and channel:
         first, own = samples[0], samples[channel]
         west, north = own[slots[0]] - first[slots[0]], own[slots[1]] - first[slots[1]]
-        prediction = min(max(first[position] + _median(west, north, own[slots[2]] - first[slots[2]]), 0), 255)
-    features[:] = 0
+        prediction = _at_most(_at_least(first[position] + _median(west, north, own[slots[2]] - first[slots[2]]), 0), 255)
+    for k in range(len(features)):
+        features[k] = 0
     if channel:
         for k in range(channel + 1):
             value = residuals[k, position] if k < channel else prediction - base
@@ -468,38 +546,29 @@ def _head(samples, residuals, slots, position, channel, related, base, features)
 
 
 @compiled
-def whole_tiles(first, last, samples, slots, windows, kind, related, features, of_heads, tokens):
-    """What is seen of tiles (tiles, channels, POSITIONS), and coded: features (tiles, n, FEATURES), of_heads (channels, tiles, n,
-    HEAD_FEATURES), tokens (channels, tiles, n). A part is a tile."""
-    channels = samples.shape[1]
+def context(first, last, known, residuals, slots, windows, start, begin, end, kind, related, bases, features, of_heads, predictions):
+    """What is known around positions of tiles, as the network sees it. A part is a tile.
+
+    known: (tiles, channels, SLOTS) int32 samples, and residuals, which follow; start: the first position; begin, end: the channels, end
+    excluded, of which the heads' features and the predictions are made; with the first channel, the layers' features and the bases are,
+    too; bases: (tiles, channels) int32; features: (tiles, n, FEATURES) int8; of_heads: (channels, tiles, n, HEAD_FEATURES)
+    int8; predictions: (channels, tiles, n) int32.
+    """
     for tile in range(first, last):
-        known, residuals = np.full((channels, SLOTS), FIRST_SAMPLE, np.int32), np.zeros((channels, SLOTS), np.int32)
-        bases = np.empty(channels, np.int32)
-        known[:, :POSITIONS] = samples[tile]
-        for p in range(tokens.shape[2]):
-            _features(known, residuals, slots[p], windows[tile], p, kind, features[tile, p], bases)
-            for c in range(channels):
-                prediction = _head(known, residuals, slots[p], p, c, related, bases[c], of_heads[c, tile, p])
-                residuals[c, p] = known[c, p] - prediction
-                tokens[c, tile, p] = (residuals[c, p] + CENTRE) & 255
+        samples, wrong = known[tile], residuals[tile]
+        for n in range(features.shape[1]):
+            p = start + n
+            if not begin:
+                _features(samples, wrong, slots[p], windows[tile], p, kind, features[tile, n], bases[tile])
+            for c in range(begin, end):
+                prediction = _head(samples, wrong, slots[p], p, c, related, bases[tile, c], of_heads[c, tile, n])
+                predictions[c, tile, n] = prediction
+                wrong[c, p] = samples[c, p] - prediction
 
 
 @compiled
-def step_features(samples, residuals, slots, windows, position, kind, features, bases):
-    """At one position of all tiles."""
-    for tile in range(len(samples)):
-        _features(samples[tile], residuals[tile], slots, windows[tile], position, kind, features[tile], bases[tile])
-
-
-@compiled
-def step_head(samples, residuals, slots, position, channel, related, bases, predictions, features):
-    for tile in range(len(samples)):
-        base = bases[tile, channel]
-        predictions[tile] = _head(samples[tile], residuals[tile], slots, position, channel, related, base, features[tile])
-
-
-@compiled
-def step_accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
+def accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
+    """Of a channel at one position of all tiles: tokens become samples; where they do not exist, the sample to their left."""
     for tile in range(len(samples)):
         sample = (tokens[tile] + predictions[tile] - CENTRE) & 255 if exist[tile] else samples[tile, channel, slots[0]]
         samples[tile, channel, position] = sample

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from codec.jit import compiled
+from codec.jit import compiled, part
 from codec.pasts.colour import FRACTION
 
 NEAR = 1e-7  # more than rounding errors, less than how far a quotient is from whole numbers if it is none
 
 
-@compiled
+@part
 def given(pixel, c1, c2, scale, first, second):
     """Whether any luma gives the pixel with this chroma; see `Formula.luma_range`."""
     low, high, share = 0.0, 255.0, 1.0 / scale
@@ -29,7 +29,7 @@ def which_given(pixels, chroma, scale, first, second, out):
     """`given` for (height, width, 3) pixels and (2, height, width) chroma."""
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            out[y, x] = given(pixels[y, x], chroma[0, y, x], chroma[1, y, x], scale, first, second)
+            out[y, x] = given(pixels[y, x], np.int64(chroma[0, y, x]), np.int64(chroma[1, y, x]), scale, first, second)
 
 
 @compiled

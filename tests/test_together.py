@@ -1,55 +1,21 @@
-"""Several files at once: each gives what it gives alone, and one that is damaged spoils no other."""
+"""Many files at once: each gives what it gives alone, and one that is damaged spoils no other."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
-from codec.parsing import parsed
 from PIL import Image, PngImagePlugin
 
 import codec
 from bitstream import container
-from bitstream.container import read_file, write_file
-from bitstream.errors import DamagedError, IgptError
+from codec import decompression
 from codec.many import tasks
 from codec.many.planning import in_batches
 from codec.many.tasks import Compression, Decompression, Job
-from codec.network import layers
 from codec.network.model import IntegerImageGPT
 from codec.options import Options
-from tests.conftest import TINY, picture, smooth
-from tests.test_pasts import decoded_jpeg
-
-
-def unpacked(files, **options):
-    return codec.decompress_pictures([*map(parsed, files)], device="cpu", **options)
-
-
-def files(only_tiny_models):
-    pixels = [picture(32, 32, 3), picture(40, 70, 3, 1), smooth(33, 31)[..., :1], decoded_jpeg(smooth(64, 90)), picture(5, 3, 3)]
-    return pixels, [codec.compress_pixels(p, device="cpu") for p in pixels]
-
-
-def test_files_of_several_kinds_together(only_tiny_models):
-    pixels, packed = files(only_tiny_models)
-    with_alpha = Image.fromarray(picture(20, 50, 4))
-    packed.append(codec.compress(with_alpha, device="cpu"))
-    done = []
-    found = unpacked(packed, progress=done.append)
-    for expected, back in zip([*pixels, np.asarray(with_alpha)], found, strict=True):
-        assert (back.pixels == expected).all()
-    assert sum(done) == sum(p.shape[0] * p.shape[1] for p in pixels) + 20 * 50
-
-
-def test_a_damaged_file_among_others(only_tiny_models):
-    pixels, packed = files(only_tiny_models)
-    header, payloads = read_file(packed[1])
-    packed[1] = write_file(header, [bytes(payload[k] ^ (k % 7 == 3) for k in range(len(payload))) for payload in payloads])
-    found = unpacked(packed)
-    assert [isinstance(back, IgptError) for back in found] == [False, True, False, False, False]
-    assert isinstance(found[1], DamagedError)
-    for k, expected in zip((0, 2, 3, 4), (pixels[0], *pixels[2:]), strict=True):
-        assert (found[k].pixels == expected).all()
+from tests.conftest import TINY, picture, remade, with_network
+from tests.picture_files import calm
 
 
 def test_batches_are_of_small_pictures(tmp_path):
@@ -62,7 +28,7 @@ def test_batches_are_of_small_pictures(tmp_path):
 def test_a_batch_is_done_as_its_files_alone(tmp_path):
     some = [picture(32, 32, 3, seed) for seed in range(3)]
     for k, pixels in enumerate(some):
-        (tmp_path / f"{k}.igpt").write_bytes(codec.compress_pixels(pixels, model=TINY, device="cpu"))
+        (tmp_path / f"{k}.igpt").write_bytes(codec.compress(pixels, model=TINY, device="cpu"))
     (tmp_path / "1.igpt").write_bytes(b"damaged")
     reports = []
     batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in (0, 1, 2, 9)]
@@ -76,33 +42,43 @@ def test_a_batch_is_done_as_its_files_alone(tmp_path):
 
 
 def test_what_is_unexpected_stops_no_other_file(tmp_path, monkeypatch):
-    right, some = codec.decompress_pictures, [picture(32, 32, 3, seed) for seed in range(3)]
-    packed = [codec.compress_pixels(pixels, model=TINY, device="cpu") for pixels in some]
-    for k, data in enumerate(packed):
+    right, some = decompression.decompress_files, [picture(32, 32, 3, seed) for seed in range(3)]
+    files = [codec.compress(pixels, model=TINY, device="cpu") for pixels in some]
+    for k, data in enumerate(files):
         (tmp_path / f"{k}.igpt").write_bytes(data)
+    large = container.read(files[1])
 
-    def short_of_memory(files, **options):
-        if any(file.parts == (packed[1],) for file in files):
+    def short_of_memory(files, *rest):
+        if large in files:
             raise MemoryError
-        return right(files, **options)
+        return right(files, *rest)
 
-    monkeypatch.setattr(codec, "decompress_pictures", short_of_memory)
+    monkeypatch.setattr(decompression, "decompress_files", short_of_memory)
     batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(3)]
     results = list(Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None))
     assert [(result.job.source.stem, bool(result.error)) for result in results] == [("0", False), ("1", True), ("2", False)]
 
 
+def test_a_box_that_is_empty_stops_no_other_file(tmp_path):
+    right = with_network(picture(5, 6, 3))
+    for k, data in enumerate([right, remade(right, boxes={container.METADATA: b""}), right]):
+        (tmp_path / f"{k}.igpt").write_bytes(data)
+    batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 30) for k in range(3)]
+    results = Decompression(options=Options(model=TINY, device="cpu")).run_batch(batch, lambda _, __: None)
+    assert {result.job.source.stem for result in results if result.error} == {"1"}
+
+
 def test_a_named_model_is_read_once_and_its_files_are_decoded_together(tmp_path, monkeypatch):
-    loads, together, load, decode = [], [], IntegerImageGPT.load, layers.decode_layers
+    loads, at_once, load, decode = [], [], IntegerImageGPT.load, decompression.decode_layers
     folder = shutil.copytree(TINY, tmp_path / "mine")
     for k in range(5):
-        (tmp_path / f"{k}.igpt").write_bytes(codec.compress_pixels(picture(32, 32, 3, k), model=TINY, device="cpu"))
+        (tmp_path / f"{k}.igpt").write_bytes(codec.compress(calm(32, 32, k), model=TINY, device="cpu"))
     monkeypatch.setattr(IntegerImageGPT, "load", lambda *arguments: loads.append(arguments) or load(*arguments))
-    monkeypatch.setattr(layers, "decode_layers", lambda wanted, told: together.append(len(wanted)) or decode(wanted, told))
+    monkeypatch.setattr(decompression, "decode_layers", lambda requests, done: at_once.append(len(requests)) or decode(requests, done))
     batch = [Job(tmp_path / f"{k}.igpt", tmp_path / f"{k}.png", 1024) for k in range(5)]
     results = list(Decompression(options=Options(model=folder, device="cpu")).run_batch(batch, lambda _, __: None))
     assert not any(result.error for result in results)
-    assert together == [5]
+    assert at_once == [5]
     assert [Path(where) for where, _ in loads] == [folder]
     (folder / "config.json").write_text((folder / "config.json").read_text().replace('window": 40', 'window": 32'))  # another model
     again = list(Decompression(options=Options(model=folder, device="cpu"), force=True).run_batch(batch[:2], lambda _, __: None))
