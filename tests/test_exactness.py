@@ -28,7 +28,8 @@ from codec.palette.engines import prepare
 from codec.palette.fast import FastOperations
 from codec.palette.network import PaletteImageGPT
 from codec.palette.operations import PaletteOperations
-from tests.conftest import CPU, TINY, TINY_PALETTE, picture, smooth
+from codec.tiling.tiles import Shape
+from tests.conftest import CPU, TINY, TINY_PALETTE, picture, smooth, with_network
 
 ENGINES = {"compiled": "compiled kernels", "plain": "plain torch on the CPU"}
 
@@ -147,12 +148,12 @@ def published(tmp_path_factory):
 def made(model=TINY, pixels=None):
     """Digests of a picture's file and of the payloads of a palette's tokens, and the engines that made them; both are decoded."""
     pixels = picture(5, 40, 3) if pixels is None else pixels
-    data = codec.compress_pixels(pixels, model=model, device=CPU, past=False)
-    assert (codec.decompress_pixels(data, model=model, device=CPU) == pixels).all()
+    data = with_network(pixels, model)
+    assert (codec.decode(data, model=model, device=CPU) == pixels).all()
     network, whole = PaletteImageGPT.load(TINY_PALETTE, CPU), IntegerImageGPT.load(TINY, CPU)
     tokens = network.palette.tokens(smooth(3, 40))
-    payloads = encode_tokens(network, tokens, 4, lambda _: None)
-    assert (decode_tokens(network, (40, 3), 4, payloads, lambda _: None) == tokens).all()
+    payloads = encode_tokens(network, tokens, Shape(2, 2), lambda _: None)
+    assert (decode_tokens(network, (40, 3), Shape(2, 2), payloads, lambda _: None) == tokens).all()
     return [hashlib.sha256(part).hexdigest() for part in (data, b"".join(payloads))], [engine_of(whole, 1).name, network.engine_name]
 
 
@@ -230,9 +231,9 @@ def test_plain_torch_that_is_not_exact_is_not_used(wrong_at_medium, expected):
         assert made()[0] == expected
         with precision("medium"):
             with pytest.raises(ModelError, match=sentence):
-                codec.compress_pixels(picture(5, 40, 3), model=TINY, device=CPU)
+                codec.compress(picture(5, 40, 3), model=TINY, device=CPU)
             with pytest.raises(ModelError, match=sentence):
-                encode_tokens(network, np.zeros((3, 3), np.uint16), 4, lambda _: None)
+                encode_tokens(network, np.zeros((3, 3), np.uint16), Shape(2, 2), lambda _: None)
         assert made()[0] == expected
 
 

@@ -379,9 +379,9 @@ def test_two_threads_at_once():
     from concurrent.futures import ThreadPoolExecutor
 
     pixels = [picture(130, 150, 3, seed) for seed in range(2)]
-    expected = [codec.compress_pixels(p, model=TINY, device="cpu") for p in pixels]
+    expected = [codec.compress(p, model=TINY, device="cpu") for p in pixels]
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda p: codec.compress_pixels(p, model=TINY, device="cpu"), pixels)) == expected
+        assert list(pool.map(lambda p: codec.compress(p, model=TINY, device="cpu"), pixels)) == expected
 
 
 def test_the_window_is_respected_over_the_whole_tile(plain):

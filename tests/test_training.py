@@ -9,12 +9,13 @@ from PIL import Image
 
 import codec
 from codec.network.config import ModelConfig
+from codec.network.model import IntegerImageGPT
 from codec.tiling.planes import GREY, LAYOUTS, RGB
 from codec.training import loop
 from codec.training.card import finish
 from codec.training.data import TrainingData
 from codec.training.reference import ImageGPT
-from tests.conftest import CPU, picture
+from tests.conftest import CPU, picture, with_network
 
 CONFIG = ModelConfig(n_embd=16, n_layer=1, n_head=2, n_inner=32, head_inner=16)
 
@@ -74,9 +75,9 @@ def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatc
     card = (out / "MODEL_CARD.md").read_text()
     assert "Made up." in card
     pixels = picture(40, 40, 3, 1)
-    data = codec.compress_pixels(pixels, model=out, device="cpu")
-    assert codec.info(data)["model_digest"] in card
-    assert (codec.decompress_pixels(data, model=out, device="cpu") == pixels).all()
+    data = with_network(pixels, out)
+    assert IntegerImageGPT.load(out, CPU).digest.hex() in card
+    assert (codec.decode(data, model=out, device="cpu") == pixels).all()
 
 
 def test_training_from_a_checkpoint(folder, tmp_path, monkeypatch):
