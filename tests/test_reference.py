@@ -45,9 +45,9 @@ def test_the_integer_model_costs_at_most_one_percent(photograph, shipped_checkpo
     model = ImageGPT.load(shipped_checkpoint)
     integer = integer_model(model, "x", CPU)
     grid = Grid(160, 128)
-    samples = tiles_from_planes(pixels_to_planes(photograph[64:192, 100:260]), grid, 0, grid.tiles)
+    samples = tiles_from_planes(pixels_to_planes(photograph[64:192, 100:260]), grid.whole)
     float_bits = bits_per_sample(model, {RGB: (torch.from_numpy(samples), None)})[RGB] * samples.size
-    integer_bits = 8 * len(encode_group(engine_of(integer, grid.tiles), Group(RGB, grid.extents(0, grid.tiles)), samples, lambda _: None))
+    integer_bits = 8 * len(encode_group(engine_of(integer, grid.tiles), Group(RGB, grid.extents(grid.whole)), samples, lambda _: None))
     assert integer_bits < 1.01 * float_bits
 
 
