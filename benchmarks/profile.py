@@ -107,9 +107,10 @@ def products(times, x, weight, scale, out):
 
 
 @njit
-def attentions(times, qkv, where, layers, cache, means):
+def attentions(times, where, sizes, layers, cache, room):
     for _ in range(times):
-        kernels._attended(qkv, where, 0, layers.scores[0], layers.exponentials, cache, means)
+        arrays = room.qkv, room.means, room.scores, room.bests, room.totals, room.weights, room.head_sums
+        kernels._attended(where, 0, sizes, layers.scores[0], layers.exponentials, cache, *arrays, len(where))
 
 
 @njit
@@ -119,9 +120,9 @@ def lookups(times, sums, scale, table, out):
 
 
 @njit
-def norms(times, x, gain, shift, out):
+def norms(times, x, gain, shift, inverses, out):
     for _ in range(times):
-        kernels._normalized(x, gain, shift, np.int32(0), out)
+        kernels._normalized(x, gain, shift, inverses, out)
 
 
 def least(times: int, work: Callable[..., Any], *arguments: Any) -> float:
@@ -149,18 +150,18 @@ def inside() -> list[str]:
         work += depth * width
     lines = [f"| matrix products | {nanoseconds:.0f} | {work / nanoseconds:.0f} G multiply-adds/s |"]
     window, positions = config.attention_window, 2 * kernels.BLOCK + config.attention_window
-    cache = kernels.zeros(1, *network.cache_shape(positions + LANES))
-    width = cache.shape[3] * cache.shape[4]
-    qkv = random.integers(-30, 30, rows * 3 * width).astype(np.int8)
+    sizes = network.cache_sizes(positions + LANES)
+    cache, room = network.cache(1, sizes), network.room(sizes)
+    room.qkv[:] = random.integers(-30, 30, room.qkv.shape)
     place = np.arange(positions - rows, positions)
     where = np.stack([place, 0 * place, place, place + 1 - window, 0 * place + window], 1)
-    of_heads = 1e9 * least(300, attentions, qkv, where, layers, cache, np.empty(rows * width, INPUT)) / rows
+    of_heads = 1e9 * least(300, attentions, where, sizes, layers, cache, room) / rows
     lines.append(f"| attention | {of_heads:.0f} | {2 * config.n_embd * window / of_heads:.0f} G multiply-adds/s |")
     sums = random.integers(-5000, 5000, (rows, config.n_inner)).astype(np.int32)
     table = 1e9 * least(300, lookups, sums, layers.widened_scale[0], layers.tables[0], np.empty(sums.shape, INPUT)) / rows
     lines.append(f"| activation by table | {table:.0f} | |")
     x = random.integers(-5000, 5000, (rows, config.n_embd)).astype(np.int32)
-    both = 2e9 * least(1000, norms, x, layers.gains[0], layers.norm_shifts[0], np.empty(x.shape, np.int8)) / rows
+    both = 2e9 * least(1000, norms, x, layers.gains[0], layers.norm_shifts[0], room.inverses, np.empty(x.shape, INPUT)) / rows
     lines.append(f"| norms | {both:.0f} | |")
     a, b = (torch.randint(-64, 64, (2048, 2048), dtype=torch.int8) for _ in range(2))
     copied = np.zeros(1 << 28, np.uint8)

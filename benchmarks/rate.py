@@ -30,6 +30,7 @@ from codec.network.layers import Layer
 from codec.options import Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.pictures.sources import picture_of_array
+from codec.progress import ignore
 from codec.training.loop import bits_per_sample
 from codec.training.reference import ImageGPT
 
@@ -73,7 +74,7 @@ def heat_of(pixels: Pixels) -> Image.Image:
 def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[str, ImageGPT], known: Row) -> tuple[Row, Theory]:
     """One picture's row of the table, and what its samples cost. known: what other codecs made of it before."""
     pixels = pixels_of(path, green)
-    found = compressed(picture_of_array(pixels), Options())
+    found = compressed(picture_of_array(pixels), Options(), ignore)
     size, past = real_bytes(found.data, pixels), isinstance(found.parts[0].made_of, PastMade)
     without = real_bytes(codec.compress(pixels, past=False), pixels) if past else size
     theory, says = theory_of(found), codec.info(found.data)

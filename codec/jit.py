@@ -123,7 +123,8 @@ def compiled(function: Any) -> Any:
 
 
 def part(function: Any) -> Any:
-    """Decorator: the same for what only compiled functions call. Nothing of it is made for Python, nor kept by itself: that takes time."""
+    """Decorator: the same for what only compiled functions call: nothing is made for calls from Python, which would crash, nor kept by
+    itself, as both take time."""
     if numba is None:
         return function
     return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

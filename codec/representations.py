@@ -83,7 +83,8 @@ def picture_boxes(picture: Picture) -> dict[int, bytes]:
         boxes[PALETTE] = palette.pack(palette_of(picture))
         chunks = tuple((name, b"" if name == b"PLTE" else body) for name, body in chunks)
         chunks = chunks[1:] if chunks[0] == (b"PLTE", b"") else chunks
-    if chunks and chunks != ((b"IDAT", b""),):
+    chunks = chunks[:-1] if chunks[-1:] == ((b"IDAT", b""),) else chunks  # where they are in any case
+    if chunks:
         boxes[METADATA] = metadata.pack(chunks, picture.form.colour)
     return boxes
 

@@ -78,7 +78,9 @@ def fields_of(data: bytes) -> list[tuple[bytes, str]]:
             method = reader.data[reader.at]
             taken(1, f"method: {method}, {METHODS[method]}")
         else:
-            taken(end - reader.at, "the entries of the palette, coded")
+            count = reader.data[reader.at] + 1
+            taken(1, f"entries - 1: there are {count}")
+            taken(end - reader.at, "their components, " + ("as they are" if end - reader.at == 3 * count else "coded"))
     taken(4, "front check")
     taken(len(data) - reader.at - 4, "payload of the only chunk")
     taken(4, "its check")
@@ -92,7 +94,8 @@ def section(data: bytes) -> str:
         rows.append(f"| {at} | `{field.hex(' ')}` | {what} |")
         at += len(field)
     shown = ["    " + " ".join(str(index) for index in row[:, 0]) for row in decoded.samples]
-    chunks = ", ".join(f"`{name.decode()}` with the body `{body.hex(' ')}`" for name, body in decoded.chunks)
+    bodies = [f" with the body `{body.hex(' ')}`" if body else " without a body" for _, body in decoded.chunks]
+    chunks = ", ".join(f"`{name.decode()}`{body}" for (name, _), body in zip(decoded.chunks, bodies, strict=True))
     height, width = decoded.samples.shape[:2]
     return "\n".join(
         (
@@ -106,7 +109,7 @@ def section(data: bytes) -> str:
             "",
             *shown,
             "",
-            f"Its PNG chunks: {chunks}.",
+            f"Its PNG chunks, with the entries in their place: {chunks}.",
             "",
         )
     )

@@ -478,9 +478,121 @@ def palette_of(body, colour):
         return []
     reader = Reader(body)
     count = reader.byte() + 1
-    coded = reader.rest()
-    assert len(coded) == 3 * count
-    return [coded[k : k + 3] for k in range(0, 3 * count, 3)]
+    components = reader.rest()
+    assert len(components) <= 3 * count
+    if len(components) < 3 * count:
+        components = coded_components(components, count)
+    return [components[k : k + 3] for k in range(0, 3 * count, 3)]
+
+
+SCALES = [0, 84, 445, 734, 904, 974, 1007]
+TAPS = np.array([1, 2, 5, 11, 26, 60, 138, 318, 138, 60, 26, 11, 5, 2, 1])
+HEADS = np.array([52480, 6528, 6528])
+GUESS_WEIGHTS = [
+    [[8, 7, 17, 61, 32, 84, 116], [47, 18, 16, 0, 0, 0, 0], [0, 0, 0, 12, 0, 8, 20], [0, 0, 0, 6, 0, 11, 17]],
+    [
+        [0, 0, 0, 22, 16, 0, 17], [11, 16, 0, 0, 0, 0, 0], [31, 0, 10, 9, 7, 16, 9], [106, 0, 0, 0, 7, 20, 11],
+        [0, 0, 0, 0, 7, 13, 0], [21, 0, 12, 26, 81, 38, 0], [0, 0, 0, 0, 0, 0, 10],
+    ],
+    [
+        [0, 0, 0, 0, 0, 0, 0], [7, 16, 0, 0, 0, 0, 0], [42, 0, 8, 0, 13, 14, 0], [94, 0, 0, 0, 0, 0, 0],
+        [7, 0, 0, 16, 29, 15, 0], [34, 0, 10, 34, 58, 29, 0], [7, 0, 0, 0, 28, 0, 0],
+    ],
+]  # fmt: skip
+COUNT_WEIGHTS = [[55, 149, 84, 175, 81], [4, 33, 185, 84, 13, 189], [10, 28, 141, 80, 53, 251]]
+VALUES = np.arange(256)
+
+
+@cache
+def fall(ratio):
+    found = [1 << 20]
+    while len(found) < 256:
+        found.append(found[-1] * ratio // 1024)
+    return np.array(found)
+
+
+def shares(row):
+    return 65536 * row // row.sum()
+
+
+@cache
+def guess_row(guess, ratio):
+    return shares(fall(ratio)[abs(VALUES - guess)])
+
+
+def near(components, weights):
+    counts = np.bincount(components, weights, 256).astype(np.int64)
+    return 1 + np.convolve(counts, TAPS, "same")
+
+
+def learned(weights, row, start, part):
+    right = weights * row
+    return (65536 - 65536 // part) * right // right.sum() + start // part
+
+
+def coded_components(data, count):
+    """FORMAT-palette-box.md."""
+    entries = np.zeros((3 + count, 3), np.int64)
+    steps = [1 + 80 * fall(974)[abs(np.arange(-255, 256))] // 2**20 for _ in range(3)]
+    steps_after = np.zeros((3, 9, 511), np.int64)
+    values, low_bits = np.ones(256, np.int64), np.full((3, 8), 2)
+    start = [
+        64 * np.array([w for row in scales for w in row if w] + counts) for scales, counts in zip(GUESS_WEIGHTS, COUNT_WEIGHTS, strict=True)
+    ]
+    weights, heads = list(start), [HEADS] * 3
+    width, low, code, at = 1 << 56, 0, int.from_bytes(data[:7].ljust(7, b"\0"), "big"), 7
+    for k in range(3 * count):
+        i, c = divmod(k, 3)
+        third, second, before, now = entries[i : i + 4]
+        earlier = entries[3 : 3 + i]
+        step = int(now[c - 1] - before[c - 1] if c else before[2] - second[2])
+        size = sum(border <= abs(step) for border in (1, 3, 9, 30))
+        after = steps_after[c, 4 + size if step > 0 else 4 - size]
+        window = VALUES - before[c] + 255
+        guesses = [before[c], np.clip(2 * before[c] - second[c], 0, 255)]
+        counts = [np.ones(256, np.int64), steps[c][window], 32 * after[window] + steps[c][window], values]
+        if c == 0:
+            guesses += [second[c], third[c]]
+            counts.append(near(earlier[:, c], np.ones(i)))
+        else:
+            distances = abs(earlier[:, :c] - now[:c]).sum(1)
+            moved = np.clip(earlier[:, c] + now[c - 1] - earlier[:, c - 1], 0, 255)
+            order = sorted(range(i), key=lambda j: (distances[j], -j))
+            guesses += [np.clip(before[c] + step, 0, 255), now[c - 1]]
+            guesses += [earlier[order[0], c], moved[order[0]], earlier[order[min(1, i - 1)], c]] if i else [0, 0, 0]
+            nearness = 2**22 // (6 + distances) ** 3 + 1
+            counts += [near(earlier[:, c], nearness), near(moved, nearness)]
+        rows = [
+            guess_row(int(guess), ratio)
+            for guess, scales in zip(guesses, GUESS_WEIGHTS[c], strict=True)
+            for ratio, weight in zip(SCALES, scales, strict=True)
+            if weight
+        ]
+        rows = np.stack(rows + [shares(row) for row in counts])
+        plain = weights[c] @ rows // 4096
+        parts = np.stack([1 + shares(row) for row in (plain, plain * low_bits[c][VALUES % 8], plain * values)])
+        ends = np.cumsum(heads[c] @ parts // 4096).tolist()
+        unit = width // ends[-1]
+        value = bisect_right(ends, code // unit)
+        start_of = ends[value - 1] if value else 0
+        low, code, width = low + unit * start_of, code - unit * start_of, unit * (ends[value] - start_of)
+        while width < 1 << 48:
+            low, width, code, at = low << 8, width << 8, code << 8 | (data[at] if at < len(data) else 0), at + 1
+        entries[3 + i, c] = value
+        weights[c] = learned(weights[c], rows[:, value], start[c], 32)
+        heads[c] = learned(heads[c], parts[:, value], HEADS, 64)
+        for table in (steps[c], after):
+            table -= table // 32
+            table[value - before[c] + 255] += 4096
+        values[value] += 16
+        low_bits[c, value % 8] += 5
+    assert len(data) <= at
+    for size in range(len(data) + 1):
+        least = -(-low >> 8 * (at - size))
+        if least << 8 * (at - size) < low + width:
+            assert data == least.to_bytes(size, "big")
+            return entries[3:].astype(np.uint8).tobytes()
+    raise AssertionError
 
 
 def chunks_of(body, entries):
@@ -489,7 +601,7 @@ def chunks_of(body, entries):
     if body is not None:
         reader = Reader(body)
         size, raw = reader.varint(), reader.rest()
-        assert 1 <= size <= 2**26
+        assert size <= 2**26
         if len(raw) != size:
             raw = inflate(raw, size, -15, preset_dictionary())
         assert len(raw) == size

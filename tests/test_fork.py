@@ -70,17 +70,17 @@ def assert_ends(pid):
 
 
 def coded(pixels=PIXELS, model=TINY):
-    data = codec.compress_pixels(pixels, model=model, device=CPU, past=False)
-    assert (codec.decompress_pixels(data, model=model, device=CPU) == pixels).all()
+    data = codec.compress(pixels, model=model, device=CPU, past=False)
+    assert (codec.decode(data, model=model, device=CPU) == pixels).all()
     return data
 
 
 def encoded():
-    return codec.compress_pixels(PIXELS[:40, :40], model=TINY, device=CPU, past=False)
+    return codec.compress(PIXELS[:40, :40], model=TINY, device=CPU, past=False)
 
 
 def decoded(data):
-    return codec.decompress_pixels(data, model=TINY, device=CPU).tobytes()
+    return codec.decode(data, model=TINY, device=CPU).tobytes()
 
 
 def coded_in_a_child():
@@ -126,14 +126,15 @@ def test_the_plugin_in_children(only_tiny_models):
         assert_ends(pid)
 
 
-def test_drawings_and_pasts_in_children():
+def test_drawings_and_pasts_in_children(monkeypatch):
+    monkeypatch.setattr(mixing, "MAX_BAND_PIXELS", 20 * 70)
     jpeg = decoded_jpeg(smooth(80, 90))
     planes = pixels_to_planes(PIXELS)
 
     def work():
-        payloads = mixing.encode(planes, 20, lambda _: None) or []
+        payloads = mixing.encode(planes, mixing.SHALLOW, lambda _: None) or []
         assert len(payloads) == 4
-        assert (mixing.decode(payloads, (70, 70), 3, 20, lambda _: None) == planes).all()
+        assert (mixing.decode(payloads, (70, 70), 3, mixing.SHALLOW, lambda _: None) == planes).all()
         assert recognised(jpeg) is not None
 
     work()
@@ -263,7 +264,7 @@ def test_numba_starts_no_threads_and_ours_end_with_the_process():
     coded()  # everything is compiled
     code = (
         "import sys, threading, numba; from tests.conftest import *; assert 'torch' not in sys.modules\n"
-        "data = codec.compress_pixels(picture(70, 70, 3), model=TINY, device=CPU); codec.decompress_pixels(data, model=TINY, device=CPU)\n"
+        "data = codec.compress(picture(70, 70, 3), model=TINY, device=CPU); codec.decode(data, model=TINY, device=CPU)\n"
         "assert 'codec.network.kernels' in sys.modules and 'torch' not in sys.modules\n"
         "assert sum(thread.name == 'igpt' for thread in threading.enumerate()) == 2\n"
         "try:\n    print(numba.threading_layer())\nexcept ValueError:\n    pass\n"

@@ -55,3 +55,14 @@ def test_tables_have_the_digests_of_the_documents():
     assert {name for name, _ in rows} == set(tables)
     for name, digest in rows:
         assert hashlib.sha256(np.array(tables[name], "<i8").tobytes()).hexdigest()[:16] == digest, name
+
+
+def test_weights_of_a_palette_are_those_of_the_document():
+    rows = [
+        [int(number) for number in row.strip("| ").split("|")]
+        for row in re.findall(r"^\| [012] \|[ 0-9|]*$", (DOCUMENT.with_name("FORMAT-palette-box.md")).read_text(), re.MULTILINE)
+    ]
+    guesses, counts = [row for row in rows if len(row) == 9], [row for row in rows if 6 <= len(row) <= 7]
+    assert [(channel, guess) for channel, guess, *_ in guesses] == [(0, k) for k in range(4)] + [(c, k) for c in (1, 2) for k in range(7)]
+    assert [row[2:] for row in guesses] == [row for channel in plain_decoder.GUESS_WEIGHTS for row in channel]
+    assert counts == [[channel, *row] for channel, row in enumerate(plain_decoder.COUNT_WEIGHTS)]

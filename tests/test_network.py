@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -204,7 +205,7 @@ def test_attention_weights_are_those_of_the_table():
     """Every step of every table and more, from several places in a vector on."""
     intrinsic = vectors.total_weight
 
-    @kernels.njit
+    @numba.njit
     def total_weight(scores, lead, count, best, scale, octave):
         return intrinsic(scores, 0, lead, count, best, scale, octave)
 
@@ -230,7 +231,12 @@ def test_activations_are_those_of_the_table(width):
     scale[0] = 1
     expected = table[sums.clip(-511, 511) + 512].astype(int) + vectors.ZERO
     out = np.empty(sums.shape, vectors.INPUT)
-    kernels._looked_up(sums, scale, table, out)
+
+    @numba.njit
+    def looked_up(sums, scale, table, out):
+        kernels._looked_up(sums, scale, table, out)
+
+    looked_up(sums, scale, table, out)
     assert (out == expected).all()
 
 

@@ -6,22 +6,26 @@ import math
 import numpy as np
 import pytest
 import torch
-from codec.palette.packing import packed, painted
 from PIL import Image
 from typer.testing import CliRunner
 
 import codec
+from bitstream.container import read
 from cli import app
 from codec import models
+from codec.methods.method import ModelName
+from codec.methods.palette import PublishedPalette
 from codec.network.arithmetic import PRODUCTS
-from codec.network.model import IntegerImageGPT
-from codec.palette.coding import decode_tokens, encode_tokens, group_size, largest_group, token_frequencies
+from codec.palette import coding
+from codec.palette.coding import decode_tokens, encode_tokens, largest_group, token_frequencies
 from codec.palette.colours import UNIT, Palette
 from codec.palette.conversion import converted
 from codec.palette.engines import prepare
 from codec.palette.network import PaletteConfig, PaletteImageGPT
 from codec.palette.operations import PaletteOperations, activation_table
-from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, picture, smooth
+from codec.progress import ignore
+from codec.tiling.tiles import Shape
+from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, TINY_YCC, coded_by, file_of, picture, remade, smooth
 
 CHECKPOINT_1 = GOLDEN.parents[1] / "checkpoints" / "palette-1"
 SMALL = dict(n_layer=2, n_embd=32, n_head=2, vocab_size=65, n_positions=1024)
@@ -230,7 +234,7 @@ def test_conversion_is_deterministic_and_reads_both_kinds_of_weights(published, 
 
 def test_the_digest_of_a_conversion_never_changes():
     """The integers that this checkpoint became when files were first made with it."""
-    assert PaletteImageGPT.load(TINY_PALETTE, CPU).digest.hex() == "83719721c2b6a2a8"
+    assert PaletteImageGPT.load(TINY_PALETTE, CPU).digest.hex() == "f5e3abe969ee134c0d082336c83c62ad"
 
 
 def test_the_activation_is_quick_gelu():
@@ -285,63 +289,101 @@ def store(tmp_path, monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 1, 3), (20, 70, 3), (33, 40, 1)])
 def test_roundtrip(published, store, shape):
     pixels = smooth(*shape[:2])[..., : shape[2]]
-    data = codec.compress_pixels(pixels, model=published[0], device="cpu")
-    assert (codec.decompress_pixels(data, device="cpu") == pixels).all()
-    header = codec.info(data)
-    assert (header["kind"], header["model"], header["version"]) == ("palette", "small", 4)
-    assert data == codec.compress_pixels(pixels, model=published[0], device="cpu")
+    data = codec.compress(pixels, model=published[0], device="cpu")
+    assert (codec.decode(data, device="cpu").reshape(shape) == pixels).all()
+    info = codec.info(data)
+    assert info.coding == "palette"
+    assert info.models == (ModelName(published[2].digest, "small"), ModelName(models.load(None, "rgb", CPU).digest, ""))
+    assert data == codec.compress(pixels, model=published[0], device="cpu")
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colour_goes_by_the_palette_where_alpha_is_beside_it(published, store, channels):
+    pixels = np.dstack([smooth(20, 30)[..., : channels - 1], np.full((20, 30), 200, np.uint8)])
+    data = codec.compress(pixels, model=published[0], device="cpu")
+    assert codec.info(data).coding.startswith("palette; alpha: ")
+    assert (codec.decode(data, device="cpu") == pixels).all()
 
 
 def test_groups_and_lockstep_batches_do_not_matter(published, monkeypatch):
-    from codec.palette.colours import coding
-
     _, _, network = published
-    tokens = network.palette.tokens(smooth(70, 100))
+    tokens = network.palette.tokens(smooth(70, 100))  # 4 x 3 tiles
     ways = {}
-    for size in (1, 3, 12):
-        payloads = encode_tokens(network, tokens, size, lambda _: None)
+    for shape in (Shape(1, 1), Shape(3, 2), Shape(4, 3)):
+        payloads = encode_tokens(network, tokens, shape, ignore)
+        assert len(payloads) == {1: 12, 6: 4, 12: 1}[shape.tiles]
         for cache in (1, 1 << 30):
-            monkeypatch.setitem(coding.CACHE_BYTES, "cpu", 1 << 30)
-            assert size <= largest_group(network)
-            monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": max(cache, size * network.config.cache_bytes)})
-            assert (decode_tokens(network, (100, 70), size, payloads, lambda _: None) == tokens).all()
-        ways[size] = sum(map(len, payloads))
-    assert ways[12] <= ways[3] <= ways[1]
-    assert group_size(network, 65) == 33
+            monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": max(cache, shape.tiles * network.config.cache_bytes)})
+            assert shape.tiles <= largest_group(network)
+            assert (decode_tokens(network, (100, 70), shape, payloads, ignore) == tokens).all()
+        ways[shape.tiles] = sum(map(len, payloads))
+    assert ways[12] <= ways[6] <= ways[1]
+
+
+def test_groups_are_as_large_as_every_decoder_can_hold(published, monkeypatch):
+    _, _, network = published
+    assert largest_group(network) == 64
+    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 3 * network.config.cache_bytes + 1})
+    assert largest_group(network) == 3
+    coded = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
+    tiny_cache = models.read(TINY_PALETTE, CPU).config.cache_bytes
+    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 2 * tiny_cache})
+    few = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
+    assert (len(coded.chunks), len(few.chunks)) == (2, 2 * 6)
+    with pytest.raises(codec.DamagedError, match="groups of 12 tiles are too large"):
+        codec.decode(file_of(smooth(70, 100), coded), model=TINY_PALETTE, device="cpu")
 
 
 def test_pictures_in_the_palettes_colours_take_tokens_only(published, store):
     folder, _, network = published
-    pixels = painted(network.palette, network.palette.tokens(smooth(40, 40)), 3)
-    data = codec.compress_pixels(pixels, model=folder, palette_only=True, device="cpu")
-    assert "refinement" not in codec.info(data)
-    assert (codec.decompress_pixels(data, device="cpu") == pixels).all()
+    pixels = network.palette.painted(network.palette.tokens(smooth(40, 40)), 3)
+    data = codec.compress(pixels, model=folder, palette_only=True, device="cpu")
+    assert [model.name for model in codec.info(data).models] == ["small"]
+    assert codec.info(data).chunks == 1
+    assert (codec.decode(data, device="cpu") == pixels).all()
     with pytest.raises(codec.UnsupportedImageError, match="igpt quantize"):
-        codec.compress_pixels(smooth(40, 40), model=folder, palette_only=True, device="cpu")
+        codec.compress(smooth(40, 40), model=folder, palette_only=True, device="cpu")
     with pytest.raises(codec.ModelError, match="palette"):
-        codec.compress_pixels(pixels, palette_only=True)
+        codec.compress(pixels, palette_only=True)
 
 
 def test_a_damaged_or_hostile_file_is_refused(published, store):
     folder, _, network = published
     pixels = smooth(20, 20)
-    data = codec.compress_pixels(pixels, model=folder, device="cpu")
+    data = codec.compress(pixels, model=folder, device="cpu")
     for at in range(0, len(data), 7):
         with pytest.raises(codec.IgptError):
-            codec.decompress_pixels(data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :], device="cpu")
-    with pytest.raises(codec.DamagedError, match="too many"):
-        decode_tokens(network, (32, 32), largest_group(network) + 1, [b""], lambda _: None)
+            codec.decode(data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :], device="cpu")
+    with pytest.raises(codec.DamagedError, match="too large for its model"):
+        decode_tokens(network, (32, 32), Shape(largest_group(network) + 1, 1), [b""], ignore)
 
 
-def test_a_file_that_names_the_wrong_kind_of_model_is_refused(published, store, only_tiny_models):
-    _, _, network = published
-    tiny = IntegerImageGPT.load(TINY, CPU)
+def in_fields(data, change):
+    (found,) = read(data).front.codings
+    return remade(data, codings=[found._replace(fields=change(found.fields))])
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda fields: b"\2" + fields[1:], "coding is unknown"),
+        (lambda fields: b"\0" + fields[1:], "other fields"),  # the refinement is left over
+        (lambda fields: b"\0" + fields[1:-17], "2 chunks, 1 are wanted"),
+        (lambda fields: fields[:-1], "truncated"),
+        (lambda fields: fields[:1] + b"\0" + fields[2:], "out of range"),
+        (lambda fields: fields[:1] + b"\x80\2\2" + fields[3:], "out of range"),
+        (lambda fields: fields[:3] + models.digest_of(TINY) + fields[19:], "has no palette"),
+        (lambda fields: fields[:-17] + models.digest_of(TINY_PALETTE) + b"\0", "does not code"),
+        (lambda fields: fields[:-17] + models.digest_of(TINY_YCC) + b"\0", "does not code"),
+    ],
+)
+def test_other_fields_are_refused(change, what, only_tiny_models):
+    """Of a file whose refinement has no name."""
     pixels = smooth(20, 20)
-    other = PaletteImageGPT(network.config, network.tensors, "tiny", CPU)
-    other.digest = tiny.digest
-    data, _ = packed(pixels, codec.pixel_digest(pixels), other, tiny, False, lambda _: None)
-    with pytest.raises(codec.DamagedError, match="does not code"):
-        codec.decompress_pixels(data, device="cpu")
+    data = file_of(pixels, coded_by(PublishedPalette(), pixels, model=TINY_PALETTE))
+    assert (codec.decode(data, device="cpu") == pixels).all()
+    with pytest.raises(codec.DamagedError, match=what):
+        codec.decode(in_fields(data, change), device="cpu")
 
 
 def command(*arguments):
@@ -368,10 +410,10 @@ def test_from_the_command_line(published, store, tmp_path):
 
 
 def test_files_say_what_is_missing(published, store, tmp_path, monkeypatch):
-    data = codec.compress_pixels(smooth(20, 20), model=published[0], device="cpu")
+    data = codec.compress(smooth(20, 20), model=published[0], device="cpu")
     monkeypatch.setenv("IGPT_MODEL_PATH", str(tmp_path / "elsewhere"))
     with pytest.raises(codec.ModelError, match="igpt models add"):
-        codec.decompress_pixels(data, device="cpu")
+        codec.decode(data, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["no-such-folder", "./none", "nobody/nothing-like-it"])
@@ -379,7 +421,7 @@ def test_models_that_are_not_here(store, tmp_path, monkeypatch, name):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(codec.ModelError) as caught:
-        codec.compress_pixels(smooth(20, 20), model=name)
+        codec.compress(smooth(20, 20), model=name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -392,17 +434,17 @@ def test_a_hub_id_is_found_in_the_hubs_cache(published, store, tmp_path, monkeyp
         (snapshot / path.name).write_bytes(path.read_bytes())
     (tmp_path / "models--somebody--imagegpt-tiny" / "refs").mkdir()
     (tmp_path / "models--somebody--imagegpt-tiny" / "refs" / "main").write_text("0" * 40)
-    data = codec.compress_pixels(smooth(20, 20), model="somebody/imagegpt-tiny", device="cpu")
-    assert codec.info(data)["model"] == "imagegpt-tiny"
-    assert (codec.decompress_pixels(data, device="cpu") == smooth(20, 20)).all()
+    data = codec.compress(smooth(20, 20), model="somebody/imagegpt-tiny", device="cpu")
+    assert codec.info(data).models[0].name == "imagegpt-tiny"
+    assert (codec.decode(data, device="cpu") == smooth(20, 20)).all()
     with pytest.raises(codec.ModelError, match="not on this machine"):
-        codec.compress_pixels(smooth(20, 20), model="somebody/imagegpt-tiny", revision="other")
+        codec.compress(smooth(20, 20), model="somebody/imagegpt-tiny", revision="other")
 
 
 @pytest.mark.network
 def test_the_published_model(store):
-    data = codec.compress_pixels(smooth(20, 20), model=models.add("openai/imagegpt-small"))
-    assert (codec.decompress_pixels(data) == smooth(20, 20)).all()
+    data = codec.compress(smooth(20, 20), model=models.add("openai/imagegpt-small"))
+    assert (codec.decode(data) == smooth(20, 20)).all()
 
 
 def test_a_trained_checkpoint_costs_what_it_costs_in_float():
@@ -422,8 +464,8 @@ def test_the_size_of_the_published_small_model(store, tmp_path):
     """Random weights: 24 layers of 512, a picture of one tile and a bit."""
     checkpoint(tmp_path / "m", scale=1.0, n_layer=24, n_embd=512, n_head=8, vocab_size=513)
     pixels = smooth(33, 40)
-    data = codec.compress_pixels(pixels, model=tmp_path / "m", device="cpu")
-    assert (codec.decompress_pixels(data, device="cpu") == pixels).all()
+    data = codec.compress(pixels, model=tmp_path / "m", device="cpu")
+    assert (codec.decode(data, device="cpu") == pixels).all()
 
 
 def test_configurations_are_checked():

@@ -11,7 +11,8 @@ from PIL import Image
 
 from bitstream import palette
 from bitstream.errors import DamagedError, TruncatedError
-from tests import plain_palette
+from bitstream.form import PALETTE
+from tests import plain_decoder
 from tests.conftest import smooth
 
 WEB = bytes(v for r in range(0, 256, 51) for g in range(0, 256, 51) for b in range(0, 256, 51) for v in (r, g, b))
@@ -109,7 +110,7 @@ def test_arithmetic_is_exact():
 
 @pytest.mark.parametrize("entries", [GROWN, RAMPS[:60], GREY[:90] + bytes(30), WEB[:90], SORTED[:60], b"\xff\0\xff" * 20], ids=range(6))
 def test_a_plain_decoder_agrees(entries):
-    assert plain_palette.decode(palette.pack(entries)) == entries
+    assert b"".join(plain_decoder.palette_of(palette.pack(entries), PALETTE)) == entries
 
 
 def test_the_weights_at_the_start_are_a_whole():

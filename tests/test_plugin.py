@@ -12,16 +12,24 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageErr
 
 import codec
 from bitstream.constants import MAGIC
+from bitstream.container import FIRST_BYTES, Coding, read
 from bitstream.form import GREY, PALETTE, RGB, Form
-from codec.mixing import bands as mixing
+from codec import models, plugin
+from codec.compression import compress_picture
+from codec.decompression import decompress_file
+from codec.methods.method import ModelName
+from codec.methods.network import Fields, Network
+from codec.options import Options
 from codec.pictures.outputs import png_of
 from codec.pictures.picture import Picture
 from codec.pictures.pillow import known_of, opened
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture
-from codec.plugin import FIRST_BYTES, IgptImageFile
+from codec.plugin import IgptImageFile
+from codec.tiling.tiles import Shape
 from tests.conftest import DATA, TINY, smooth
-from tests.test_envelope import assert_same_image, deep, deep_png, everything, with_mode
+from tests.forged import claiming
+from tests.picture_files import assert_same_image, deep, deep_png, everything, with_mode
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +49,17 @@ def test_save_and_open(mode, tmp_path):
 
 
 def packed(picture):
-    return codec.compress_picture(picture, device="cpu")
+    return compress_picture(picture, Options(device="cpu"))
+
+
+def unpacked(data):
+    return decompress_file(read(data), Options(device="cpu"))
 
 
 def test_metadata_come_before_the_pixels(monkeypatch):
     """As those of the PNG, and loading changes none of them."""
     data = everything()
-    monkeypatch.setattr(mixing, "decode", None)
+    monkeypatch.setattr(plugin, "decompress_file", None)
     found, png = Image.open(io.BytesIO(packed(open_picture(io.BytesIO(data), MAX_PIXELS)))), Image.open(io.BytesIO(data))
     assert found.info == png.info
     assert {"icc_profile", "exif", "dpi", "transparency", "Title", "Author", "Comment"} <= found.info.keys()
@@ -177,7 +189,7 @@ def test_a_pnginfo_is_kept(caplog):
     image.save(stream, "IGPT", pnginfo=extra, device="cpu")
     found = Image.open(stream)
     assert (found.text, found.info["gamma"]) == ({"Title": "what it shows"}, 0.45455)
-    names = [name for name, _ in codec.decompress_picture(stream.getvalue()).chunks]
+    names = [name for name, _ in unpacked(stream.getvalue()).chunks]
     assert names == [b"tEXt", b"gAMA", b"prVt", b"bKGD", b"IDAT", b"prVt"]
     assert caplog.messages == ["not stored: eXIf of pnginfo"]
 
@@ -233,11 +245,9 @@ def test_damage_is_what_pillow_says():
 
 
 def test_what_pillow_has_no_mode_for_is_no_image():
-    import codec.pictures.reading
-
-    picture = codec.pictures.reading.open_picture(io.BytesIO(deep_png(deep(9, 9, 3))), 100)
+    picture = open_picture(io.BytesIO(deep_png(deep(9, 9, 3))), 100)
     with pytest.raises(UnidentifiedImageError, match="no mode"):
-        Image.open(io.BytesIO(codec.compress_picture(picture)))
+        Image.open(io.BytesIO(packed(picture)))
 
 
 def test_what_cannot_be_kept_is_refused(tmp_path):
@@ -281,7 +291,7 @@ def test_verify_checks_all_checksums_and_decodes_nothing(tmp_path, monkeypatch):
     for mode in ("RGB", "LA"):
         with_mode(mode).save(path, device="cpu")
         data = path.read_bytes()
-        monkeypatch.setattr(codec, "decompress_pictures", None)
+        monkeypatch.setattr(plugin, "decompress_file", None)
         image = Image.open(path)
         image.verify()
         assert image.fp is None
@@ -310,7 +320,7 @@ def test_nothing_of_pillows_is_touched(tmp_path, monkeypatch):
     codec.decompress(stream.getvalue())
     from codec.pictures.outputs import written_as
 
-    some = codec.decompress_picture(stream.getvalue())
+    some = unpacked(stream.getvalue())
     for suffix in (".png", ".tif"):
         assert written_as(some, suffix)
 
@@ -426,12 +436,12 @@ def test_few_grey_bits_stay_few_bits_in_pillow(depth):
     data = written(samples, Form(GREY, depth), ((b"tRNS", bytes([0, 2])),))
     for work in (lambda image: image, lambda image: image.load() and image):
         for source in (data, packed(open_picture(io.BytesIO(data), MAX_PIXELS))):
-            found = codec.decompress_picture(codec.compress(work(Image.open(io.BytesIO(source)))))
+            found = unpacked(codec.compress(work(Image.open(io.BytesIO(source)))))
             assert (found.form, found.chunks) == (Form(GREY, depth), ((b"tRNS", bytes([0, 2])),))
             assert (found.pixels == samples).all()
     image = Image.open(io.BytesIO(data))
     image.putpixel((0, 0), 3)
-    assert codec.decompress_picture(codec.compress(image)).form == Form(GREY, 8)
+    assert unpacked(codec.compress(image)).form == Form(GREY, 8)
 
 
 def test_formats_that_do_not_tell_their_depth_are_refused(tmp_path):
@@ -494,7 +504,7 @@ def test_pages_that_can_no_longer_be_counted_are_refused(tmp_path):
 def test_what_pillow_knows_is_stored(info, chunks, caplog):
     image = Image.fromarray(smooth(9, 9))
     image.info = info
-    assert codec.decompress_picture(codec.compress(image, device="cpu"), device="cpu").chunks == chunks
+    assert unpacked(codec.compress(image, device="cpu")).chunks == chunks
     assert not caplog.messages
 
 
@@ -509,22 +519,18 @@ def test_transparency_that_makes_no_sense_is_refused(mode, value):
 def test_the_transparent_bit_of_a_bitmap():
     image = with_mode("1")
     image.info["transparency"] = 255
-    found = codec.decompress_picture(codec.compress(image))
+    found = unpacked(codec.compress(image))
     assert found.chunks == ((b"tRNS", b"\0\1"),)
     assert opened(found).info == {"transparency": 255}
 
 
-@pytest.mark.parametrize("payload", [b"", bytes(120), b"\xff" * 120])
+@pytest.mark.parametrize("payload", [b"\0" * 4, bytes(120), b"\xff" * 120])
 def test_large_promises_end_soon(payload):
     """A quarter of a million pixels in a group, and hardly any code."""
-    from bitstream.header import Header
-
-    from bitstream.container import write_file
-    from codec import models
-
-    network = models.load(None, "rgb", "cpu")
-    head = Header(512, 512, 3, 8, 0, bytes(16), 32, 256, network.digest, network.name)
-    image = Image.open(io.BytesIO(write_file(head, [payload])))
+    name = ModelName(models.load(None, "rgb", "cpu").digest)
+    coding = Coding(Network.number, 0, Fields(Shape(16, 16), name).to_bytes())
+    image = Image.open(io.BytesIO(claiming(512, 512, Form(RGB, 8), coding, [payload])))
+    assert image.size == (512, 512)
     start = time.process_time()
     with pytest.raises(OSError, match="damaged"):
         image.load()

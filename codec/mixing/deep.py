@@ -118,6 +118,115 @@ def _decided(bit, kind, c, bases, octave, mixer, tables, coder, stream, decoding
     return mixed(bit, mixer, np.int64(0), first, second, third, refinement, tables, coder, stream, decoding, spent)
 
 
+@part
+def _new_row(state, first):
+    """What was this row is the one above. first: whether there is none yet, so that all above is 0."""
+    rows, errors, residuals = state.rows, state.errors, state.residuals
+    for c in range(0 if first else rows.shape[0]):
+        for k in range(rows.shape[2]):
+            rows[c, 0, k], rows[c, 1, k] = rows[c, 1, k], rows[c, 2, k]
+            residuals[c, 1, k], residuals[c, 2, k] = residuals[c, 2, k], 0
+            for p in range(PREDICTORS):
+                errors[c, p, 0, k], errors[c, p, 1, k], errors[c, p, 2, k] = errors[c, p, 1, k], errors[c, p, 2, k], 0
+        for k in range(PAD):
+            rows[c, 2, k] = rows[c, 1, PAD]
+
+
+@part
+def _row_ends(state, width):
+    """The last sample of a row goes on to its right."""
+    rows, errors, residuals = state.rows, state.errors, state.residuals
+    for c in range(rows.shape[0]):
+        for k in range(width + PAD, width + 2 * PAD):
+            rows[c, 2, k] = rows[c, 2, width + PAD - 1]
+            residuals[c, 2, k] = residuals[c, 2, width + PAD - 1]
+            for p in range(PREDICTORS):
+                errors[c, p, 2, k] = errors[c, p, 2, width + PAD - 1]
+
+
+@part
+def _energy(state, c, x):
+    """How large residuals are nearby."""
+    now, before = state.residuals[c, 2], state.residuals[c, 1]
+    return _octaves(2 * (abs(now[x - 1]) + abs(before[x])) + abs(before[x - 1]) + abs(before[x + 1]))
+
+
+@part
+def _bias_of(state, c, x, blend, energy):
+    """The number of the bias that a sample has."""
+    rows, signs = state.rows, 0
+    for value in (rows[c, 2, x - 1], rows[c, 1, x], rows[c, 1, x - 1], rows[c, 1, x + 1]):
+        signs = signs << 1 | int(value > blend)
+    return signs << 4 | min(energy >> 3, 15)
+
+
+@part
+def _find_bases(state, c, x, energy, spread, least, bases):
+    """Fills `bases`, the contexts of all decisions of a sample."""
+    now, before = state.residuals[c, 2], state.residuals[c, 1]
+    beside = _octaves(abs(state.residuals[c - 1, 2, x])) if c else 0
+    earlier = _octaves(abs(state.residuals[0, 2, x])) if c > 1 else 0
+    spread, least = _octaves(spread), _octaves(least)
+    bases[0] = hashed(c, energy)
+    bases[1] = hashed(c + 10, _octaves(abs(now[x - 1])) >> 1 << 8 | _octaves(abs(before[x])) >> 1)
+    bases[2] = hashed(c + 20, beside << 16 | earlier >> 1 << 8 | energy >> 2)
+    bases[3] = hashed(c + 30, spread << 8 | least >> 2)
+    bases[4] = hashed(c + 40, least << 8 | energy >> 2)
+    bases[5] = hashed(c + 50, (_octaves(abs(now[x - 1]) + abs(now[x - 2])) >> 1) << 8 | spread >> 1)
+
+
+@part
+def _surroundings(state, c, x):
+    """Their hash: where `followers` keeps what last followed such samples."""
+    rows = state.rows
+    key = hashed(hashed(rows[c, 2, x - 1], rows[c, 1, x]), hashed(rows[c, 1, x - 1], rows[c, 1, x + 1] * 4 + c))
+    if c:
+        key = hashed(key, rows[c - 1, 2, x])
+    return key & (len(state.followers) - 1)
+
+
+@part
+def _hit(hit, guess, key, missed, west, north, c, bases, keys, octave, mixer, tables, coder, stream, decoding, spent):
+    """The decision whether the sample is the guess."""
+    for i in range(CONTEXTS):
+        keys[i] = bases[i]
+    keys[1], keys[3] = hashed(c + 60, missed), hashed(c + 70, key)
+    keys[5] = hashed(c + 80, int(guess == west) | int(guess == north) << 1 | int(west == north) << 2 | missed << 3)
+    return _decided(hit, np.int64(0), c, keys, octave, mixer, tables, coder, stream, decoding, spent)
+
+
+@part
+def _coded_residual(residual, now, before, beside, c, bases, keys, octave, mixer, tables, coder, stream, decoding, spent, exact):
+    """A residual: the number of its bits, its sign, and the bits below the first. Changes `bases` and `keys`.
+
+    now, before, beside: the residuals to the left, above, and of the plane before.
+    """
+    size, length, node = abs(residual), 0, np.int64(1)
+    while size >> length:
+        length += 1
+    for k in range(4, -1, -1):
+        bit = (length >> k) & 1
+        node = node << 1 | _decided(bit, node, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+    length = node & 31
+    if not length:
+        return np.int64(0)
+    turn = (int(now > 0) - int(now < 0)) * 3 + int(before > 0) - int(before < 0)
+    if c:
+        turn = turn * 3 + int(beside > 0) - int(beside < 0)
+    for i in range(CONTEXTS):
+        bases[i] = hashed(bases[i], 4096 + (turn + 100 if i & 1 else length))
+    negative = _decided(int(residual < 0), np.int64(32), c, bases, octave, mixer, tables, coder, stream, decoding, spent)
+    found, prefix = np.int64(1), 1
+    for k in range(length - 2, -1, -1):
+        kind = 32 + prefix if prefix < 8 else 41 + min(k, 22)
+        for i in range(CONTEXTS):
+            keys[i] = hashed(bases[i], (length << 17) + 2 * found + negative) if exact else bases[i]
+        bit = _decided((size >> k) & 1, kind, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
+        found = found << 1 | bit
+        prefix = min(prefix << 1 | bit, 8)
+    return -found if negative else found
+
+
 @compiled
 def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
     """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`. exact: whether by the median."""
@@ -130,92 +239,41 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
     for y in range(height):
         if stopped[0] or coder[3] > len(stream) + 3:
             break
-        for c in range(channels if y else 0):  # above the first row all is 0
-            for k in range(rows.shape[2]):
-                rows[c, 0, k], rows[c, 1, k] = rows[c, 1, k], rows[c, 2, k]
-                residuals[c, 1, k], residuals[c, 2, k] = residuals[c, 2, k], 0
-                for p in range(PREDICTORS):
-                    errors[c, p, 0, k], errors[c, p, 1, k], errors[c, p, 2, k] = errors[c, p, 1, k], errors[c, p, 2, k], 0
-            for k in range(PAD):
-                rows[c, 2, k] = rows[c, 1, PAD]
+        _new_row(state, y == 0)
         for x in range(PAD, width + PAD):
             if coder[3] > len(stream) + 3:
                 break
             for c in range(channels):
                 blend, spread, least = _predict(state, c, x, predictions)
-                now, before = residuals[c, 2], residuals[c, 1]
-                near = 2 * (abs(now[x - 1]) + abs(before[x])) + abs(before[x - 1]) + abs(before[x + 1])
-                energy = _octaves(near)
-                signs = 0
-                for value in (rows[c, 2, x - 1], rows[c, 1, x], rows[c, 1, x - 1], rows[c, 1, x + 1]):
-                    signs = signs << 1 | int(value > blend)
-                bias = biases[c, signs << 4 | min(energy >> 3, 15)]
+                energy = _energy(state, c, x)
+                bias = biases[c, _bias_of(state, c, x, blend, energy)]
                 prediction = blend + (2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else blend
                 if exact:
                     prediction = _median(state, c, x)
                 prediction = min(max(prediction, 0), MOST)
-                beside = _octaves(abs(residuals[c - 1, 2, x])) if c else 0
-                earlier = _octaves(abs(residuals[0, 2, x])) if c > 1 else 0
-                spread, least = _octaves(spread), _octaves(least)
-                bases[0] = hashed(c, energy)
-                bases[1] = hashed(c + 10, _octaves(abs(now[x - 1])) >> 1 << 8 | _octaves(abs(before[x])) >> 1)
-                bases[2] = hashed(c + 20, beside << 16 | earlier >> 1 << 8 | energy >> 2)
-                bases[3] = hashed(c + 30, spread << 8 | least >> 2)
-                bases[4] = hashed(c + 40, least << 8 | energy >> 2)
-                bases[5] = hashed(c + 50, (_octaves(abs(now[x - 1]) + abs(now[x - 2])) >> 1) << 8 | spread >> 1)
+                _find_bases(state, c, x, energy, spread, least, bases)
                 octave = min(energy >> 2, OCTAVES - 1)
                 residual = 0 if decoding else np.int64(planes[c, y, x - PAD]) - prediction
-                west, north = rows[c, 2, x - 1], rows[c, 1, x]
-                key = hashed(hashed(west, north), hashed(rows[c, 1, x - 1], rows[c, 1, x + 1] * 4 + c))
-                if c:
-                    key = hashed(key, rows[c - 1, 2, x])
-                key &= len(followers) - 1
-                guess = followers[key] if followers[key] >= 0 else west
-                if energy < QUIET or followers[key] >= 0:
-                    for i in range(CONTEXTS):
-                        keys[i] = bases[i]
-                    keys[1], keys[3] = hashed(c + 60, missed[c]), hashed(c + 70, key)
-                    keys[5] = hashed(c + 80, int(guess == west) | int(guess == north) << 1 | int(west == north) << 2 | missed[c] << 3)
+                key = _surroundings(state, c, x)
+                follower = followers[key]
+                guess = follower if follower >= 0 else rows[c, 2, x - 1]
+                hit = 0
+                if energy < QUIET or follower >= 0:
                     hit = int(prediction + residual == guess)
-                    hit = _decided(hit, np.int64(0), c, keys, octave, mixer, tables, coder, stream, decoding, spent)
+                    how = octave, mixer, tables, coder, stream, decoding, spent
+                    hit = _hit(hit, guess, key, missed[c], rows[c, 2, x - 1], rows[c, 1, x], c, bases, keys, *how)
                     missed[c] = (missed[c] << 1 | (1 - hit)) & 255
-                else:
-                    hit = 0
-                size, length, node = abs(residual), 0, np.int64(1)
-                while size >> length:
-                    length += 1
-                if not hit:
-                    for k in range(4, -1, -1):
-                        bit = (length >> k) & 1
-                        node = node << 1 | _decided(bit, node, c, bases, octave, mixer, tables, coder, stream, decoding, spent)
-                    length = node & 31
                 if hit:
                     residual = guess - prediction
-                elif length:
-                    turn = (int(now[x - 1] > 0) - int(now[x - 1] < 0)) * 3 + int(before[x] > 0) - int(before[x] < 0)
-                    if c:
-                        turn = turn * 3 + int(residuals[c - 1, 2, x] > 0) - int(residuals[c - 1, 2, x] < 0)
-                    for i in range(CONTEXTS):
-                        bases[i] = hashed(bases[i], 4096 + (turn + 100 if i & 1 else length))
-                    negative = _decided(int(residual < 0), np.int64(32), c, bases, octave, mixer, tables, coder, stream, decoding, spent)
-                    found, prefix = 1, 1
-                    for k in range(length - 2, -1, -1):
-                        kind = 32 + prefix if prefix < 8 else 41 + min(k, 22)
-                        for i in range(CONTEXTS):
-                            keys[i] = hashed(bases[i], (length << 17) + 2 * found + negative) if exact else bases[i]
-                        bit = _decided((size >> k) & 1, kind, c, keys, octave, mixer, tables, coder, stream, decoding, spent)
-                        found = found << 1 | bit
-                        prefix = min(prefix << 1 | bit, 8)
-                    residual = -found if negative else found
                 else:
-                    residual = 0
+                    how = octave, mixer, tables, coder, stream, decoding, spent, exact
+                    beside = residuals[c - 1, 2, x] if c else np.int64(0)
+                    residual = _coded_residual(residual, residuals[c, 2, x - 1], residuals[c, 1, x], beside, c, bases, keys, *how)
                 sample = prediction + residual
                 if decoding:
                     sample = min(max(sample, 0), MOST)
                     planes[c, y, x - PAD] = sample
-                rows[c, 2, x] = sample
-                followers[key] = sample
-                residuals[c, 2, x] = residual
+                rows[c, 2, x], followers[key], residuals[c, 2, x] = sample, sample, residual
                 for k in range(PREDICTORS):
                     errors[c, k, 2, x] = abs(sample - predictions[k])
                 bias[0] += sample - blend
@@ -225,10 +283,5 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
             if len(spent):
                 costs[y, x - PAD] = spent[0]
                 spent[0] = 0
-        for c in range(channels):
-            for k in range(width + PAD, width + 2 * PAD):
-                rows[c, 2, k] = rows[c, 2, width + PAD - 1]
-                residuals[c, 2, k] = residuals[c, 2, width + PAD - 1]
-                for p in range(PREDICTORS):
-                    errors[c, p, 2, k] = errors[c, p, 2, width + PAD - 1]
+        _row_ends(state, width)
     return ended(coder, stream, decoding)

@@ -1,0 +1,207 @@
+"""Files of some hundred bytes whose heads promise millions of pixels end at once, whatever the method."""
+
+import io
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec
+from bitstream import palette
+from bitstream.container import PALETTE, Coding, read
+from bitstream.errors import DamagedError, TooLargeError
+from bitstream.form import GREY, RGB, RGB_ALPHA, Form
+from bitstream.form import PALETTE as PALETTE_COLOUR
+from codec import models
+from codec.compression import compress_picture
+from codec.decompression import decompress_file
+from codec.methods import METHODS, method_of
+from codec.methods.method import ModelName, Part
+from codec.methods.network import Fields as NetworkFields
+from codec.methods.palette import Fields as PaletteFields
+from codec.methods.past import Fields as PastFields
+from codec.options import Options
+from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.colour import FORMULAS
+from codec.pictures.picture import Picture
+from codec.pictures.reading import MAX_PIXELS
+from codec.tiling.tiles import Shape
+from tests.conftest import TINY, TINY_PALETTE, TINY_YCC
+from tests.forged import claiming
+
+SECONDS = 3.0  # of computing, when everything is compiled
+CPU = Options(device="cpu")
+PLAIN, DEEP = Form(RGB, 8), Form(RGB, 16)
+
+
+def named(folder) -> ModelName:
+    return ModelName(models.digest_of(folder))
+
+
+def past_fields(code: int, outliers: bool = False, formula: int = 0) -> bytes:
+    return PastFields(FORMULAS[formula], Sampling(FILTERS[code]), outliers, Shape(16, 16), named(TINY_YCC)).to_bytes()
+
+
+CODINGS = {  # by name: the form, the coding, and the largest size that a file of 1000 bytes can claim, at most
+    "stored": (Form(GREY, 1), lambda: Coding(0)),
+    "mixing": (PLAIN, lambda: Coding(1)),
+    "mixing of alpha": (Form(RGB_ALPHA, 8), lambda: Coding(1)),
+    "mixing of bits": (Form(GREY, 1), lambda: Coding(1)),
+    "mixing of indices": (Form(PALETTE_COLOUR, 8), lambda: Coding(1)),
+    "blended": (DEEP, lambda: Coding(2)),
+    "exact": (Form(RGB_ALPHA, 16), lambda: Coding(2, 1)),
+    "network": (PLAIN, lambda: Coding(3, 0, NetworkFields(Shape(16, 16), named(TINY)).to_bytes())),
+    "network of grey": (Form(GREY, 8), lambda: Coding(3, 0, NetworkFields(Shape(256, 1), named(TINY)).to_bytes())),
+    "network of a tile": (PLAIN, lambda: Coding(3, 0, NetworkFields(Shape(1, 1), named(TINY)).to_bytes())),
+    "past": (PLAIN, lambda: Coding(4, 0, past_fields(1))),
+    "past in full": (PLAIN, lambda: Coding(4, 0, past_fields(0, outliers=True))),
+    "PhotoCD": (PLAIN, lambda: Coding(4, 0, past_fields(7, formula=1))),
+    "tokens": (PLAIN, lambda: Coding(5, 0, PaletteFields(Shape(8, 8), named(TINY_PALETTE), None).to_bytes())),
+    "refined tokens": (PLAIN, lambda: Coding(5, 0, PaletteFields(Shape(8, 8), named(TINY_PALETTE), named(TINY)).to_bytes())),
+}
+SIZES = {"wide": (1 << 20, 150), "square": (12_000, 12_000), "high": (10, 1 << 24), "of one group": (512, 512)}
+
+
+def test_every_method_is_here():
+    assert {coding().method for _, coding in CODINGS.values()} == {method.number for method in METHODS}
+    assert all(width * height <= MAX_PIXELS for width, height in SIZES.values())
+
+
+def least(name: str, width: int, height: int) -> tuple[Form, Coding, list[int]]:
+    """The form, the coding, and the fewest bytes of each chunk."""
+    form, coding = CODINGS[name]
+    part = Part(width, height, form.channels, form.depth, coding())
+    return form, part.coding, [*method_of(part.coding).least_bytes(part)]
+
+
+def promise(name: str, size: tuple[int, int], chunks) -> bytes:
+    form, coding = CODINGS[name]
+    boxes = {PALETTE: palette.pack(bytes(range(30)))} if form.colour == PALETTE_COLOUR else {}
+    return claiming(*size, form, coding(), chunks, boxes)
+
+
+@pytest.fixture
+def no_decoder(monkeypatch):
+    """Nothing is decoded."""
+    for method in METHODS:
+        for name in ("decode", "decoding"):
+            monkeypatch.setattr(method, name, None)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_chunk_that_is_too_small_for_its_pixels_is_refused_first(name, size, only_tiny_models, no_decoder):
+    """By a byte, or by all that it has; before anything is allocated."""
+    width, height = SIZES[size]
+    _, _, sizes = least(name, width, height)
+    largest = max(range(len(sizes)), key=sizes.__getitem__)
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        for wrong in (sizes[largest] - 1, 0):
+            chunks = [bytes(wrong if k == largest else count) for k, count in enumerate(sizes)]
+            if sum(map(len, chunks)) < 1 << 20:
+                with pytest.raises(DamagedError, match="too few for its pixels"):
+                    decompress_file(read(promise(name, (width, height), chunks)), CPU)
+        with pytest.raises(DamagedError, match="too few"):
+            decompress_file(read(promise(name, (width, height), [b""] if len(sizes) == 1 else [bytes(100)])), CPU)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < SECONDS
+
+
+def test_what_must_be_there_grows_with_the_pixels():
+    """Of millions of pixels at least some bytes, of each method; of those that are stored, all."""
+    for name, (form, _) in CODINGS.items():
+        few, many = (sum(least(name, side, side)[2]) for side in (512, 8192))
+        assert many > 16 * few > 0 or name.startswith("mixing")
+        assert many >= (1 if form.depth < 16 else 3) * 8192 * 8192 * 366 / 2**27 * 0.9 or name == "tokens"
+    assert least("stored", 13, 9)[2] == [2 * 9]
+    assert least("exact", 1 << 20, 4)[2] == [-(-(1 << 22) * 4 * 366 // 2**27) - 3]
+
+
+CONTENTS = {
+    "zeros": lambda k, count: bytes(count),
+    "ones": lambda k, count: b"\xff" * count,
+    "noise": lambda k, count: np.random.default_rng(k).bytes(count),
+    "half": lambda k, count: np.random.default_rng(k).bytes(count // 2) + bytes(count - count // 2),
+}
+
+
+def short_promise(name: str, content: str, most: int = 900) -> bytes | None:
+    """A file of at most so many bytes behind its front, that claims as many pixels as its method lets it; None where these are few."""
+    form, _ = CODINGS[name]
+    for size in ((12_000, 12_000), (8000, 8000), (4000, 4000), (2000, 2000), (1000, 1000)):
+        if form.depth == 16 and size[0] > 8000:
+            continue
+        _, _, sizes = least(name, *size)
+        sizes = [
+            -(-count // 4) * 4 if name not in ("stored", "blended", "exact") and not name.startswith("mixing") else count for count in sizes
+        ]
+        if sum(sizes) + 6 * len(sizes) <= most:
+            return promise(name, size, [CONTENTS[content](k, count) for k, count in enumerate(sizes)])
+    return None
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_few_bytes_that_are_enough_end_soon(name, content, only_tiny_models):
+    """The largest promise that some hundred bytes can make is refused as soon as they are used up, or is what they say."""
+    data = short_promise(name, content)
+    if data is None:
+        assert name in ("stored", "network of a tile")
+        return
+    pixels = read(data).head.pixels
+    assert len(data) < 1000
+    assert pixels >= 1_000_000
+    warm = promise(name, (64, 64), [bytes(400)] * len(least(name, 64, 64)[2]))
+    with pytest.raises(DamagedError):
+        decompress_file(read(warm), CPU)
+    start = time.process_time()
+    with pytest.raises(DamagedError):
+        decompress_file(read(data), CPU)
+    assert time.process_time() - start < SECONDS
+
+
+def test_more_pixels_than_the_limit_are_refused_before_boxes_and_fields_are_read(no_decoder):
+    data = claiming(1 << 24, 1 << 24, PLAIN, Coding(3, 7, b"nonsense"), [b""], {0x81: b"nonsense"})
+    with pytest.raises(TooLargeError, match="--max-pixels"):
+        decompress_file(read(data), CPU)
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_info_of_a_promise_takes_no_time(name, only_tiny_models):
+    start = time.process_time()
+    for size in SIZES.values():
+        assert codec.info(promise(name, size, [b""])).width == size[0]
+    assert time.process_time() - start < 0.5
+
+
+def test_indices_say_no_more_than_a_file_holds():
+    """Chunks that claim gigabytes, and thousands of them."""
+    data = claiming(4000, 4000, PLAIN, Coding(1), [b""], {4: b"\xff\xff\xff\xff\x0f" * 3})
+    with pytest.raises(codec.TruncatedError):
+        read(data)
+    data = claiming(4000, 4000, PLAIN, Coding(1), [b""] * 3000)
+    with pytest.raises(DamagedError, match=r"has 3000 chunks|too few"):
+        decompress_file(read(data), CPU)
+
+
+def test_no_row_of_16_bits_takes_gigabytes():
+    width = (1 << 20) + 1
+    with pytest.raises(DamagedError, match="a width of 1048577 with 16 bits"):
+        read(claiming(width, 1, Form(GREY, 16), Coding(2), [bytes(60)]))
+    samples = (np.arange(width) % 1000).astype(np.uint16)[None, :, None]
+    with pytest.raises(TooLargeError, match="at most 1,048,576 pixels wide"):
+        compress_picture(Picture(samples, Form(GREY, 16)), CPU)
+
+
+def test_the_plugin_shows_a_promise_to_pillow_first(monkeypatch):
+    data = promise("mixing", (12_000, 12_000), [bytes(100)] * 35)
+    codec.register_igpt_opener()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1 << 20)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(data))
