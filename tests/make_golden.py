@@ -196,7 +196,7 @@ def whole() -> dict[str, Golden]:
         (b"IDAT", b""),
         (b"tIME", bytes((7, 234, 11, 20, 1, 2, 3))),
     )
-    entries, greys = np.random.default_rng(0).bytes(24), np.arange(256, dtype=np.uint8).repeat(3).tobytes()
+    entries, greys = np.random.default_rng(0).bytes(24), np.random.default_rng(1).permutation(256)
     deep = colour.astype(np.uint16) * 250 + noise(colour.shape, 7)
     edited = (colour.astype(int) * 8 // 5).clip(0, 255).astype(np.uint8)
     ramp, photograph = smooth(96, 96)[..., :1], smooth(64, 64)
@@ -214,7 +214,7 @@ def whole() -> dict[str, Golden]:
         "noise-4": png_of(noise((33, 31, 1), 4), Form(GREY, 4)),
         "palette-4": png_of(index, Form(INDEXED, 4), ((b"PLTE", entries), (b"tRNS", bytes((0, 128))))),
         "palette-8": png_of(index, Form(INDEXED, 8), ((b"gAMA", chunks[0][1]), (b"PLTE", entries), *chunks[1:])),
-        "colours-grey": png_of(ramp, Form(INDEXED, 8), ((b"PLTE", greys),)),
+        "colours-grey": png_of(np.argsort(greys).astype(np.uint8)[ramp], Form(INDEXED, 8), ((b"PLTE", bytes(greys.repeat(3).tolist())),)),
         "colours-rgb": png_of(numbers.reshape(64, 64, 1).astype(np.uint8), Form(INDEXED, 8), ((b"PLTE", table.tobytes()),)),
         "ranks": png_of(np.dstack([edited[..., :2], colour[..., 2:]])),
         "ranks-rgba": png_of(np.dstack([edited, np.full_like(alpha, 9)])),
