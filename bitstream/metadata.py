@@ -41,7 +41,7 @@ def unpack(body: bytes, colour: int) -> Chunks:
     """colour: the picture's colour type. Raises DamagedError."""
     reader = Reader(body, "the metadata")
     size = reader.varint()
-    require(size <= MAX_METADATA_BYTES, "its metadata are too large")
+    require(1 <= size <= MAX_METADATA_BYTES, f"its metadata cannot have {size} bytes")
     rest = reader.take(reader.remaining)
     return _chunks(rest if len(rest) == size else inflated(rest, size, DICTIONARY), colour)
 

@@ -138,4 +138,4 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
 def compress_pictures(pictures: Sequence[Picture], options: Options, progress: Progress = ignore) -> list[bytes]:
     """As `compress_picture`, side by side on all threads. What is raised for one ends all."""
     update = one_at_a_time(progress)
-    return list(side_by_side(lambda picture: compress_picture(picture, options, update), pictures, min(threads(), len(pictures))))
+    return list(side_by_side(lambda picture: compress_picture(picture, options, update), pictures, max(1, min(threads(), len(pictures)))))

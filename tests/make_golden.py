@@ -1,33 +1,117 @@
-"""Makes the golden files: `python -m tests.make_golden`. Files that exist are never made again, so what was written once stays."""
+"""The golden files: igpt files, the pictures that they hold as PNG files, and files that must be refused.
+
+`python -m tests.make_golden` makes those that are missing; with `--anew` all of them, as the format and what encoders choose is today:
+the one switch that changes what has been written once. Neither is ever run by a test.
+"""
 
 import hashlib
 import io
-import tempfile
+import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
-import torch
-from codec.palette.packing import packed, painted
-from PIL import Image
 
-import codec
-from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB_ALPHA, Form
-from bitstream.form import RGB as COLOUR
+from bitstream import palette
+from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, Coding, read
+from bitstream.form import GREY, Form
+from bitstream.form import PALETTE as INDEXED
+from bitstream.metadata import deflated
+from bitstream.reader import varint
 from codec import models
-from codec.network.config import ModelConfig
-from codec.network.layers import layers_of
-from codec.network.model import IntegerImageGPT
-from codec.palette.conversion import converted
+from codec.compression import compress_picture
+from codec.methods.mixing import DeepMixing, Mixing
+from codec.methods.network import Network
+from codec.methods.palette import PublishedPalette
+from codec.methods.past import PastMethod
+from codec.methods.stored import Stored
+from codec.network import layers
+from codec.options import Options
 from codec.palette.network import PaletteImageGPT
-from codec.pasts.past import recognised
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture
-from codec.tiling.planes import RGB
-from codec.training.data import Batch, as_samples
-from codec.training.loop import bits
-from codec.training.quantize import integer_model
-from codec.training.reference import ImageGPT
-from tests.conftest import CPU, GOLDEN, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, with_past
+from tests.conftest import (
+    CPU,
+    GOLDEN,
+    TINY,
+    TINY_PALETTE,
+    TINY_YCC,
+    coded_by,
+    decoded_jpeg,
+    file_of,
+    form_of,
+    photo_cd,
+    picture,
+    remade,
+    smooth,
+)
+from tests.picture_files import sums
+
+REFUSED = GOLDEN / "refused"
+RGB_MODEL, YCC_MODEL = (models.FOLDER / models.DEFAULTS[layout] for layout in ("rgb", "ycc"))
+
+
+class Golden(NamedTuple):
+    """png: of the picture; made: the igpt file, as it is made today; models: folders of those that it names; deflated: whether it may be
+    smaller elsewhere, as deflate streams differ."""
+
+    png: bytes
+    made: Callable[[], bytes]
+    models: tuple[Path, ...] = ()
+    deflated: bool = False
+
+
+def golden() -> dict[str, Golden]:
+    """All of them, by their names."""
+    return {**networks(), **pasts(), **palettes(), **mixed(), **stored(), **whole()}
+
+
+def png_of(pixels: np.ndarray, form: Form | None = None, chunks: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    return written(pixels, form or form_of(pixels), chunks)
+
+
+# Each method, whether or not another one makes a smaller file
+
+
+def networks() -> dict[str, Golden]:
+    pictures = {
+        "rgb-1x1": picture(1, 1, 3),
+        "rgb-33x45": picture(45, 33, 3),
+        "grey-70x31": picture(31, 70, 1),
+        "flat-40x40": np.full((40, 40, 3), 7, np.uint8),
+    }
+    found = {}
+    for name, pixels in pictures.items():
+        for folder in (TINY, RGB_MODEL):
+            made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(Network(), pixels, model=folder))  # noqa: E731
+            found[f"network-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,))
+    for name, pixels in {"groups-100x70": smooth(70, 100) // 8 + 100, "thin-9x290": smooth(290, 9)[..., :1]}.items():
+        found[f"network-{name}.{TINY.name}"] = Golden(png_of(pixels), lambda pixels=pixels: in_groups(pixels), (TINY,))
+    return found
+
+
+def in_groups(pixels: np.ndarray) -> bytes:
+    """Of four tiles."""
+    with mock.patch.object(layers, "MAX_GROUP_TILES", 4):
+        return file_of(pixels, coded_by(Network(), pixels, model=TINY))
+
+
+def pasts() -> dict[str, Golden]:
+    pictures = {
+        "jpeg-45x70": decoded_jpeg(smooth(70, 45)),
+        "outliers-45x70": spoilt(decoded_jpeg(smooth(70, 45))),
+        "444-30x20": decoded_jpeg(smooth(20, 30), 95, "4:4:4"),
+        "film-50x37": photo_cd(37, 50),
+    }
+    found = {}
+    for name, pixels in pictures.items():
+        for folder in (TINY_YCC, YCC_MODEL):
+            made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(PastMethod(), pixels, model=folder))  # noqa: E731
+            found[f"past-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,), deflated=name.startswith("outliers"))
+    return found
 
 
 def spoilt(pixels: np.ndarray) -> np.ndarray:
@@ -37,77 +121,74 @@ def spoilt(pixels: np.ndarray) -> np.ndarray:
     return spoilt
 
 
-PICTURES = {
-    "rgb-1x1": picture(1, 1, 3),
-    "rgb-33x45": picture(45, 33, 3),
-    "grey-70x31": picture(31, 70, 1),
-    "flat-40x40": np.full((40, 40, 3), 7, np.uint8),
-}
-
-
-PASTS = {"jpeg-45x70": spoilt(decoded_jpeg(smooth(70, 45))), "film-50x37": photo_cd(37, 50)}
-
-
-def palettes() -> dict[str, np.ndarray]:
+def palettes() -> dict[str, Golden]:
     """Colours, greys, and the palette's colours only."""
-    palette = PaletteImageGPT.load(TINY_PALETTE, CPU).palette
-    own = painted(palette, palette.tokens(smooth(40, 35)), 3)
-    return {"palette-37x20": smooth(20, 37), "palette-grey-20x34": smooth(34, 20)[..., :1], "palette-own-35x40": own}
-
-
-def drawing(channels: int) -> np.ndarray:
-    """Stripes, a gradient and a few dots."""
-    y, x = np.mgrid[:48, :64]
-    pixels = np.stack([np.where(y % 12 < 5, 240, 3 * x), np.where(x > 40, 20, 200), (x // 9 + y // 7) % 2 * 90 + 30], -1)
-    pixels[y * x % 37 == 5] = (255, 0, 90)
-    return pixels[..., :channels].astype(np.uint8)
-
-
-DRAWINGS = {"drawing-5-rgb": drawing(3), "drawing-5-grey": drawing(1)}  # with five guesses; drawing-rgb and drawing-grey have four
-
-
-def make_tiny_palette(folder: Path) -> None:
-    """From a random checkpoint in the published layout."""
-    from tests.test_palette import checkpoint
-
-    with tempfile.TemporaryDirectory() as published:
-        checkpoint(Path(published), seed=5, n_embd=16, n_head=2, n_layer=2, vocab_size=17)
-        converted(Path(published), folder.name, CPU).save(folder)
+    colours = PaletteImageGPT.load(TINY_PALETTE, CPU).palette
+    pictures = {
+        "33x7": smooth(7, 33),
+        "grey-5x34": smooth(34, 5)[..., :1],
+        "own-20x12": colours.painted(colours.tokens(smooth(12, 20)), 3),
+    }
+    return {
+        f"palette-{name}.{TINY_PALETTE.name}": Golden(png_of(pixels), lambda pixels=pixels: by_palette(pixels), (TINY_PALETTE, TINY))
+        for name, pixels in pictures.items()
+    }
 
 
 def by_palette(pixels: np.ndarray) -> bytes:
-    """With the tiny models."""
-    network, refinement = PaletteImageGPT.load(TINY_PALETTE, CPU), IntegerImageGPT.load(TINY, CPU)
-    return packed(pixels, codec.pixel_digest(pixels), network, refinement, False, lambda _: None)[0]
+    """Refined by the tiny network."""
+    with mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name}):
+        return file_of(pixels, coded_by(PublishedPalette(), pixels, model=TINY_PALETTE))
 
 
-def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:
-    torch.manual_seed(20)
-    config = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16, layout=layout)
-    model = ImageGPT(config)
-    model.observe()
-    with torch.no_grad():
-        bits(model, batch)
-    model.choose_steps()
-    integer_model(model, folder.name, CPU).save(folder)
+def mixed() -> dict[str, Golden]:
+    found = {}
+    for name, channels in {"grey": [0], "la": [0, 3], "rgb": [0, 1, 2], "rgba": [0, 1, 2, 3]}.items():
+        pixels = np.ascontiguousarray(drawing()[..., channels])
+        found[f"mixing-{name}"] = Golden(png_of(pixels), lambda pixels=pixels: file_of(pixels, coded_by(Mixing(), pixels)))
+    few = smooth(26, 32) // 8
+    colours = np.dstack([sums(few), sums(few) + sums(few[..., ::-1]) // 7, sums(few[..., [1, 2, 0]])])
+    for variant, kind in enumerate(("blended", "exact")):
+        for name, pixels in {"grey": sums(few), "rgb": colours, "rgba": np.dstack([colours, sums(few) // 3])[:9]}.items():
+            made = lambda pixels=pixels, variant=variant: file_of(pixels, coded_by(DeepMixing(), pixels, variant))  # noqa: E731
+            found[f"deep-{kind}-{name}"] = Golden(png_of(pixels), made)
+    return found
 
 
-def luma_and_chroma() -> Batch:
-    """Tiles of both, of each past."""
-    batch = {}
-    for pixels in (decoded_jpeg(smooth(64, 64)), photo_cd(64, 64)):
-        for layer in layers_of(pixels, recognised(pixels)):
-            group, samples = layer.part(0, layer.grid.tiles)
-            batch[layer.kind] = torch.from_numpy(samples), None if group.windows is None else torch.from_numpy(group.windows)
-    return batch
+def drawing() -> np.ndarray:
+    """Stripes, a gradient and a few dots, (48, 64, 4) uint8."""
+    y, x = np.mgrid[:48, :64]
+    colours = [
+        np.where(y % 12 < 5, 240, 3 * x),
+        np.where(x > 40, 20, 200),
+        (x // 9 + y // 7) % 2 * 90 + 30,
+        np.where(x + y > 50, 255, 4 * y),
+    ]
+    pixels = np.stack(colours, -1)
+    pixels[y * x % 37 == 5] = (255, 0, 90, 255)
+    return pixels.astype(np.uint8)
 
 
-def envelopes() -> dict[str, bytes]:
-    """PNG files that are more than 8-bit RGB or grey."""
-    colour = smooth(30, 40)
-    alpha = picture(30, 40, 1)
-    deep = colour.astype(np.uint16) * 250 + np.random.default_rng(0).integers(0, 200, colour.shape).astype(np.uint16)
-    few = smooth(40, 50) // 8
+def stored() -> dict[str, Golden]:
+    found = {}
+    for channels in (1, 2, 3, 4):
+        for dtype in (np.uint8, np.uint16):
+            pixels = noise((9, 7, channels), 8 * dtype(0).itemsize)
+            made = lambda pixels=pixels: file_of(pixels, coded_by(Stored(), pixels))  # noqa: E731
+            found[f"stored-{channels}x{8 * pixels.itemsize}"] = Golden(png_of(pixels), made)
+    return found
+
+
+def noise(shape: tuple[int, ...], depth: int) -> np.ndarray:
+    return np.random.default_rng(depth).integers(0, 1 << depth, shape).astype(np.uint16 if depth > 8 else np.uint8)
+
+
+# Whole pictures, as `compress` makes them
+
+
+def whole() -> dict[str, Golden]:
+    """Forms, representations and boxes."""
+    colour, alpha = smooth(30, 40), picture(30, 40, 1)
     index = (colour[..., :1] >> 5).astype(np.uint8)
     chunks = (
         (b"gAMA", (45455).to_bytes(4, "big")),
@@ -115,62 +196,183 @@ def envelopes() -> dict[str, bytes]:
         (b"IDAT", b""),
         (b"tIME", bytes((7, 234, 11, 20, 1, 2, 3))),
     )
-    palette = ((b"PLTE", bytes(range(24))), (b"tRNS", bytes((0, 128))))
+    entries, greys = np.random.default_rng(0).bytes(24), np.random.default_rng(1).permutation(256)
+    deep = colour.astype(np.uint16) * 250 + noise(colour.shape, 7)
+    edited = (colour.astype(int) * 8 // 5).clip(0, 255).astype(np.uint8)
+    ramp, photograph = smooth(96, 96)[..., :1], smooth(64, 64)
+    table, numbers = np.unique(photograph.reshape(-1, 3) // 16 * 16, axis=0, return_inverse=True)
+    pngs = {
+        "rgb": png_of(colour),
+        "rgba-apart": png_of(np.dstack([colour, np.full_like(alpha, 255)])),
+        "rgba-together": png_of(np.dstack([index * 30, index * 9, index, index * 11]).astype(np.uint8)),
+        "la": png_of(np.dstack([colour[..., :1], index]), chunks=chunks),
+        "text": png_of(colour, chunks=chunks),
+        "bitmap": png_of(index & 1, Form(GREY, 1)),
+        "grey-2": png_of(index & 3, Form(GREY, 2)),
+        "grey-4": png_of(index, Form(GREY, 4)),
+        "noise-1": png_of(noise((33, 31, 1), 1), Form(GREY, 1)),
+        "noise-4": png_of(noise((33, 31, 1), 4), Form(GREY, 4)),
+        "palette-4": png_of(index, Form(INDEXED, 4), ((b"PLTE", entries), (b"tRNS", bytes((0, 128))))),
+        "palette-8": png_of(index, Form(INDEXED, 8), ((b"gAMA", chunks[0][1]), (b"PLTE", entries), *chunks[1:])),
+        "colours-grey": png_of(np.argsort(greys).astype(np.uint8)[ramp], Form(INDEXED, 8), ((b"PLTE", bytes(greys.repeat(3).tolist())),)),
+        "colours-rgb": png_of(numbers.reshape(64, 64, 1).astype(np.uint8), Form(INDEXED, 8), ((b"PLTE", table.tobytes()),)),
+        "ranks": png_of(np.dstack([edited[..., :2], colour[..., 2:]])),
+        "ranks-rgba": png_of(np.dstack([edited, np.full_like(alpha, 9)])),
+        "deep": png_of(deep),
+        "levels": png_of(deep >> 6 << 6),
+        "levels-many": png_of(np.minimum(noise((64, 64, 1), 10), 40).astype(np.uint16) + noise((64, 64, 1), 9).astype(np.uint16) * 113),
+        "eight": png_of(colour[..., :1].astype(np.uint16) * 257),
+        "jpeg": png_of(decoded_jpeg(photograph)),
+    }
+    boxed = {"la", "text", "palette-4", "palette-8", "colours-rgb", "ranks", "ranks-rgba", "levels", "levels-many", "eight"}
     return {
-        "envelope-rgba": written(np.dstack([colour, alpha]), Form(RGB_ALPHA, 8), ()),
-        "envelope-la": written(np.dstack([colour[..., :1], index]), Form(GREY_ALPHA, 8), chunks),
-        "envelope-palette": written(index, Form(PALETTE, 4), palette),
-        "envelope-bitmap": written(index & 1, Form(GREY, 1), ()),
-        "envelope-text": written(colour, Form(COLOUR, 8), chunks),
-        "envelope-deep": written(deep, Form(COLOUR, 16), chunks),
-        "envelope-levels": written(deep >> 6 << 6, Form(COLOUR, 16), ()),
-        "envelope-exact": written(sums(few), Form(GREY, 16), ()),
-        "envelope-exact-rgb": written(
-            np.dstack([sums(few), sums(few) + sums(few[..., ::-1]) // 7, sums(few[..., [1, 2, 0]])]), Form(COLOUR, 16), ()
-        ),
-        "envelope-eight": written(colour[..., :1].astype(np.uint16) * 257, Form(GREY, 16), ()),
+        f"whole-{name}": Golden(png, lambda png=png: compressed(png), (RGB_MODEL, YCC_MODEL), name in boxed) for name, png in pngs.items()
     }
 
 
-def sums(pixels: np.ndarray) -> np.ndarray:
-    """Weighted sums of colours, as luma is: (height, width, 1) uint16."""
-    return (pixels @ np.array([55, 183, 19]))[..., None].astype(np.uint16)
+def compressed(png: bytes) -> bytes:
+    return compress_picture(open_picture(io.BytesIO(png), MAX_PIXELS), Options(device=CPU))
 
 
-def enclosed(png: bytes) -> bytes:
-    """With the tiny model."""
-    return codec.compress_picture(open_picture(io.BytesIO(png), MAX_PIXELS), model=TINY, device="cpu")
+# Files that must be refused
 
 
-def write_golden(name: str, model: str, pixels: np.ndarray, data: bytes) -> None:
-    if not (GOLDEN / f"{name}.{model}.igpt").exists():
-        (GOLDEN / f"{name}.{model}.igpt").write_bytes(data)
-    if not (GOLDEN / f"{name}.png").exists():
-        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(GOLDEN / f"{name}.png")
+def refused() -> dict[str, tuple[str, bytes]]:
+    """The error that each must be refused with, and the file."""
+    one = picture(4, 5, 1) // 8
+    data, two = file_of(one, coded_by(Stored(), one)), picture(4, 5, 2)
+    apart = file_of(two, *(coded_by(Stored(), np.ascontiguousarray(two[..., c : c + 1])) for c in (0, 1)))
+    network = file_of(picture(40, 40, 3), coded_by(Network(), picture(40, 40, 3), model=TINY))
+    past = file_of(pixels := spoilt(decoded_jpeg(smooth(70, 45))), coded_by(PastMethod(), pixels, model=TINY_YCC))
+    past_fields = read(past).front.codings[0].fields
+    model = read(network).front.codings[0].fields[2:]
+    levels = bytes((1, *[255] * 4, *bytes(28)))
+    deep = file_of(one.astype(np.uint16), coded_by(Stored(), one.astype(np.uint16)))
+
+    def boxes(**some: bytes | None) -> bytes:
+        kinds = {"metadata": METADATA, "palette": PALETTE, "levels": LEVELS, "colours": COLOURS}
+        return remade(data, boxes={kinds[name]: body for name, body in some.items()})
+
+    def by_hand(*added: tuple[int, bytes], of: bytes = data) -> bytes:
+        """With more boxes before its others, whatever they are."""
+        front, chunks = read(of)
+        start = front.head.to_bytes() + b"".join(bytes((kind,)) + varint(len(body)) + body for kind, body in added)
+        rest = of[len(front.head.to_bytes()) : front.size - 4]
+        return checked(start + rest) + b"".join(map(checked, chunks))
+
+    def checked(part: bytes) -> bytes:
+        return part + zlib.crc32(part).to_bytes(4, "little")
+
+    def head(at: int, value: int) -> bytes:
+        """With another byte in the front, and a check that is right."""
+        size = read(data).front.size
+        return checked(data[:at] + bytes((value,)) + data[at + 1 : size - 4]) + data[size:]
+
+    damaged = {
+        "container-version-0": head(4, 0),
+        "width-0": head(5, 0),
+        "height-0": head(6, 0),
+        "colour-type-1": head(7, 1 | 3 << 3),
+        "colour-type-7": head(7, 7 | 3 << 3),
+        "bits-32": head(7, 5 << 3),
+        "rgb-of-4-bits": head(7, 2 | 2 << 3),
+        "palette-of-16-bits": head(7, 3 | 4 << 3),
+        "form-reserved-bit": head(7, 3 << 3 | 0x80),
+        "grey-with-alpha-apart": remade(data, alpha_apart=True, codings=[Coding(0), Coding(0)], chunks=[one.tobytes()] * 2),
+        "side-too-large": remade(data, width=(1 << 24) + 1),
+        "deep-too-wide": remade(deep, width=(1 << 20) + 1),
+        "varint-not-shortest": checked(data[:5] + b"\x85\0" + data[6 : read(data).front.size - 4]) + data[read(data).front.size :],
+        "varint-too-long": checked(data[:5] + b"\x85\x80\x80\x80\x80\1" + data[6 : read(data).front.size - 4])
+        + data[read(data).front.size :],
+        "no-last-byte": data[:-1],
+        "half": network[: len(network) // 2],
+        "one-more-byte": data + b"\0",
+        "twice": data + data,
+        "front-check": data[: read(data).front.size - 1] + bytes((data[read(data).front.size - 1] ^ 1,)) + data[read(data).front.size :],
+        "payload-bit": data[:-5] + bytes((data[-5] ^ 1,)) + data[-4:],
+        "payload-check": data[:-1] + bytes((data[-1] ^ 128,)),
+        "other-digest": remade(data, digest=bytes(8)),
+        "other-payload": remade(data, chunks=[bytes(20)]),
+        "payload-too-short": remade(data, chunks=[one.tobytes()[:-1]]),
+        "payload-too-long": remade(data, chunks=[one.tobytes() + b"x"]),
+        "box-of-type-0": by_hand((0, b"")),
+        "box-twice": by_hand((LEVELS, levels), (LEVELS, levels)),
+        "box-too-long": checked(data[:16] + b"\x81\xff\xff\xff\xff\x0f") + data[16:],
+        "coding-without-method": checked(data[:16] + bytes((CODING, 0))) + checked(b"x"),
+        "index-without-need": remade(data, chunks=[one.tobytes(), b""]),
+        "index-empty": by_hand((INDEX, b"")),
+        "index-too-short": remade(apart, chunks=[*read(apart).chunks, b""]),
+        "index-too-large": by_hand((INDEX, b"\xff\xff\xff\xff\x0f")),
+        "palette-missing": remade(data, form=Form(INDEXED, 8)),
+        "palette-empty": remade(data, form=Form(INDEXED, 8), boxes={PALETTE: b""}),
+        "palette-lacks-a-colour": remade(data, form=Form(INDEXED, 8), boxes={PALETTE: palette.pack(bytes(6)), COLOURS: b"\1"}),
+        "palette-of-grey": boxes(palette=b"\0\1\2\3"),
+        "colours-of-grey": boxes(colours=b"\1"),
+        "levels-of-few-bits": remade(data, form=Form(GREY, 4), boxes={LEVELS: levels}, chunks=[bytes(12)]),
+        "levels-of-no-channel": boxes(levels=b"\0"),
+        "levels-of-another-channel": boxes(levels=b"\2" + levels[1:]),
+        "levels-empty": boxes(levels=b"\1" + bytes(32)),
+        "levels-too-short": boxes(levels=levels[:-1]),
+        "levels-too-long": boxes(levels=levels + b"x"),
+        "levels-bomb": boxes(levels=b"\1" + deflated(bytes(1 << 20))),
+        "rank-too-large": boxes(levels=bytes((1, 3, *bytes(31)))),
+        "deep-levels-0": remade(deep, boxes={LEVELS: varint(0) + deflated(b"")}),
+        "deep-levels-descending": remade(deep, boxes={LEVELS: varint(2) + deflated(b"\1\0\0\0")}),
+        "deep-levels-too-large": remade(deep, boxes={LEVELS: varint(2) + deflated(b"\xff\xff\xff\xff")}),
+        "metadata-empty": boxes(metadata=b""),
+        "metadata-of-nothing": boxes(metadata=b"\0"),
+        "metadata-ihdr": boxes(metadata=b"\5IHDR\0"),
+        "metadata-two-idat": boxes(metadata=b"\x0aIDAT\0IDAT\0"),
+        "metadata-name": boxes(metadata=b"\5te t\0"),
+        "metadata-body": boxes(metadata=b"\6teSt\2x"),
+        "metadata-bomb": boxes(metadata=varint(1000) + deflated(bytes(1 << 20))),
+        "stored-fields": remade(data, codings=[Coding(0, 0, b"\0")]),
+        "stored-reserved-bits": remade(data, form=Form(GREY, 1), chunks=[b"\xff" * 4]),
+        "deep-mixing-of-8-bits": remade(data, codings=[Coding(2)]),
+        "mixing-of-16-bits": remade(deep, codings=[Coding(1)]),
+        "network-of-alpha": remade(apart, alpha_apart=False, codings=[Coding(3, 0, b"\1\1" + model)], chunks=[bytes(40)]),
+        "network-groups-0": remade(network, codings=[Coding(3, 0, b"\0\1" + model)]),
+        "network-groups-257": remade(network, codings=[Coding(3, 0, b"\1\x81\2" + model)]),
+        "network-name": remade(network, codings=[Coding(3, 0, b"\2\2" + model[:16] + b"\1\n")]),
+        "network-fields": remade(network, codings=[Coding(3, 0, b"\2\2" + model + b"x")]),
+        "network-too-few-words": remade(network, chunks=[read(network).chunks[0][:-4]]),
+        "network-too-many-words": remade(network, chunks=[read(network).chunks[0] + bytes(8)]),
+        "network-half-a-word": remade(network, chunks=[read(network).chunks[0] + bytes(2)]),
+        "network-noise": remade(network, chunks=[noise((len(read(network).chunks[0]),), 8).tobytes()]),
+        "past-without-outliers": remade(past, chunks=[b"", *read(past).chunks[1:]]),
+        "past-outliers-cut": remade(past, chunks=[read(past).chunks[0][:-1], *read(past).chunks[1:]]),
+        "past-sampling": remade(past, codings=[Coding(4, 0, bytes((past_fields[0] & ~7 | 0x10,)) + past_fields[1:])]),
+        "past-fields": remade(past, codings=[Coding(4, 0, past_fields + b"\0")]),
+        "past-of-grey": remade(data, codings=[Coding(4, 0, b"\1\1\1" + model)]),
+    }
+    damaged["palette-refined-2"] = remade(data, codings=[Coding(5, 0, b"\2\1\1" + model)])
+    foreign = {"empty": b"", "png": png_of(one)[:60], "text-mode": data.replace(b"\x89", b"\x09", 1)}
+    newer = {
+        "container-version-2": data[:4] + b"\2" + data[5:],
+        "box-that-must-be-known": by_hand((6, b"tomorrow's")),
+        "method-31": remade(data, codings=[Coding(31)]),
+        "variant-1": remade(data, codings=[Coding(0, 1)]),
+    }
+    kinds = {"DamagedError": damaged, "NotIgptError": foreign, "NewerVersionError": newer}
+    return {f"{name}.{error}": (error, file) for error, files in kinds.items() for name, file in files.items()}
+
+
+def write(path: Path, data: bytes, anew: bool) -> None:
+    if anew or not path.exists():
+        path.write_bytes(data)
 
 
 def main() -> None:
-    if not TINY.exists():
-        make_tiny_model(TINY, "rgb", {RGB: (as_samples([picture(32, 32, 3, seed) for seed in range(8)]), None)})
-    if not TINY_YCC.exists():
-        make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
-    for name, pixels in PICTURES.items():
-        for folder in (TINY, models.FOLDER / "photo-1", models.FOLDER / "photo-2"):
-            write_golden(name, folder.name, pixels, codec.compress_pixels(pixels, model=folder, device="cpu", past=False))
-    for name, pixels in PASTS.items():
-        for folder in (TINY_YCC, models.FOLDER / "past-1"):
-            write_golden(name, folder.name, pixels, with_past(pixels, folder))
-    if not TINY_PALETTE.exists():
-        make_tiny_palette(TINY_PALETTE)
-    for name, pixels in palettes().items():
-        write_golden(name, TINY_PALETTE.name, pixels, by_palette(pixels))
-    for name, png in envelopes().items():
-        if not (GOLDEN / f"{name}.png").exists():
-            (GOLDEN / f"{name}.png").write_bytes(png)
-            (GOLDEN / f"{name}.{TINY.name}.igpt").write_bytes(enclosed(png))
-    for name, pixels in DRAWINGS.items():
-        write_golden(name, "drawing", pixels, codec.drawn(pixels, lambda _: None))
-    digests = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in sorted(GOLDEN.glob("*.igpt"))]
+    anew = "--anew" in sys.argv
+    REFUSED.mkdir(exist_ok=True)
+    for name, some in golden().items():
+        write(GOLDEN / f"{name.split('.')[0]}.png", some.png, anew)
+        if anew or not (GOLDEN / f"{name}.igpt").exists():
+            write(GOLDEN / f"{name}.igpt", some.made(), anew)
+    for name, (_, data) in refused().items():
+        write(REFUSED / f"{name}.igpt", data, anew)
+    paths = sorted([*GOLDEN.glob("*.igpt"), *REFUSED.glob("*.igpt")])
+    digests = [f"{path.relative_to(GOLDEN)} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in paths]
     (GOLDEN / "digests.txt").write_text("".join(digests))
 
 

@@ -307,17 +307,17 @@ def test_colour_goes_by_the_palette_where_alpha_is_beside_it(published, store, c
 
 def test_groups_and_lockstep_batches_do_not_matter(published, monkeypatch):
     _, _, network = published
-    tokens = network.palette.tokens(smooth(70, 100))  # 4 x 3 tiles
+    tokens = network.palette.tokens(smooth(40, 40))  # 2 x 2 tiles
     ways = {}
-    for shape in (Shape(1, 1), Shape(3, 2), Shape(4, 3)):
+    for shape in (Shape(1, 1), Shape(2, 1), Shape(2, 2)):
         payloads = encode_tokens(network, tokens, shape, ignore)
-        assert len(payloads) == {1: 12, 6: 4, 12: 1}[shape.tiles]
+        assert len(payloads) == 4 // shape.tiles
         for cache in (1, 1 << 30):
             monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": max(cache, shape.tiles * network.config.cache_bytes)})
             assert shape.tiles <= largest_group(network)
-            assert (decode_tokens(network, (100, 70), shape, payloads, ignore) == tokens).all()
+            assert (decode_tokens(network, (40, 40), shape, payloads, ignore) == tokens).all()
         ways[shape.tiles] = sum(map(len, payloads))
-    assert ways[12] <= ways[6] <= ways[1]
+    assert ways[4] <= ways[2] <= ways[1]
 
 
 def test_groups_are_as_large_as_every_decoder_can_hold(published, monkeypatch):

@@ -22,6 +22,7 @@ from codec.methods.method import (
     require,
     require_same,
 )
+from codec.mixing.bands import SMALL, repeated
 from codec.network.costs import layer_costs
 from codec.network.engines import engine_of
 from codec.network.layers import (
@@ -42,6 +43,7 @@ from codec.tiling.planes import Kind, kind_of, pixels_to_planes, planes_to_pixel
 from codec.tiling.tiles import Grid, Shape
 
 CHECKED_POSITIONS = 64  # of every tile: two rows
+DRAWN = 0.75  # of the pixels repeat others in a picture of indices that no network is asked about
 
 
 class Fields(NamedTuple):
@@ -159,12 +161,18 @@ class _Candidate(LayersCandidate):
         return Coded(Coding(self._method.number, 0, self._fields), self.payloads(progress), made_of)
 
 
+def _as_brightnesses(source: Source) -> bool:
+    """Whether indices may be those of a ramp of false colours, which tell how bright a photograph was."""
+    return source.depth == 8 and source.pixels > SMALL and repeated(source.samples) < DRAWN
+
+
 class Network(Method):
     number = 3
     name = "network"
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        if source.indices or source.samples.dtype != "uint8" or source.samples.shape[2] not in (1, 3):
+        samples = source.samples
+        if samples.dtype != "uint8" or samples.shape[2] not in (1, 3) or (source.indices and not _as_brightnesses(source)):
             return []
         options = source.options
         folder = models.chosen(options.model, options.revision)

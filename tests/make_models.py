@@ -1,0 +1,60 @@
+"""Makes the tiny models of the tests, those that are missing: `python -m tests.make_models`."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from codec.methods.past import layers_of
+from codec.network.config import ModelConfig
+from codec.palette.conversion import converted
+from codec.pasts.past import recognised
+from codec.tiling.planes import RGB
+from codec.training.data import Batch, as_samples
+from codec.training.loop import bits
+from codec.training.quantize import integer_model
+from codec.training.reference import ImageGPT
+from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth
+
+
+def make_tiny_palette(folder: Path) -> None:
+    """From a random checkpoint in the published layout."""
+    from tests.test_palette import checkpoint
+
+    with tempfile.TemporaryDirectory() as published:
+        checkpoint(Path(published), seed=5, n_embd=16, n_head=2, n_layer=2, vocab_size=17)
+        converted(Path(published), folder.name, CPU).save(folder)
+
+
+def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:
+    torch.manual_seed(20)
+    config = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16, layout=layout)
+    model = ImageGPT(config)
+    model.observe()
+    with torch.no_grad():
+        bits(model, batch)
+    model.choose_steps()
+    integer_model(model, folder.name, CPU).save(folder)
+
+
+def luma_and_chroma() -> Batch:
+    """Tiles of both, of each past."""
+    batch = {}
+    for pixels in (decoded_jpeg(smooth(64, 64)), photo_cd(64, 64)):
+        for layer in layers_of(recognised(pixels)):
+            group, samples = layer.part(layer.grid.whole)
+            batch[layer.kind] = torch.from_numpy(samples), None if group.windows is None else torch.from_numpy(group.windows)
+    return batch
+
+
+def main() -> None:
+    if not TINY.exists():
+        make_tiny_model(TINY, "rgb", {RGB: (as_samples([picture(32, 32, 3, seed) for seed in range(8)]), None)})
+    if not TINY_YCC.exists():
+        make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
+    if not TINY_PALETTE.exists():
+        make_tiny_palette(TINY_PALETTE)
+
+
+if __name__ == "__main__":
+    main()
