@@ -51,11 +51,11 @@ def _telling(dispatcher: Any) -> Any:
     """It tells when it compiles, which it does in every process."""
     compiling = dispatcher.compile
 
-    def told(*arguments: Any) -> Any:
+    def compiled_now(*arguments: Any) -> Any:
         _tell(False)
         return compiling(*arguments)
 
-    dispatcher.compile = told
+    dispatcher.compile = compiled_now
     return dispatcher
 
 
@@ -109,7 +109,7 @@ def compiled(function: Any) -> Any:
     """Decorator: the function compiled at its first use, once for the types of its arguments; as it stands where numba is missing.
 
     It runs without the interpreter's lock, and does not look whether indices are within bounds or divisors are zero. What was compiled is
-    kept for other processes, where there is a place for it; the logger "igpt" is told when that takes time, and when it is in vain.
+    kept for other processes, where there is a place for it; the logger "igpt" gets a line when that takes time, and when it is in vain.
     """
     if numba is None:
         return function

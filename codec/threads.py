@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _own = threading.local()  # threads: of those that work side by side, each one's share
-_wanted = 0  # threads, by `use_threads`
+_requested = 0  # threads, by `use_threads`
 _torch_computes = False  # for us
 _torch_forked = False  # whether its threads were left behind in the process that this one was forked from
 
@@ -36,14 +36,14 @@ def threads() -> int:
 
 
 def _all() -> int:
-    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return _wanted or (int(told) if told.isdecimal() else 0) or cores()
+    variable = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return _requested or (int(variable) if variable.isdecimal() else 0) or cores()
 
 
 def use_threads(count: int) -> None:
     """For commands, in a process of their own, where torch takes as many; 0: as many as there are cores, or as OMP_NUM_THREADS says."""
-    global _wanted
-    _wanted = count
+    global _requested
+    _requested = count
     if "torch" in sys.modules:
         tell_torch()
 
@@ -53,7 +53,7 @@ def tell_torch() -> None:
     the others for ever."""
     global _torch_computes
     _torch_computes = True
-    if count := 1 if _torch_forked else _wanted:
+    if count := 1 if _torch_forked else _requested:
         sys.modules["torch"].set_num_threads(count)
 
 

@@ -70,7 +70,7 @@ def stores() -> list[Path]:
 
 
 def added() -> list[Path]:
-    """The folders of the models that were added. What cannot be read is told to the logger."""
+    """The folders of the models that were added. The logger names those that cannot be read."""
     return [folder for store in stores() for folder in _in(store)]
 
 
@@ -127,7 +127,7 @@ def read(folder: Path, device: str) -> "AnyModel":
 
 
 def _stamp(folder: Path, *names: str) -> _Stamp:
-    """Changes with files in a folder, those of an integer model if none are named; empty where that cannot be told."""
+    """Changes with files in a folder, those of an integer model if none are named; empty where that is not known."""
     try:
         states = [(folder / name).stat() for name in names or ("config.json", WEIGHTS_FILE)]
     except OSError:
@@ -142,7 +142,7 @@ def digest_of(folder: Path, device: str = "cpu") -> bytes:
 
 
 def _usable(folders: Iterable[Path], device: str = "cpu") -> Iterator[tuple[Path, bytes]]:
-    """With their digests; those that hold no usable model are told to the logger."""
+    """With their digests; those that hold no usable model are named to the logger."""
     for folder in folders:
         try:
             digest = digest_of(folder, device)

@@ -118,9 +118,9 @@ def _norm(gain: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     columns: by how much more each output is to be resolved. The outputs, not the weights behind them, take up what differs from channel to
     channel.
     """
-    wanted = gain * columns
-    unit = wanted.abs().amax().clamp(min=1e-30) / GAIN_LIMIT
-    whole = torch.round(wanted / unit)
+    scaled = gain * columns
+    unit = scaled.abs().amax().clamp(min=1e-30) / GAIN_LIMIT
+    whole = torch.round(scaled / unit)
     return whole.to(torch.int32), unit / columns * (math.sqrt(len(gain)) * 2.0**-UNIT_BITS)
 
 
