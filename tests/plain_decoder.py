@@ -601,7 +601,7 @@ def chunks_of(body, entries):
     if body is not None:
         reader = Reader(body)
         size, raw = reader.varint(), reader.rest()
-        assert size <= 2**26
+        assert 1 <= size <= 2**26
         if len(raw) != size:
             raw = inflate(raw, size, -15, preset_dictionary())
         assert len(raw) == size
