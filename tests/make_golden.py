@@ -196,7 +196,7 @@ def whole() -> dict[str, Golden]:
         (b"IDAT", b""),
         (b"tIME", bytes((7, 234, 11, 20, 1, 2, 3))),
     )
-    entries, greys = np.random.default_rng(0).bytes(24), np.arange(256, dtype=np.uint8).repeat(3).tobytes()
+    entries, order = np.random.default_rng(0).bytes(24), np.random.default_rng(1).permutation(256).astype(np.uint8)
     deep = colour.astype(np.uint16) * 250 + noise(colour.shape, 7)
     edited = (colour.astype(int) * 8 // 5).clip(0, 255).astype(np.uint8)
     ramp, photograph = smooth(96, 96)[..., :1], smooth(64, 64)
@@ -214,7 +214,8 @@ def whole() -> dict[str, Golden]:
         "noise-4": png_of(noise((33, 31, 1), 4), Form(GREY, 4)),
         "palette-4": png_of(index, Form(INDEXED, 4), ((b"PLTE", entries), (b"tRNS", bytes((0, 128))))),
         "palette-8": png_of(index, Form(INDEXED, 8), ((b"gAMA", chunks[0][1]), (b"PLTE", entries), *chunks[1:])),
-        "colours-grey": png_of(ramp, Form(INDEXED, 8), ((b"PLTE", greys),)),
+        "colours-grey": png_of(np.argsort(order).astype(np.uint8)[ramp], Form(INDEXED, 8), ((b"PLTE", order.repeat(3).tobytes()),)),
+        "indices-ramp": png_of(ramp, Form(INDEXED, 8), ((b"PLTE", np.arange(768).astype(np.uint8).tobytes()),)),
         "colours-rgb": png_of(numbers.reshape(64, 64, 1).astype(np.uint8), Form(INDEXED, 8), ((b"PLTE", table.tobytes()),)),
         "ranks": png_of(np.dstack([edited[..., :2], colour[..., 2:]])),
         "ranks-rgba": png_of(np.dstack([edited, np.full_like(alpha, 9)])),
@@ -320,7 +321,6 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "deep-levels-descending": remade(deep, boxes={LEVELS: varint(2) + deflated(b"\1\0\0\0")}),
         "deep-levels-too-large": remade(deep, boxes={LEVELS: varint(2) + deflated(b"\xff\xff\xff\xff")}),
         "metadata-empty": boxes(metadata=b""),
-        "metadata-of-nothing": boxes(metadata=b"\0"),
         "metadata-ihdr": boxes(metadata=b"\5IHDR\0"),
         "metadata-two-idat": boxes(metadata=b"\x0aIDAT\0IDAT\0"),
         "metadata-name": boxes(metadata=b"\5te t\0"),
