@@ -18,10 +18,13 @@ from bitstream.metadata import deflated
 from bitstream.reader import varint
 from codec import compression
 from codec.compression import compress_picture
+from codec.methods import network
+from codec.methods.method import Source
 from codec.methods.mixing import Mixing
 from codec.methods.stored import Stored
 from codec.options import Options
 from codec.pictures.picture import Picture
+from codec.progress import ignore
 from codec.representations import digest_of, meant, picture_boxes, representations
 from tests.conftest import coded_by, file_of, form_of, picture, remade, smooth
 
@@ -201,6 +204,21 @@ def test_a_ramp_of_greys_is_coded_as_grey(photograph, monkeypatch):
     assert codec.info(data).representation == "colours"
     assert (codec.decode(data, device="cpu") == shuffled.pixels[..., 0]).all()
     assert len(data) < 0.9 * without_others(shuffled, monkeypatch)
+
+
+def test_a_ramp_of_false_colours_is_coded_as_brightnesses(photograph, monkeypatch):
+    """The network codes the indices; those of a drawing it is not asked about."""
+    bright, value = photograph[100:196, 100:196, 1], np.arange(256)
+    some = indexed(bright, np.stack([value, 255 - value, np.abs(2 * value - 255)], 1))
+    data = compress_picture(some, CPU)
+    assert codec.info(data).coding == "network"
+    assert codec.info(data).representation == "samples"
+    assert (codec.decode(data, device="cpu") == bright).all()
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "DRAWN", 0.0)
+        assert len(data) < 0.9 * len(compress_picture(some, CPU))
+    for indices, depth in ((bright >> 4, 4), (bright.repeat(8, 0).repeat(8, 1)[:96, :96], 8), (bright[:30, :30], 8)):
+        assert not network.Network().offer(Source(indices[..., None], depth, CPU, indices=True), ignore)
 
 
 def test_a_sprite_is_coded_as_indices():
