@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageErr
 
 import codec
 from bitstream.constants import MAGIC
-from bitstream.container import FIRST_BYTES, Coding, read
+from bitstream.container import FIRST_BYTES, Coding, read, read_front
 from bitstream.form import GREY, PALETTE, RGB, Form
 from codec import models, plugin
 from codec.compression import compress_picture
@@ -27,7 +27,7 @@ from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.plugin import IgptImageFile
 from codec.tiling.tiles import Shape
-from tests.conftest import DATA, TINY, smooth
+from tests.conftest import DATA, TINY, smooth, with_network
 from tests.forged import claiming
 from tests.picture_files import assert_same_image, deep, deep_png, everything, with_mode
 
@@ -205,20 +205,26 @@ def test_what_is_not_stored_of_an_image_is_logged(caplog):
 
 
 def test_a_picture_needs_its_model_when_it_is_loaded():
-    image = Image.fromarray(smooth(20, 20))
+    found = Image.open(io.BytesIO(with_network(smooth(20, 20), TINY)))
+    assert found.size == (20, 20)
+    with pytest.raises(OSError, match="needs the model tiny"):
+        found.load()
+
+
+def test_save_hands_options_on():
+    """Without the name of a model, what is flat is coded without one."""
+    image = Image.new("RGB", (20, 20), (9, 200, 7))
     image.info["dpi"] = (100, 100)
-    stream = io.BytesIO()
-    image.save(stream, "IGPT", model=TINY, device="cpu")
-    codec.info(stream.getvalue())
-    stream.seek(0)
-    with pytest.raises(OSError, match="needs the model"):
-        Image.open(stream).load()
-    stream = io.BytesIO()
-    image.save(stream, "IGPT")
-    found = Image.open(stream)
-    found.load()
-    assert found.info["dpi"] == pytest.approx((100, 100), abs=0.1)
-    assert found.getpixel((3, 3)) == image.getpixel((3, 3))
+    for options, coding in (({}, "mixing"), ({"model": "photo-2"}, "network")):
+        stream = io.BytesIO()
+        image.save(stream, "IGPT", device="cpu", **options)
+        assert codec.info(stream.getvalue()).coding == coding
+        found = Image.open(stream)
+        found.load()
+        assert found.info["dpi"] == pytest.approx((100, 100), abs=0.1)
+        assert found.getpixel((3, 3)) == image.getpixel((3, 3))
+    with pytest.raises(OSError, match="no such folder"):
+        image.save(io.BytesIO(), "IGPT", model="no-such-model")
 
 
 def test_bombs_are_seen_before_anything_is_decoded(monkeypatch):
@@ -235,7 +241,11 @@ def test_damage_is_what_pillow_says():
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(b"hello"))
     with pytest.raises(UnidentifiedImageError, match="truncated"):
-        Image.open(io.BytesIO(data[:-20]))
+        Image.open(io.BytesIO(data[: read_front(data).size - 1]))
+    wrong = bytearray(data)
+    wrong[14] ^= 1
+    with pytest.raises(UnidentifiedImageError, match="damaged"):
+        Image.open(io.BytesIO(bytes(wrong)))
     half = Image.open(io.BytesIO(codec.compress(Image.fromarray(smooth(20, 20)), device="cpu")[:-20]))
     with pytest.raises(OSError, match=r"truncated|damaged"):
         half.load()
