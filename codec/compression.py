@@ -46,8 +46,10 @@ class Offers:
         return min(self.best.size, self.candidates[-1].size)
 
     def coded(self, progress: Progress) -> Coded:
-        """By the best; or by another one that turns out to be smaller."""
+        """By the best; or by another one that turns out to be smaller, where the best is not settled."""
         coded = self.best.coded(progress)
+        if self.best.settled:
+            return coded
         known = [candidate for candidate in self.candidates if candidate.exact and candidate.size < coded.size]
         return _smallest(known).coded(ignore) if known else coded
 

@@ -164,7 +164,7 @@ METADATA_BODIES = [
     (bytes((len(GAMMA) + 5,)) + b"IDAT\0" + GAMMA, [(b"IDAT", b""), (b"gAMA", GAMMA[5:])]),
     (b"\x08PLTE\3abc", [(b"PLTE", b"abc")]),
     (b"", None),
-    (b"\0", []),
+    (b"\0", None),
     (b"\x0aIDAT\0IDAT\0", None),
     (b"\x06IDAT\1x", None),
     (b"\x07PLTE\2ab", None),

@@ -13,7 +13,6 @@ import codec
 from bitstream.container import read
 from cli import app
 from codec import models
-from codec.methods.method import ModelName
 from codec.methods.palette import PublishedPalette
 from codec.network.arithmetic import PRODUCTS
 from codec.palette import coding
@@ -293,7 +292,7 @@ def test_roundtrip(published, store, shape):
     assert (codec.decode(data, device="cpu").reshape(shape) == pixels).all()
     info = codec.info(data)
     assert info.coding == "palette"
-    assert info.models == (ModelName(published[2].digest, "small"), ModelName(models.load(None, "rgb", CPU).digest, ""))
+    assert info.models == (("small", published[2].digest.hex()), ("photo-2", models.load(None, "rgb", CPU).digest.hex()))
     assert data == codec.compress(pixels, model=published[0], device="cpu")
 
 
@@ -368,13 +367,13 @@ def in_fields(data, change):
     [
         (lambda fields: b"\2" + fields[1:], "coding is unknown"),
         (lambda fields: b"\0" + fields[1:], "other fields"),  # the refinement is left over
-        (lambda fields: b"\0" + fields[1:-17], "2 chunks, 1 are wanted"),
+        (lambda fields: b"\0" + fields[1:-21], "2 chunks, 1 are wanted"),
         (lambda fields: fields[:-1], "truncated"),
         (lambda fields: fields[:1] + b"\0" + fields[2:], "out of range"),
         (lambda fields: fields[:1] + b"\x80\2\2" + fields[3:], "out of range"),
         (lambda fields: fields[:3] + models.digest_of(TINY) + fields[19:], "has no palette"),
-        (lambda fields: fields[:-17] + models.digest_of(TINY_PALETTE) + b"\0", "does not code"),
-        (lambda fields: fields[:-17] + models.digest_of(TINY_YCC) + b"\0", "does not code"),
+        (lambda fields: fields[:-21] + models.digest_of(TINY_PALETTE) + b"\0", "does not code"),
+        (lambda fields: fields[:-21] + models.digest_of(TINY_YCC) + b"\0", "does not code"),
     ],
 )
 def test_other_fields_are_refused(change, what, only_tiny_models):
