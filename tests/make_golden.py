@@ -321,7 +321,6 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "deep-levels-too-large": remade(deep, boxes={LEVELS: varint(2) + deflated(b"\xff\xff\xff\xff")}),
         "metadata-empty": boxes(metadata=b""),
         "metadata-of-nothing": boxes(metadata=b"\0"),
-        "metadata-of-nothing": boxes(metadata=b"\0"),
         "metadata-ihdr": boxes(metadata=b"\5IHDR\0"),
         "metadata-two-idat": boxes(metadata=b"\x0aIDAT\0IDAT\0"),
         "metadata-name": boxes(metadata=b"\5te t\0"),

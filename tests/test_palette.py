@@ -324,6 +324,7 @@ def test_groups_are_as_large_as_every_decoder_can_hold(published, monkeypatch):
     assert largest_group(network) == 64
     monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 3 * network.config.cache_bytes + 1})
     assert largest_group(network) == 3
+    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 1 << 30})
     coded = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
     tiny_cache = models.read(TINY_PALETTE, CPU).config.cache_bytes
     monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 2 * tiny_cache})
