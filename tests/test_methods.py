@@ -16,7 +16,7 @@ from codec.analysis import bits_per_pixel
 from codec.compression import compress_picture
 from codec.decompression import decompress_file
 from codec.methods import METHODS, method_of
-from codec.methods.method import Coded, Method, Part, Ready, require, require_same
+from codec.methods.method import Coded, DirectMethod, Part, Ready, require, require_same
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
 from codec.methods.stored import Stored
@@ -28,7 +28,7 @@ from tests.conftest import TINY, TINY_PALETTE, coded_by, decoded_jpeg, file_of, 
 CPU = Options(device="cpu")
 
 
-class Recurrence(Method):
+class Recurrence(DirectMethod):
     """Samples x that are each followed by 5 x + 17, modulo 256: the first one says all."""
 
     number = 9

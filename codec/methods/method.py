@@ -135,14 +135,9 @@ class Method(ABC):
         """How many a decoder goes through, in all layers, of each plane one."""
         return part.width * part.height
 
-    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
-        """(height, width, channels). Raises DamagedError, ModelError. For methods that need no layers of a network."""
-        raise NotImplementedError
-
+    @abstractmethod
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
-        """The same, for those that do."""
-        return self.decode(part, options, progress)
-        yield
+        """(height, width, channels) samples in the end. Raises DamagedError, ModelError."""
 
     @abstractmethod
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
@@ -164,6 +159,18 @@ class Method(ABC):
     def engine(self, part: Part, options: Options) -> str | None:
         """The name of what runs its network; None where it has none."""
         return None
+
+
+class DirectMethod(Method):
+    """One that needs no layers of a network to decode."""
+
+    @abstractmethod
+    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+        """(height, width, channels). Raises DamagedError, ModelError."""
+
+    def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
+        return self.decode(part, options, progress)
+        yield
 
 
 def fields_reader(part: Part) -> Reader:

@@ -7,7 +7,7 @@ import numpy as np
 
 from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
 from bitstream.container import Coding
-from codec.methods.method import Bits, Candidate, Coded, Method, Part, Ready, Samples, Source, require, require_same
+from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require, require_same
 from codec.mixing import bands
 from codec.mixing.bands import Coder
 from codec.options import Options
@@ -19,7 +19,7 @@ CHECKED_SHARE = 16  # of the rows of a band, one in so many, but no less than
 CHECKED_ROWS = 4
 
 
-class Mixed(Method):
+class Mixed(DirectMethod):
     """What both kinds have in common. coders: by variant."""
 
     coders: ClassVar[tuple[Coder, ...]]

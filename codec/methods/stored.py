@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bitstream.container import Coding
-from codec.methods.method import Candidate, Coded, Method, Part, Samples, Source, require, require_same
+from codec.methods.method import Candidate, Coded, DirectMethod, Method, Part, Samples, Source, require, require_same
 from codec.options import Options
 from codec.progress import Progress
 
@@ -41,7 +41,7 @@ def _packed(samples: Samples, depth: int) -> bytes:
     return np.packbits(bits.reshape(height, -1), axis=-1).tobytes()
 
 
-class Stored(Method):
+class Stored(DirectMethod):
     number = 0
     name = "stored"
 
