@@ -16,6 +16,7 @@ LARGEST = 255 * UNIT
 AT_ONCE = 1 << 14  # colours
 PIXELS_AT_ONCE = 1 << 20
 SETTLING = 8  # steps
+SIDE = 16  # of the cubes of colours that are measured at once
 NOTHING = (255, 0)  # bounds with nothing between them
 
 Tokens = npt.NDArray[np.uint16]
@@ -37,19 +38,28 @@ class Palette:
 
     @classmethod
     def measured(cls, centres: npt.NDArray[np.int32]) -> "Palette":
-        """With the bounds as they are found by going through all 2^24 colours; takes some seconds."""
+        """With the bounds as they are found by going through all 2^24 colours, a cube after the other."""
         green = np.tile(np.array(NOTHING, np.uint8), (len(centres), 1))
-        red = np.tile(np.array(NOTHING, np.uint8), (len(centres), 256, 1))
+        red = np.tile(np.array(NOTHING, np.uint8), (len(centres) * 256, 1))
         palette = cls(centres, green, red)
-        r, b = (side.reshape(-1) for side in np.mgrid[:256, :256].astype(np.int64))
-        for g in range(256):
-            tokens = palette.nearest(np.stack([r, np.full_like(r, g), b], 1))
-            np.minimum.at(red[:, g, 0], tokens, r.astype(np.uint8))
-            np.maximum.at(red[:, g, 1], tokens, r.astype(np.uint8))
-            found = np.unique(tokens)
-            green[found, 0] = np.minimum(green[found, 0], g)
-            green[found, 1] = g
-        return cls(centres, green, red)
+        cube = np.stack([*np.mgrid[:SIDE, :SIDE, :SIDE]], -1).reshape(-1, 3)
+        for corner in np.ndindex(256 // SIDE, 256 // SIDE, 256 // SIDE):
+            low = np.array(corner) * SIDE
+            colours = cube + low
+            r, g, _ = colours.astype(np.uint8).T
+            tokens = palette.nearest(colours, palette._near(low, low + SIDE - 1))
+            places = tokens.astype(np.int64) * 256 + g
+            for bounds, at, found in ((green, tokens, g), (red, places, r)):
+                np.minimum.at(bounds[:, 0], at, found)
+                np.maximum.at(bounds[:, 1], at, found)
+        return cls(centres, green, red.reshape(-1, 256, 2))
+
+    def _near(self, low: Integers, high: Integers) -> Integers:
+        """Tokens that a colour from low to high, (3), can have: their centres are not farther from all of these than another one is."""
+        low, high = low * UNIT, high * UNIT
+        least = ((self.centres - self.centres.clip(low, high)) ** 2).sum(1)
+        most = (np.maximum(abs(self.centres - low), abs(self.centres - high)) ** 2).sum(1)
+        return np.flatnonzero(least <= most.min())
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -66,13 +76,14 @@ class Palette:
             tokens[first : first + rows] = self.nearest(np.broadcast_to(colours, (len(colours), 3)))[places].reshape(codes.shape)
         return tokens
 
-    def nearest(self, colours: npt.NDArray[np.int64]) -> Tokens:
-        """(n, 3) -> (n)."""
+    def nearest(self, colours: Integers, among: Integers | None = None) -> Tokens:
+        """(n, 3) -> (n). among: the tokens that these can have, in order; all of them by default."""
+        tokens = (np.arange(len(self)) if among is None else among).astype(np.uint16)
+        factors, squares = self.centres[tokens].T.astype(np.float64), self.squares[tokens].astype(np.float64)
         found = np.empty(len(colours), np.uint16)
-        factors, squares = self.centres.T.astype(np.float64), self.squares.astype(np.float64)
         for first in range(0, len(colours), AT_ONCE):
             part = colours[first : first + AT_ONCE].astype(np.float64) * (2 * UNIT)
-            found[first : first + AT_ONCE] = (part @ factors - squares).argmax(1)
+            found[first : first + AT_ONCE] = tokens[(part @ factors - squares).argmax(1)]
         return found
 
     @lasting
