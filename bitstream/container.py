@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
-from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_DEEP_WIDTH, MAX_METADATA_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
+from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_FRONT_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError, TruncatedError
 from bitstream.form import ALPHA, Form
-from bitstream.reader import Reader, varint
+from bitstream.reader import FileReader, Reader, varint
 
 PALETTE, LEVELS, COLOURS, INDEX, CODING = 1, 2, 3, 4, 5  # types of boxes
 SKIPPABLE = 0x80  # in a type: who does not know the box may skip it
@@ -20,10 +20,11 @@ METADATA = SKIPPABLE | 1
 KNOWN = {METADATA: "metadata", PALETTE: "palette", LEVELS: "levels", COLOURS: "colours", INDEX: "index", CODING: "coding"}
 ORDER = (METADATA, PALETTE, LEVELS, COLOURS)  # of those that are written before INDEX and CODING
 
-ALPHA_APART = 0x40  # in the byte of the form
+ALPHA_APART, RESERVED = 0x40, 0x80  # in the byte of the form
 MOST_METHODS = 32
 FIRST_BYTES = 1 << 12  # of a file, in which most fronts end
 LARGEST_SAMPLE = 8  # bytes that a sample can take in a file, those of 8 or 16 bits
+_GOING_ON = bytes(range(0x80, 0x100))  # bytes of a varint, but the last
 
 
 class Head(NamedTuple):
@@ -56,14 +57,25 @@ class Coding(NamedTuple):
 
 
 class Front(NamedTuple):
-    """All of a file but its chunks. boxes: bodies by type, without INDEX and CODING; lengths: of the payloads of all chunks but the last;
-    size: in bytes."""
+    """All of a file but its chunks. boxes: bodies by type, without INDEX and CODING; index_box: the body of INDEX, empty where there is
+    one chunk; size: in bytes."""
 
     head: Head
     boxes: Mapping[int, bytes]
     codings: tuple[Coding, ...]
-    lengths: tuple[int, ...]
+    index_box: bytes
     size: int
+
+    @property
+    def chunks(self) -> int:
+        """How many there are, as far as the index says: every number ends with its only byte below 128."""
+        return 1 + len(self.index_box.translate(None, _GOING_ON))
+
+    def lengths(self) -> Iterator[int]:
+        """Of the payloads of all chunks but the last, in bytes. Raises DamagedError."""
+        reader = Reader(self.index_box, "the lengths in its index")
+        while reader.remaining:
+            yield reader.varint()
 
     @property
     def unknown(self) -> list[str]:
@@ -103,13 +115,15 @@ def read(data: bytes) -> File:
 
 
 def _chunks(data: bytes, front: Front) -> Iterator[bytes]:
-    reader, count = Reader(data, "the chunks"), len(front.lengths) + 1
+    reader, count = FileReader(data, "its chunks"), front.chunks
     reader.position = front.size
-    last = reader.remaining - sum(front.lengths) - count * CRC_BYTES
+    if reader.remaining < count * CRC_BYTES:
+        raise reader.too_short()
+    lengths = [*front.lengths()]
+    last = reader.remaining - sum(lengths) - count * CRC_BYTES
     if last < 0:
-        msg = "the file is truncated: it ends in its chunks"
-        raise TruncatedError(msg)
-    for k, length in enumerate((*front.lengths, last)):
+        raise reader.too_short()
+    for k, length in enumerate((*lengths, last)):
         payload = reader.take(length)
         if reader.take(CRC_BYTES) != _crc(payload):
             what = "is damaged, or the file is truncated or goes on behind it" if k + 1 == count else "is damaged"
@@ -120,12 +134,14 @@ def _chunks(data: bytes, front: Front) -> Iterator[bytes]:
 
 def read_front(start: bytes) -> Front:
     """Of a file that begins with `start`. Raises as `read`; TruncatedError where the front does not end in `start`."""
-    reader = Reader(start, "its beginning")
-    head, apart = _head(reader)
+    reader = FileReader(start, "its beginning")
+    head, form = _head(reader)
+    apart = bool(form & ALPHA_APART)
     found: list[tuple[int, bytes]] = []
     codings = 0
     while codings < 1 + apart:
         kind, size = reader.byte(), reader.varint()
+        require(reader.position + size + CRC_BYTES <= MAX_FRONT_BYTES, f"its beginning has more than {MAX_FRONT_BYTES:,} bytes")
         if kind == CODING:
             codings += 1
         elif codings or kind in (other for other, _ in found):
@@ -136,22 +152,26 @@ def read_front(start: bytes) -> Front:
     if reader.take(CRC_BYTES) != _crc(reader.data[:end]):
         msg = "the beginning of the file is damaged: its checksum does not match"
         raise DamagedError(msg)
-    _validate(head, apart)
     for kind, _ in found:
         require(kind != 0, "there is no box of type 0")
         if kind not in KNOWN and not kind & SKIPPABLE:
             msg = f"the file has a part of type {kind} that this igpt does not know: update igpt"
             raise NewerVersionError(msg)
+    if not head.form.kept or form & RESERVED:
+        msg = f"the file has samples of a form ({form:#04x}) that this igpt does not know: update igpt"
+        raise NewerVersionError(msg)
+    _validate(head, apart)
     bodies = dict(found)
     coded = [Coding(body[0] % MOST_METHODS, body[0] // MOST_METHODS, body[1:]) for kind, body in found if kind == CODING and body]
     require(len(coded) == codings, "a coding has no method")
-    lengths = tuple(_lengths(bodies.pop(INDEX, None)))
+    index = bodies.pop(INDEX, None)
+    require(index != b"", "its index is empty")
     del bodies[CODING]
-    return Front(head, bodies, tuple(coded), lengths, reader.position)
+    return Front(head, bodies, tuple(coded), index or b"", reader.position)
 
 
-def _head(reader: Reader) -> tuple[Head, bool]:
-    """Not validated yet; and whether it has two codings."""
+def _head(reader: Reader) -> tuple[Head, int]:
+    """Not validated yet; and the byte of its form."""
     start = bytes(reader.data[: len(MAGIC)])
     if not start or start != MAGIC[: len(start)]:
         msg = "this is not an igpt file" if start else "this is not an igpt file: it is empty"
@@ -165,30 +185,18 @@ def _head(reader: Reader) -> tuple[Head, bool]:
         raise NewerVersionError(msg)
     require(version == CONTAINER_VERSION, "there is no container version 0")
     width, height, form = reader.varint(), reader.varint(), reader.byte()
-    apart = bool(form & ALPHA_APART)
-    require(not form & 0x80, "a reserved bit is set")
-    return Head(width, height, Form(form & 7, 1 << (form >> 3 & 7)), reader.take(SAMPLE_DIGEST_BYTES), apart), apart
+    digest = reader.take(SAMPLE_DIGEST_BYTES)
+    return Head(width, height, Form(form & 7, 1 << (form >> 3 & 7)), digest, bool(form & ALPHA_APART)), form
 
 
 def _validate(head: Head, apart: bool) -> None:
     width, height, form = head[:3]
     require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
-    require(form.kept, f"colour type {form.colour} with {form.depth} bits is unknown")
-    require(form.depth < 16 or width <= MAX_DEEP_WIDTH, f"a width of {width} with 16 bits is out of range")
     require(form.colour in ALPHA or not apart, f"colour type {form.colour} has no alpha")
 
 
-def _lengths(index: bytes | None) -> Iterator[int]:
-    if index is None:
-        return
-    require(bool(index), "its index is empty")
-    reader = Reader(index, "the index")
-    while reader.remaining:
-        yield reader.varint()
-
-
 def front_in(stream: IO[bytes]) -> Front:
-    """Of a file that can be sought, from its start; nothing else is read, or little. Raises as `read_front`."""
+    """Of a file that can be sought, from its start; little else is read. Raises as `read_front`."""
     size = FIRST_BYTES
     while True:
         stream.seek(0)
@@ -198,14 +206,14 @@ def front_in(stream: IO[bytes]) -> Front:
         except TruncatedError:
             if len(start) < size:
                 raise
-        size *= 16
+        size *= 16  # until `read_front` finds it too large
 
 
 def largest_file(start: bytes) -> int:
     """A bound on the bytes of a file that begins with `start`, by its size in pixels. Raises as `read`."""
-    head, _ = _head(Reader(start, "its beginning"))
+    head, _ = _head(FileReader(start, "its beginning"))
     samples = head.pixels * head.form.channels if head.form.kept else 0
-    return MAX_METADATA_BYTES + (MAX_METADATA_BYTES >> 4) + samples * LARGEST_SAMPLE
+    return MAX_FRONT_BYTES + samples * LARGEST_SAMPLE
 
 
 def require(holds: bool, what: str) -> None:

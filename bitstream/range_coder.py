@@ -81,7 +81,7 @@ class TokenDecoder:
         return tokens
 
     def finish(self) -> None:
-        """After the last token. Raises DamagedError where words are left over, or are not what an encoder ends with."""
+        """After the last token. Raises DamagedError where words are left over, or it cannot end so."""
         if not self._coder.maybe_exhausted():
             msg = "a payload is damaged: it does not end with its last token"
             raise DamagedError(msg)

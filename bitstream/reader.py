@@ -15,7 +15,7 @@ def varint(value: int) -> bytes:
 
 
 class Reader:
-    """Takes fields off the front of `data`; `part` names what is being read, for the messages."""
+    """Takes fields off the front of `data`, which is all there is; `part` names what is being read, for the messages."""
 
     def __init__(self, data: bytes, part: str) -> None:
         self.data = memoryview(data)
@@ -23,10 +23,9 @@ class Reader:
         self.part = part
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes. Raises TruncatedError."""
+        """The next `count` bytes. Raises DamagedError where there are fewer."""
         if count > self.remaining:
-            msg = f"the file is truncated: it ends in {self.part}"
-            raise TruncatedError(msg)
+            raise self.too_short()
         self.position += count
         return bytes(self.data[self.position - count : self.position])
 
@@ -46,6 +45,16 @@ class Reader:
         msg = f"{self.part} is damaged: a number in it is malformed"
         raise DamagedError(msg)
 
+    def too_short(self) -> DamagedError:
+        return DamagedError(f"the file is damaged: there is too little of {self.part}")
+
     @property
     def remaining(self) -> int:
         return len(self.data) - self.position
+
+
+class FileReader(Reader):
+    """Of the file itself, of which there may be more."""
+
+    def too_short(self) -> TruncatedError:
+        return TruncatedError(f"the file is truncated: it ends in {self.part}")

@@ -14,12 +14,12 @@ import numpy as np
 from bitstream.container import read
 from bitstream.errors import IgptError, VerificationError
 from bitstream.metadata import Chunks
-from codec.decompression import Channels, decompress_file, parts_of, with_chunks
+from codec.decompression import Channels, decompress_file, understood, with_chunks
 from codec.methods.method import Coded, Samples, require_same
 from codec.options import Options
 from codec.pictures.picture import Picture
 from codec.progress import Progress
-from codec.representations import digest_of, meant
+from codec.representations import digest_of
 
 
 def check_whole(data: bytes, picture: Picture, options: Options, progress: Progress) -> None:
@@ -38,14 +38,14 @@ def check_beginnings(data: bytes, picture: Picture, samples: Sequence[Samples], 
     """
     with _verified():
         file = read(data)
-        head, is_meant = file.head, meant(file.front)
+        head, (is_meant, found) = file.head, understood(file.front)
         height, width, _ = picture.pixels.shape
         require_same((head.width, head.height, head.form) == (width, height, picture.form), "its size or form differs")
         require_same(_without_place(Picture(picture.pixels, head.form, is_meant.chunks)) == _without_place(picture), "its metadata differ")
         coded = samples[0] if len(samples) == 1 else np.concatenate(samples, 2)
         require_same(np.array_equal(is_meant.samples(coded, file.front), picture.pixels), "its samples are others")
         require_same(head.digest == digest_of(picture.pixels), "its digest is another")
-        _check_parts(file.chunks, parts_of(file.front, is_meant), samples, parts, progress)
+        _check_parts(file.chunks, found, samples, parts, progress)
 
 
 def _check_parts(chunks: Sequence[bytes], found: Channels, samples: Sequence[Samples], parts: Sequence[Coded], progress: Progress) -> None:

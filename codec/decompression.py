@@ -1,7 +1,8 @@
 """igpt files -> pictures. Each file's way is a generator that asks for layers of a network; alike layers of several files are decoded
 together."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,29 +24,35 @@ Way = Generator[Request, Planes, Picture]  # asks for layers, is sent their plan
 Channels = list[tuple[Method, Part]]
 
 
-def parts_of(front: Front, is_meant: Meant) -> Channels:
-    """The methods and parts of a file, without their chunks. Raises NewerVersionError."""
-    head, channels = front.head, [is_meant.channels]
-    if head.alpha_apart:
-        channels = [is_meant.channels - 1, 1]
+def understood(front: Front) -> tuple[Meant, Channels]:
+    """What a file's boxes say, and its methods and parts, without their chunks. Raises NewerVersionError, DamagedError."""
+    methods = [method_of(coding) for coding in front.codings]
+    head, is_meant = front.head, meant(front)
+    channels = [is_meant.channels - 1, 1] if head.alpha_apart else [is_meant.channels]
     parts = [Part(head.width, head.height, n, is_meant.depth, coding) for n, coding in zip(channels, front.codings, strict=True)]
-    return [(method_of(part.coding), part) for part in parts]
+    return is_meant, [*zip(methods, parts, strict=True)]
+
+
+def chunks_of(parts: Channels, sizes: Iterator[int], count: int) -> list[int]:
+    """How many of a file's chunks each part has. sizes: of the payloads in bytes, as far as they are known. Raises DamagedError where there
+    are more or fewer, or one is too small for what it must hold."""
+    counts, found = list[int](), 0
+    for method, part in parts:
+        before = found
+        for least in method.least_bytes(part):
+            found += 1
+            require(found <= count, f"it has {count} chunks, which are too few")
+            size = next(sizes, least)
+            require(size >= least, f"chunk {found} of {count} has {size} bytes, which are too few for its pixels")
+        counts.append(found - before)
+    require(found == count, f"it has {count} chunks, {found} are wanted")
+    return counts
 
 
 def with_chunks(parts: Channels, chunks: Sequence[bytes]) -> Channels:
-    """Each part with its chunks. Raises DamagedError where there are more or fewer, or one is too small for what it must hold."""
-    found, first = Channels(), 0
-    for method, part in parts:
-        last = first
-        for least in method.least_bytes(part):
-            require(last < len(chunks), f"it has {len(chunks)} chunks, which are too few")
-            size = len(chunks[last])
-            require(size >= least, f"chunk {last + 1} of {len(chunks)} has {size} bytes, which are too few for its pixels")
-            last += 1
-        found.append((method, part._replace(chunks=chunks[first:last])))
-        first = last
-    require(first == len(chunks), f"it has {len(chunks)} chunks, {first} are wanted")
-    return found
+    """Each part with its chunks. Raises as `chunks_of`."""
+    counts, rest = chunks_of(parts, map(len, chunks), len(chunks)), iter(chunks)
+    return [(method, part._replace(chunks=[*islice(rest, count)])) for (method, part), count in zip(parts, counts, strict=True)]
 
 
 def decompress_file(file: File, options: Options, progress: Progress = ignore) -> Picture:
@@ -108,8 +115,8 @@ def _read(file: File, options: Options) -> Reading:
     """Nothing is decoded yet. Raises as `decompress_file`."""
     head = file.head
     check_size(head.width, head.height, MAX_PIXELS if options.max_pixels is None else options.max_pixels)
-    is_meant = meant(file.front)
-    return Reading(file.front, is_meant, with_chunks(parts_of(file.front, is_meant), file.chunks))
+    is_meant, parts = understood(file.front)
+    return Reading(file.front, is_meant, with_chunks(parts, file.chunks))
 
 
 def _decoded(requests: list[Request], progress: Progress) -> list[Planes | IgptError]:

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 from bitstream.constants import CONTAINER_VERSION
 from bitstream.container import COLOURS, LEVELS, File, Front
-from codec.decompression import parts_of
+from codec.decompression import chunks_of, understood
 from codec.models import shipped_name
 from codec.options import Options
-from codec.representations import meant
 
 
 class Model(NamedTuple):
@@ -47,8 +46,8 @@ class Info:
 def info_of(file: Front | File) -> Info:
     """Raises DamagedError, NewerVersionError."""
     front = file.front if isinstance(file, File) else file
-    head, is_meant = front.head, meant(front)
-    parts = parts_of(front, is_meant)
+    head, (is_meant, parts) = front.head, understood(front)
+    chunks = sum(chunks_of(parts, front.lengths(), front.chunks))
     named = [model for method, part in parts for model in method.models(part)]
     return Info(
         width=head.width,
@@ -58,7 +57,7 @@ def info_of(file: Front | File) -> Info:
         bit_depth=head.form.depth,
         coding="; alpha: ".join(method.description(part) for method, part in parts),
         representation="colours" if COLOURS in front.boxes else "ranks" if LEVELS in front.boxes else "samples",
-        chunks=len(front.lengths) + 1,
+        chunks=chunks,
         models=tuple(Model(found.name or shipped_name(found.digest), found.digest.hex()) for found in named),
         metadata=tuple(name.decode() for name, _ in is_meant.chunks if name != b"IDAT"),
         left_alone=tuple(front.unknown),
@@ -71,5 +70,5 @@ def info_of(file: Front | File) -> Info:
 def engines_of(file: Front | File, options: Options) -> str | None:
     """The names of what runs a file's networks; None where it has none. Raises ModelError."""
     front = file.front if isinstance(file, File) else file
-    names = [method.engine(part, options) for method, part in parts_of(front, meant(front))]
+    names = [method.engine(part, options) for method, part in understood(front)[1]]
     return ", ".join(dict.fromkeys(name for name in names if name)) or None

@@ -151,7 +151,7 @@ def container(data: bytes) -> bool:
     """What is accepted is read again from what is written of it."""
     front, chunks = read(data)
     lengths = [len(chunk) for chunk in chunks]
-    same = list(front.lengths) == lengths[:-1] and len(data) == front.size + sum(lengths) + 4 * len(lengths)
+    same = list(front.lengths()) == lengths[:-1] and len(data) == front.size + sum(lengths) + 4 * len(lengths)
     again = read(written(front.head, front.boxes, front.codings, chunks))
     known = {kind: body for kind, body in front.boxes.items() if kind in bitstream.container.KNOWN}
     require(same and again.chunks == chunks and again.front[:3] == (front.head, known, front.codings), "another file came back")
@@ -194,7 +194,7 @@ def palette_box(data: bytes) -> bool:
 def levels_box(data: bytes) -> bool:
     """What is accepted has ascending levels, which stand for ranks."""
     form = form_in(data)
-    front = Front(Head(3, 2, form, bytes(8)), {LEVELS: data[1:]}, (Coding(0),), (), 0)
+    front = Front(Head(3, 2, form, bytes(8)), {LEVELS: data[1:]}, (Coding(0),), b"", 0)
     is_meant = meant(front)
     for table in is_meant.levels.values():
         require(bool((np.diff(table.astype(np.int64)) > 0).all()), "the levels do not ascend")
@@ -252,7 +252,7 @@ def opened_picture(data: bytes) -> bool:
     require(again.form == picture.form and np.array_equal(again.pixels, picture.pixels), "another picture came back")
     boxes = picture_boxes(picture)
     height, width, _ = picture.pixels.shape
-    is_meant = meant(Front(Head(width, height, picture.form, bytes(8)), boxes, (Coding(0),), (), 0))
+    is_meant = meant(Front(Head(width, height, picture.form, bytes(8)), boxes, (Coding(0),), b"", 0))
     whole = [chunks[: len(chunks) - (chunks[-1:] == ((b"IDAT", b""),))] for chunks in (picture.chunks, again.chunks, is_meant.chunks)]
     require(whole[0] == whole[1] == whole[2], "other chunks came back")
     return True

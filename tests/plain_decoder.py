@@ -380,7 +380,7 @@ def decode(data, folders=()):
     assert form < 128
     assert bits in BITS[colour]
     assert not apart or colour in (4, 6)
-    assert 1 <= width <= (2**20 if bits == 16 else 2**24)
+    assert 1 <= width <= 2**24
     assert 1 <= height <= 2**24
     boxes, codings = {}, []
     while len(codings) < 1 + apart:

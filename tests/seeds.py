@@ -13,7 +13,7 @@ from bitstream.container import read
 from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
 from codec import models
 from codec.compression import compress_picture
-from codec.decompression import parts_of
+from codec.decompression import understood
 from codec.methods.method import Method
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
@@ -27,7 +27,7 @@ from codec.pasts.colour import FORMULAS
 from codec.pasts.past import developed
 from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_kept
-from codec.representations import meant, picture_boxes, representations
+from codec.representations import picture_boxes, representations
 from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC, coded_by, file_of
 from tests.forged import claiming
 
@@ -102,7 +102,7 @@ def with_models() -> list[bytes]:
 
 def names_models(data: bytes) -> bool:
     front = read(data).front
-    return any(method.models(part) for method, part in parts_of(front, meant(front)))
+    return any(method.models(part) for method, part in understood(front)[1])
 
 
 def small_pictures() -> Iterator[Picture]:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 import codec
 from bitstream import container, errors
-from bitstream.constants import CONTAINER_VERSION, MAGIC
+from bitstream.constants import CONTAINER_VERSION, MAGIC, MAX_FRONT_BYTES
 from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, Coding, Head, front_in, largest_file, read, read_front, written
 from bitstream.form import DEPTHS, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.reader import varint
+from codec.description import info_of
 from codec.models import DEFAULTS, FOLDER
 from tests.conftest import picture, smooth, with_network
 
@@ -50,7 +51,7 @@ def test_a_file_is_what_the_document_says():
     assert file.head == HEAD
     assert file.front.boxes == dict(BOXES)
     assert file.front.codings == (coding,)
-    assert file.front.lengths == (4, 0)
+    assert tuple(file.front.lengths()) == (4, 0)
     assert file.chunks == CHUNKS
     assert file.front.unknown == []
     start = by_hand(INDEXED)[: file.front.size]
@@ -183,20 +184,60 @@ def headed(width=5, height=5, form=Form(RGB, 8), apart=False, **changes):
         (headed(height=0), "5x0"),
         (headed(width=(1 << 24) + 1), "out of range"),
         (headed(height=(1 << 24) + 1), "out of range"),
-        (headed(width=(1 << 20) + 1, form=Form(GREY, 16)), "with 16 bits"),
-        (headed(form=Form(1, 8)), "colour type 1"),
-        (headed(form=Form(5, 8)), "colour type 5"),
-        (headed(form=Form(7, 8)), "colour type 7"),
-        (headed(form=Form(RGB, 4)), "4 bits"),
-        (headed(form=Form(PALETTE, 16)), "16 bits"),
-        (headed(form=Form(GREY, 32)), "32 bits"),
-        (headed(form=Form(GREY, 128)), "128 bits"),
-        (headed(form_byte=0x80 | RGB | 3 << 3), "reserved"),
     ],
 )
 def test_heads_that_cannot_be_are_refused_although_the_checksum_is_right(head, match):
     with pytest.raises(errors.DamagedError, match=match):
         read(by_hand([], head=head, chunks=(b"x",)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [headed(form=Form(*form)) for form in ((1, 8), (5, 8), (7, 8), (RGB, 4), (PALETTE, 16), (GREY, 32), (GREY, 128))]
+    + [headed(form_byte=0x80 | RGB | 3 << 3), headed(form_byte=0xFF), headed(width=0, form=Form(7, 8))],
+)
+def test_forms_of_tomorrow_need_a_newer_igpt(head):
+    """Whatever else is new about them; where the checksum is right."""
+    apart = head[7] & 0x40
+    data = by_hand([], head=head, codings=(b"\0",) * (2 if apart else 1), chunks=(b"x",))
+    with pytest.raises(errors.NewerVersionError, match=f"form .{head[7]:#04x}.*update igpt"):
+        read(data)
+    with pytest.raises(errors.DamagedError, match="checksum"):
+        read(data[:-10] + bytes((data[-10] ^ 1,)) + data[-9:])
+
+
+def test_what_is_newer_is_said_before_what_is_damaged():
+    """A box or a method that is not known may explain what seems wrong."""
+    for boxes, coding in (([(LEVELS, b"\xff")], b"\6"), ([(LEVELS, b"\xff"), (6, b"new")], b"\0"), ([(COLOURS, b"\2")], b"\xe1")):
+        data = by_hand(boxes, head=headed(), codings=(coding,), chunks=(b"x",))
+        for work in (codec.info, codec.decode):
+            with pytest.raises(errors.NewerVersionError, match="update igpt"):
+                work(data)
+
+
+def test_a_front_has_a_limit():
+    """And a file that keeps to it is no larger than its bound."""
+    room = MAX_FRONT_BYTES - len(Head(1, 1, Form(GREY, 8), bytes(8)).to_bytes()) - 5 - 3 - 4
+    for size, right in ((room, True), (room + 1, False)):
+        data = by_hand([(0xFE, bytes(size))], head=headed(1, 1, Form(GREY, 8)), codings=(b"\0",), chunks=(b"x",))
+        if right:
+            assert len(data) <= largest_file(data[:64])
+            assert read(data).chunks == (b"x",)
+        else:
+            with pytest.raises(errors.DamagedError, match="its beginning has more than"):
+                read_front(data)
+
+
+def test_info_counts_chunks():
+    """An index of others than the coding has is damaged, and is found without looking at them all."""
+    head = headed(1, 1, Form(GREY, 8))
+    with pytest.raises(errors.DamagedError, match="3 chunks, 1 are wanted"):
+        codec.info(by_hand([(INDEX, b"\1\1")], head=head, codings=(b"\0",), chunks=(b"x", b"y", b"z")))
+    many = by_hand([(INDEX, b"\1" * 10_000_000)], head=head, codings=(b"\0",), chunks=(b"x",))
+    start = time.process_time()
+    with pytest.raises(errors.DamagedError, match="1 are wanted"):
+        codec.info(many)
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("colour", [GREY, RGB, PALETTE])
@@ -264,6 +305,19 @@ def test_a_front_is_read_without_the_rest(size):
     assert stream.most <= 16 * (size + 4096)
     with pytest.raises(errors.TruncatedError):
         front_in(Stream(data[: size // 2]))
+
+
+def test_what_is_wrong_in_a_front_is_no_reason_to_read_on():
+    """Nor is a box that says that it is huge."""
+    for boxes in ([(INDEX, b"\x81")], [(LEVELS, b"\1\1")]):
+        stream = Stream(by_hand(boxes, head=headed(), codings=(b"\0",), chunks=(bytes(10_000_000),)))
+        with pytest.raises(errors.DamagedError, match="damaged"):
+            info_of(front_in(stream))
+        assert stream.most <= 4096
+    stream = Stream(HEAD.to_bytes() + b"\x81" + varint(1 << 30) + bytes(10_000_000))
+    with pytest.raises(errors.DamagedError, match="its beginning has more than"):
+        front_in(stream)
+    assert stream.most <= 4096
 
 
 def test_no_file_is_larger_than_it_may_be():

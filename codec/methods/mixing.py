@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
+from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST, MAX_DEEP_WIDTH
 from bitstream.container import Coding
 from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require, require_same
 from codec.mixing import bands
@@ -36,6 +36,7 @@ class Mixed(DirectMethod):
     def least_bytes(self, part: Part) -> Iterator[int]:
         coder = self._coder(part)
         require((part.depth == 16) == coder.deep, f"samples of {part.depth} bits are not coded so")
+        require(not coder.deep or part.width <= MAX_DEEP_WIDTH, f"a width of {part.width} with 16 bits is out of range")
         decisions = part.channels if coder.deep else 1  # of a pixel, at least
         for rows in bands.bands(part.height, part.width):
             tokens = (rows.stop - rows.start) * part.width * decisions

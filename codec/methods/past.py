@@ -126,6 +126,7 @@ class PastMethod(Method):
         fields = Fields(FORMULAS[first >> 3 & 1], sampling, bool(first & HAS_OUTLIERS), take_shape(reader), take_model(reader))
         require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth == 8 and part.channels == 3, f"{part.channels} channels of {part.depth} bits are not coded so")
+        require(not fields.outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
         require(sampling.top < sampling.filter.down and sampling.left < sampling.filter.across, "its sampling is not possible")
         return fields
 
