@@ -16,7 +16,7 @@ from codec.network.layers import Request, decode_layers
 from codec.options import Options
 from codec.pictures.picture import Picture
 from codec.pictures.reading import MAX_PIXELS, check_size
-from codec.progress import Progress, ignore, scaled
+from codec.progress import Progress, heartbeat, ignore, scaled
 from codec.representations import Meant, digest_of, meant
 from codec.tiling.planes import Planes
 
@@ -124,8 +124,8 @@ def _decoded(requests: list[Request], progress: Progress) -> list[Planes | IgptE
     try:
         return [*decode_layers(requests, progress)]
     except DamagedError as error:
-        half = len(requests) // 2
-        return [error] if len(requests) == 1 else [*_decoded(requests[:half], progress), *_decoded(requests[half:], progress)]
+        half, again = len(requests) // 2, heartbeat(progress)  # how far they are was said already
+        return [error] if len(requests) == 1 else [*_decoded(requests[:half], again), *_decoded(requests[half:], again)]
     except IgptError as error:
         return [error for _ in requests]
 

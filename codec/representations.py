@@ -196,10 +196,14 @@ class Meant(NamedTuple):
                 numbers[colour[0] << 16 | colour[1] << 8 | colour[2]] = index
             elif len(set(colour)) == 1:
                 numbers[colour[0]] = index
-        wide = coded.astype(np.int32)
-        found = numbers[wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2] if coded.shape[2] == 3 else wide[..., 0]]
-        require(bool((found >= 0).all()), "it has colours that are not in its palette")
-        return found[..., None].astype(np.uint8)
+        found = np.empty((*coded.shape[:2], 1), np.uint8)
+        rows = max(1, SAMPLES_AT_ONCE // coded[0].size)
+        for first in range(0, len(coded), rows):
+            wide = coded[first : first + rows].astype(np.int32)
+            indices = numbers[wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2] if coded.shape[2] == 3 else wide[..., 0]]
+            require(bool((indices >= 0).all()), "it has colours that are not in its palette")
+            found[first : first + rows, :, 0] = indices
+        return found
 
 
 def meant(front: Front) -> Meant:

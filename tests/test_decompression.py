@@ -76,7 +76,9 @@ def test_alike_layers_go_through_the_network_together(only_tiny_models, monkeypa
 def test_a_damaged_file_among_others(name, only_tiny_models):
     """Its payload is noise of the same length, with checksums that are right."""
     chunks = [np.random.default_rng(0).bytes(len(chunk)) for chunk in read(FILES[name]).chunks]
-    found = together([remade(data, chunks=chunks) if each == name else data for each, data in FILES.items()])
+    done = []
+    found = together([remade(data, chunks=chunks) if each == name else data for each, data in FILES.items()], progress=done.append)
+    assert sum(done) <= sum(p.shape[0] * p.shape[1] for p in PIXELS.values())
     for each, back in zip(FILES, found, strict=True):
         if each == name:
             assert isinstance(back, DamagedError)
