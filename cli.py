@@ -396,7 +396,7 @@ def sample(
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1: likelier pictures; above: wilder ones.")] = 1.0,
     top_k: Annotated[int, typer.Option(min=0, max=256, help="Draw from the K likeliest tokens only; 0: from all.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures on the same machine.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures on the same machine.")] = 0,
     force: Force = False,
     model: Model = None,
     device: Device = "auto",
@@ -405,7 +405,7 @@ def sample(
 ) -> None:
     """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file."""
     with reported(complete or out, verbose):
-        target = png_destination(PIPE, out, force)
+        target = png_destination(complete or PIPE, out, force)
         import numpy as np
         from PIL import Image
 
@@ -439,7 +439,9 @@ def train(
     layout: Annotated[str | None, typer.Option(metavar="rgb|ycc", help="What to code: pixels, or luma and chroma of pasts.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.", exists=True)] = None,
     quantize_from: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps after which integers are simulated.")] = 0.88,
-    sources: Annotated[Path | None, typer.Option(help="Text on the data's sources and licences, for the model card.", exists=True)] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="Text on the data's sources and licences, for the model card.", exists=True, dir_okay=False)
+    ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -451,11 +453,24 @@ def train(
         from codec.training.card import finish
         from codec.training.loop import train as run
 
+        if config and start_from:
+            msg = "--start-from has the config.json of its own: leave --config out"
+            raise RequestError(msg)
+        text = in_utf8(sources) if sources else ""
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
         chosen = replace(chosen, layout=layout or chosen.layout)
         where = device_named(device)
         run(folders, validation, out, steps, chosen, where, tiles, rate, start_from, quantize_from, quiet)
-        finish(out, folders, validation, sources.read_text() if sources else "", where)
+        finish(out, folders, validation, text, where)
+
+
+def in_utf8(path: Path) -> str:
+    """A text file. Raises RequestError, OSError."""
+    try:
+        return path.read_text("utf-8")
+    except ValueError as error:
+        msg = f"{path} is no text in UTF-8"
+        raise RequestError(msg) from error
 
 
 @app.command()

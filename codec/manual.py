@@ -181,7 +181,10 @@ def page(app: typer.Typer) -> str:
             ]
     lines += [
         ".SH EXIT STATUS",
-        roff("0: done. 1: a file could not be done. 2: the request made no sense. 141: whoever read standard output has left."),
+        roff(
+            "0: done. 1: a file could not be done. 2: the request made no sense. 141: whoever read standard output has left. "
+            "128 + n: signal n stopped it."
+        ),
     ]
     lines += [".SH ENVIRONMENT", ".TP", "IGPT_MODEL_PATH", roff("Folders of added models; the first one takes new ones.")]
     return "\n".join(lines) + "\n"

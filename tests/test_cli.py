@@ -145,8 +145,10 @@ def test_input_is_read_no_further_than_it_can_go(photo):
     packed = compressed(photo)
     packed.write_bytes(packed.read_bytes() + bytes(1_000_000))
     assert_refused(igpt("verify", packed, "--model", TINY), 1, "goes on behind it")
-    for most in (10, files.FIRST_BYTES, files.FIRST_BYTES + 5, 100_000):
-        assert len(files.read(packed, lambda _, most=most: most)) == max(files.FIRST_BYTES, most + 1)
+    for most in (10, files.FIRST_BYTES, files.FIRST_BYTES + 5, packed.stat().st_size - 1):
+        with pytest.raises(codec.TooLargeError, match=f"more than {most:,} bytes"):
+            files.read(packed, lambda _, most=most: most)
+    assert files.read(packed, lambda _: packed.stat().st_size) == packed.read_bytes()
     with packed.open("rb") as stream:
         assert container.largest_file(stream.read(100)) > 1_000_000
 
@@ -160,6 +162,48 @@ def test_outputs_that_make_no_sense(photo, tmp_path):
     assert_refused(igpt("compress", photo, "--out-dir", photo), 2, "no folder")
     (tmp_path / "loop.igpt").symlink_to("loop.igpt")
     assert_refused(igpt("compress", photo, tmp_path / "loop.igpt", "-f"), 1, "loop.igpt: Too many levels")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_format_is_that_of_the_name_that_was_given(exists, photo, tmp_path):
+    """Not of the file that it leads to."""
+    packed = compressed(photo)
+    for link, place, magic in (("out.tif", "blob.png", b"II*"), ("out.png", "x.webp", b"\x89PNG")):
+        (tmp_path / link).symlink_to(place)
+        if exists:
+            (tmp_path / place).write_bytes(b"old")
+        assert igpt("decompress", packed, tmp_path / link, "-f", "--model", TINY).exit_code == 0
+        assert (tmp_path / link).is_symlink()
+        assert (tmp_path / place).read_bytes().startswith(magic)
+
+
+def test_a_picture_is_not_replaced_by_its_completions(photo):
+    before = photo.read_bytes()
+    assert_refused(igpt("sample", photo, "--complete", photo, "-f"), 2, "is the input itself")
+    assert photo.read_bytes() == before
+    assert igpt("sample", photo.with_name("x.png"), "--seed", "-1").exit_code == 2
+
+
+def test_what_a_training_would_stumble_over_is_said_before(tmp_path, monkeypatch):
+    from codec.training import loop
+
+    monkeypatch.setattr(loop, "train", None)
+    (tmp_path / "sources.txt").write_bytes(b"\xff\xfe")
+    shared = ["train", tmp_path, "--validation", tmp_path, "--out", tmp_path / "out", "--device", "cpu"]
+    assert_refused(igpt(*shared, "--sources", tmp_path / "sources.txt"), 2, "no text in UTF-8")
+    assert igpt(*shared, "--sources", tmp_path).exit_code == 2
+    assert_refused(igpt(*shared, "--config", TINY, "--start-from", TINY), 2, "leave --config out")
+
+
+def test_standard_input_is_never_up_to_date(photo, tmp_path):
+    result = igpt("compress", "--skip-existing", "-", tmp_path / "p.igpt", "--model", TINY, data=photo.read_bytes())
+    assert result.exit_code == 0
+    assert container.read((tmp_path / "p.igpt").read_bytes()).head.width == 42
+
+
+def test_a_file_that_is_too_long_is_not_called_damaged(photo, monkeypatch):
+    monkeypatch.setattr("codec.pictures.reading.largest_picture_file", lambda start, limit: 200)
+    assert_refused(igpt("compress", photo, "--model", TINY), 1, "more than 200 bytes")
 
 
 @pytest.mark.parametrize("name", [".", "/", "..", "folder.png"])

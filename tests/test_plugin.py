@@ -37,6 +37,14 @@ def registered():
     codec.register_igpt_opener()
 
 
+def test_options_of_saving_are_heeded(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(plugin, "compress_picture", lambda picture, options: given.append(options) or b"")
+    values = {"model": "m", "revision": "r", "palette_only": True, "device": "cpu", "past": False, "verify": True}
+    Image.fromarray(smooth(9, 9)).save(tmp_path / "x.igpt", **values)
+    assert given == [Options(**values)]
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_save_and_open(mode, tmp_path):
     image = Image.fromarray(deep(20, 30, 1)[..., 0]) if mode == "I;16" else with_mode(mode)

@@ -63,7 +63,7 @@ def on_ray(task: Task, batches: Sequence[Batch], address: str, count: int, repor
                 files, results = _loaded(task, waiting.popleft())
                 yield from results
                 if files:
-                    data = [(given.data, given.target.suffix) for _, given in files]
+                    data = [(given.data, job.target.suffix) for job, given in files]
                     sent = Sent([job for job, _ in files], [given._replace(data=b"") for _, given in files])
                     on_their_way[work.remote(codec.__version__, task, model, data)] = sent
             if not on_their_way:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bitstream.errors import IgptError
+from bitstream.errors import IgptError, TooLargeError
 
 FIRST_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 24
@@ -75,14 +75,18 @@ def is_passing(path: Path) -> bool:
 def read(source: Path, largest: Callable[[bytes], int]) -> bytes:
     """The whole input, but no more than it can be.
 
-    largest: given how it begins, it returns a bound in bytes, or raises IgptError. Raises that, and OSError.
+    largest: given how it begins, it returns a bound in bytes, or raises IgptError. Raises that, TooLargeError, and OSError.
     """
     with _opened(source) as stream, _named(source, "standard input"):
         blocks = [stream.read(FIRST_BYTES)]
-        left = largest(blocks[0]) - len(blocks[0]) + 1
+        bound = largest(blocks[0])
+        left = bound - len(blocks[0]) + 1
         while left > 0 and (block := stream.read(min(left, BLOCK_BYTES))):
             blocks.append(block)
             left -= len(block)
+        if left <= 0:
+            msg = f"the file has more than {bound:,} bytes, which no picture within the limit on pixels needs"
+            raise TooLargeError(msg)
         return b"".join(blocks)
 
 

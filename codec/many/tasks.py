@@ -105,7 +105,7 @@ class Task(ABC):
 
     def load(self, job: Job) -> Input | None:
         """Reads the source; None where there is nothing to do. Raises RequestError, IgptError or OSError."""
-        if self.skip_existing and is_up_to_date(job.source, job.target):
+        if self.skip_existing and is_file(job.source) and is_up_to_date(job.source, job.target):
             return None
         target = destination(job.source, job.target, self.force, self.folders)
         if self.delete_input and (not is_file(job.source) or is_passing(target)):
@@ -145,7 +145,7 @@ class Task(ABC):
             if given is None:
                 return Result(job)
             counted(0, -expected)
-            return self.store(job, given, self.transform(given.data, given.target.suffix, counted))
+            return self.store(job, given, self.transform(given.data, job.target.suffix, counted))
         except Exception as error:
             return self.failure(job, error)
         finally:
@@ -319,7 +319,7 @@ class Decompression(Task):
             try:
                 if isinstance(picture, IgptError):
                     raise picture
-                yield self.store(one.job, one.input, self._output(one.file, picture, one.input.target.suffix, seconds))
+                yield self.store(one.job, one.input, self._output(one.file, picture, one.job.target.suffix, seconds))
             except Exception as error:
                 yield self.failure(one.job, error)
 
