@@ -439,6 +439,9 @@ def test_a_hub_id_is_found_in_the_hubs_cache(published, store, tmp_path, monkeyp
     assert (codec.decode(data, device="cpu") == smooth(20, 20)).all()
     with pytest.raises(codec.ModelError, match="not on this machine"):
         codec.compress(smooth(20, 20), model="somebody/imagegpt-tiny", revision="other")
+    (tmp_path / "models--somebody--imagegpt-tiny" / "refs" / "main").unlink()
+    again = codec.compress(smooth(20, 20), model="somebody/imagegpt-tiny", revision="0" * 40, verify=True, device="cpu")
+    assert again == data
 
 
 @pytest.mark.network

@@ -130,7 +130,7 @@ def require_kinds(network: "models.AnyModel", *kinds: Kind) -> IntegerImageGPT:
 
 def found(model: ModelName, options: Options) -> "models.AnyModel":
     """The model that a file names. Raises ModelError."""
-    return models.find(model.digest, model.name, models.chosen(options.model), device_named(options.device))
+    return models.find(model.digest, model.name, models.chosen(options.model, options.revision), device_named(options.device))
 
 
 def engine_name(model: ModelName, part: Part, options: Options) -> str | None:
