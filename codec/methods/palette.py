@@ -9,6 +9,7 @@ from bitstream.container import Coding
 from bitstream.errors import ModelError, UnsupportedImageError
 from codec import models
 from codec.devices import device_named
+from codec.extras import require_torch
 from codec.methods.method import (
     Candidate,
     Coded,
@@ -105,6 +106,7 @@ class PublishedPalette(Method):
                 msg = "only a published ImageGPT has a palette: name one as the model"
                 raise ModelError(msg)
             return []
+        require_torch(f"{folder}: a published ImageGPT")
         from codec.palette.network import PaletteImageGPT
 
         samples, device = source.samples, device_named(options.device)
@@ -151,6 +153,7 @@ class PublishedPalette(Method):
         return network
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
+        require_torch("a published ImageGPT")
         from codec.palette.coding import decode_tokens
 
         fields, size, kind = self.fields(part), (part.width, part.height), kind_of(part.channels)
