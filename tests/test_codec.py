@@ -443,7 +443,17 @@ def test_an_unusable_model_is_refused(tiny, tmp_path):
     (tmp_path / "integer.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(codec.ModelError, match=r"integer\.safetensors"):
         models.load(tmp_path, "rgb", CPU)
-    for text in ("[]", "{", '{"n_embd": "x"}', '{"n_embd": 17}', '{"layout": "y"}', '{"n_head": 0}', '{"attention_window": 2000}'):
+    for text in (
+        "[]",
+        "{",
+        '{"n_embd": "x"}',
+        '{"n_embd": 17}',
+        '{"layout": "y"}',
+        '{"layout": ["rgb"]}',
+        100_000 * "[",
+        '{"n_head": 0}',
+        '{"attention_window": 2000}',
+    ):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(codec.ModelError):
             models.load(tmp_path, "rgb", CPU)

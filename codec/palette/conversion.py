@@ -4,7 +4,6 @@ Deterministic: elementwise IEEE double arithmetic, maxima and whole numbers, so 
 step is fitted to pictures: the integer network scales its activations itself.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bitstream.errors import ModelError
+from codec.network.config import json_object
 from codec.network.limits import LOGIT_STEPS
 from codec.palette.colours import LARGEST, UNIT, Palette
 from codec.palette.network import (
@@ -38,7 +38,7 @@ WEIGHT_LIMIT = 63  # 7 bits: products of int8 pairs must not saturate on machine
 
 def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
     """The integer form of the checkpoint in `folder`: config.json, weights, and the image processor's clusters. Raises ModelError."""
-    values = _json(folder / "config.json")
+    values = json_object(folder / "config.json")
     if values.get("model_type") != "imagegpt":
         msg = f"{folder}: config.json describes no ImageGPT, but {values.get('model_type')!r}"
         raise ModelError(msg)
@@ -58,18 +58,6 @@ def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
     return _integer_model(config, values, weights, _centres(folder, config.tokens), name, device)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        msg = f"{path.parent}: no usable {path.name} ({error})"
-        raise ModelError(msg) from error
-    if not isinstance(values, dict):
-        msg = f"{path.parent}: {path.name} is not an object"
-        raise ModelError(msg)
-    return values
-
-
 def _tensors(folder: Path) -> Tensors:
     try:
         if (folder / FILES[0]).exists():
@@ -83,7 +71,7 @@ def _tensors(folder: Path) -> Tensors:
 
 def _centres(folder: Path, tokens: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     """The clusters, -1 to 1 per channel, as the palette's centres."""
-    clusters = _json(folder / CLUSTERS_FILE).get("clusters")
+    clusters = json_object(folder / CLUSTERS_FILE).get("clusters")
     try:
         array = np.asarray(clusters, np.float64)
     except (TypeError, ValueError):
