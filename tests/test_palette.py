@@ -253,22 +253,46 @@ def spoil(folder, what):
             config["n_embd"] = 64
         case "positions":
             config["n_positions"] = 256
+        case "no width":
+            config["n_embd"] = None
+        case "text as epsilon" | "no epsilon" | "infinite epsilon":
+            config["layer_norm_epsilon"] = {"t": "a", "n": None, "i": math.inf}[what[0]]
         case "few clusters":
             processor["clusters"] = processor["clusters"][:-1]
         case "text as clusters":
             processor["clusters"] = "none"
+        case "huge clusters":
+            processor["clusters"][0][0] = 10**400
         case "no weights":
             (folder / "model.safetensors").write_bytes(b"nonsense")
         case "pickle":
             (folder / "model.safetensors").unlink()
             (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+        case "weights in a list":
+            (folder / "model.safetensors").unlink()
+            torch.save([torch.zeros(1)], folder / "pytorch_model.bin")
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
 @pytest.mark.parametrize(
     "what",
-    ["other model", "other activation", "other size", "positions", "few clusters", "text as clusters", "no weights", "pickle"],
+    [
+        "other model",
+        "other activation",
+        "other size",
+        "positions",
+        "no width",
+        "text as epsilon",
+        "no epsilon",
+        "infinite epsilon",
+        "few clusters",
+        "text as clusters",
+        "huge clusters",
+        "no weights",
+        "pickle",
+        "weights in a list",
+    ],
 )
 def test_unusable_checkpoints_are_refused(published, tmp_path, what):
     for path in published[0].iterdir():
