@@ -91,19 +91,26 @@ class Compressed(NamedTuple):
 
 
 def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
-    """At least one."""
+    """At least one; only one where a palette is to code the colours, as they are. Raises UnsupportedImageError."""
     found: list[Way] = []
     for representation in representations(picture):
         whole = Source(representation.samples, representation.depth, options, representation.indices, representation.original)
+        if options.palette_only:
+            parts = _apart(whole) if picture.form.colour in ALPHA else [whole]
+            return [Way(representation, [offers(part, progress) for part in parts])]
         together = offers(whole, progress)
         found.append(Way(representation, [together]))
         if picture.form.colour in ALPHA and not together.settled:
-            colour, alpha = map(np.ascontiguousarray, np.split(representation.samples, [-1], 2))
-            apart = replace(whole, samples=colour), replace(whole, samples=alpha, alpha=True)
-            found.append(Way(representation, [offers(part, progress) for part in apart]))
+            found.append(Way(representation, [offers(part, progress) for part in _apart(whole)]))
         if together.settled or (representation.indices and 8 * together.size <= FEW_BITS * whole.pixels):
             break
     return found
+
+
+def _apart(whole: Source) -> list[Source]:
+    """Its colour and its alpha."""
+    colour, alpha = map(np.ascontiguousarray, np.split(whole.samples, [-1], 2))
+    return [replace(whole, samples=colour), replace(whole, samples=alpha, alpha=True)]
 
 
 def compressed(picture: Picture, options: Options, progress: Progress) -> Compressed:

@@ -238,6 +238,18 @@ def test_a_published_palette_codes_colours_and_no_ranks_or_indices(only_tiny_mod
     assert codec.info(codec.compress(image, model=TINY_PALETTE, device="cpu")).coding == "mixing"
 
 
+def test_other_colours_than_a_palettes_are_refused_in_whatever_picture():
+    image, bits = Image.fromarray(smooth(40, 40)).quantize(9), Image.fromarray(smooth(40, 40)).convert("1")
+    for other in (image, bits, smooth(40, 40).astype(np.uint16) * 3, np.full((9, 9), 7, np.uint16)):
+        with pytest.raises(UnsupportedImageError, match="8 bits only"):
+            codec.compress(other, model=TINY_PALETTE, palette_only=True, device="cpu")
+    for channels in (2, 4):
+        flat = np.full((64, 64, channels), 9, np.uint8)
+        assert codec.info(codec.compress(flat, model=TINY_PALETTE, device="cpu")).coding == "mixing"
+        with pytest.raises(UnsupportedImageError, match="other colours"):
+            codec.compress(flat, model=TINY_PALETTE, palette_only=True, device="cpu")
+
+
 # Stored
 
 

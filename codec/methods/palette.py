@@ -112,6 +112,9 @@ class PublishedPalette(Method):
         samples, device = source.samples, device_named(options.device)
         colours = samples.dtype == np.uint8 and samples.shape[2] in (1, 3) and not source.alpha
         if not colours or source.indices or not source.original:
+            if options.palette_only and not source.alpha:
+                msg = "a palette codes colours and greys of 8 bits only, which this picture has not: make it RGB or L first"
+                raise UnsupportedImageError(msg)
             return []
         network, refinement = models.read(folder, device), models.load(None, "rgb", device)
         assert isinstance(network, PaletteImageGPT)
