@@ -23,7 +23,20 @@ from codec.methods.stored import Stored
 from codec.options import Options
 from codec.pictures.picture import Picture
 from codec.representations import representations
-from tests.conftest import TINY, TINY_PALETTE, coded_by, decoded_jpeg, file_of, form_of, picture, remade, smooth, with_network, with_past
+from tests.conftest import (
+    TINY,
+    TINY_PALETTE,
+    TINY_YCC,
+    coded_by,
+    decoded_jpeg,
+    file_of,
+    form_of,
+    picture,
+    remade,
+    smooth,
+    with_network,
+    with_past,
+)
 
 CPU = Options(device="cpu")
 
@@ -218,6 +231,13 @@ def test_a_named_model_leaves_indices_to_mixing():
     assert codec.info(codec.compress(image, model=TINY, device="cpu")).coding == "mixing"
     flat = np.dstack([np.full((64, 64, 3), 9, np.uint8), np.where(np.mgrid[:64, :64].sum(0) > 60, 255, 0).astype(np.uint8)])
     assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding == "mixing"
+
+
+def test_a_named_model_of_pasts_leaves_drawings_to_mixing():
+    flat = np.full((90, 90, 3), 9, np.uint8)
+    assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding != "mixing"
+    for model in (TINY_YCC, "past-1"):
+        assert codec.info(codec.compress(flat, model=model, device="cpu")).coding == "mixing"
 
 
 def test_a_published_palette_codes_colours_and_no_ranks_or_indices(only_tiny_models):

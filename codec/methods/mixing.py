@@ -7,6 +7,7 @@ import numpy as np
 
 from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
 from bitstream.container import Coding
+from codec import models
 from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require, require_same
 from codec.mixing import bands
 from codec.mixing.bands import Coder
@@ -67,11 +68,17 @@ class Mixing(Mixed):
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         """A network that the user names comes first, for the colours that it can code."""
         samples = source.samples
-        named = source.options.model is not None and not source.indices and not source.alpha and samples.shape[2] in (1, 3)
-        if samples.dtype != np.uint8 or named or not (source.indices or bands.promising(samples)):
+        colours = not source.indices and not source.alpha and samples.shape[2] in (1, 3)
+        if samples.dtype != np.uint8 or (colours and names_colours(source.options)) or not (source.indices or bands.promising(samples)):
             return []
         coded = self._coded(source, 0, progress)
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []
+
+
+def names_colours(options: Options) -> bool:
+    """Whether a model is named that codes colours and greys. Raises ModelError."""
+    folder = models.chosen(options.model, options.revision)
+    return folder is not None and models.layout_of(folder) != "ycc"
 
 
 class DeepMixing(Mixed):
