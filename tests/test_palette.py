@@ -13,8 +13,10 @@ import codec
 from bitstream.container import read
 from cli import app
 from codec import models
+from codec.description import engines_of
 from codec.methods.palette import PublishedPalette
 from codec.network.arithmetic import PRODUCTS
+from codec.options import Options
 from codec.palette import coding
 from codec.palette.coding import decode_tokens, encode_tokens, largest_group, token_frequencies
 from codec.palette.colours import UNIT, Palette
@@ -316,6 +318,7 @@ def test_roundtrip(published, store, shape):
     assert (codec.decode(data, device="cpu").reshape(shape) == pixels).all()
     info = codec.info(data)
     assert info.coding == "palette"
+    assert engines_of(read(data), Options(device="cpu")) == "compiled kernels"
     assert info.models == (("small", published[2].digest.hex()), ("photo-2", models.load(None, "rgb", CPU).digest.hex()))
     assert data == codec.compress(pixels, model=published[0], device="cpu")
 

@@ -139,6 +139,12 @@ def engine_name(model: ModelName, part: Part, options: Options) -> str | None:
     return engine_of(network, Grid(part.width, part.height).tiles).name if isinstance(network, IntegerImageGPT) else None
 
 
+def layer_bits(network: IntegerImageGPT, layer: Layer) -> Bits:
+    """Of colours or greys, by channel."""
+    planes = planes_to_pixels(layer_costs(network, layer).bits)
+    return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
+
+
 class MadeOf(NamedTuple):
     """What a network coded."""
 
@@ -203,8 +209,7 @@ class Network(Method):
 
     def costs(self, coded: Coded, samples: Samples) -> Bits:
         made_of: MadeOf = coded.made_of
-        planes = planes_to_pixels(layer_costs(made_of.network, made_of.layers[0]).bits)
-        return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
+        return layer_bits(made_of.network, made_of.layers[0])
 
     def models(self, part: Part) -> list[ModelName]:
         return [self.fields(part).model]

@@ -11,6 +11,7 @@ from codec import models
 from codec.devices import device_named
 from codec.extras import require_torch
 from codec.methods.method import (
+    Bits,
     Candidate,
     Coded,
     Decoding,
@@ -26,7 +27,9 @@ from codec.methods.method import (
 from codec.methods.network import (
     CHECKED_POSITIONS,
     check_layers,
+    engine_name,
     found,
+    layer_bits,
     model_to_bytes,
     name_in_file,
     require_kinds,
@@ -148,6 +151,7 @@ class PublishedPalette(Method):
         return part.width * part.height * (2 if self.fields(part).refinement else 1)
 
     def _network(self, fields: Fields, options: Options) -> "PaletteImageGPT":
+        require_torch("a published ImageGPT")
         from codec.palette.network import PaletteImageGPT
 
         network = found(fields.model, options)
@@ -156,11 +160,10 @@ class PublishedPalette(Method):
         return network
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
-        require_torch("a published ImageGPT")
-        from codec.palette.coding import decode_tokens
-
         fields, size, kind = self.fields(part), (part.width, part.height), kind_of(part.channels)
         network = self._network(fields, options)
+        from codec.palette.coding import decode_tokens
+
         refinement = None
         if fields.refinement:
             name = fields.refinement
@@ -191,6 +194,24 @@ class PublishedPalette(Method):
             painted = network.palette.painted(tokens, part.channels)
             require_same(np.array_equal(painted, samples), "its pixels have other colours than the palette's")
 
+    def costs(self, coded: Coded, samples: Samples) -> Bits:
+        """Of the tokens, and of each channel inside of their cells."""
+        from codec.palette.coding import token_costs
+
+        network, tokens, refinement, layer = coded.made_of
+        inside = layer_bits(refinement, layer) if layer else {}
+        return {"tokens": token_costs(network, tokens), **inside}
+
     def models(self, part: Part) -> list[ModelName]:
         fields = self.fields(part)
         return [fields.model, *([fields.refinement] if fields.refinement else [])]
+
+    def engine(self, part: Part, options: Options) -> str | None:
+        """Of the tokens' network, and of the refinement where it runs by another one."""
+        fields = self.fields(part)
+        network = self._network(fields, options)
+        from codec.palette.engines import prepare
+
+        prepare(network)
+        names = [network.engine_name, engine_name(fields.refinement, part, options) if fields.refinement else None]
+        return ", ".join(dict.fromkeys(name for name in names if name))

@@ -4,8 +4,10 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from bitstream.constants import FREQUENCY_BITS
 from bitstream.errors import DamagedError
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.coding import Extents, positions_needed, present
@@ -59,6 +61,23 @@ def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, pro
         exist = present(extents, position)
         encoder.encode(tiles[exist, position].astype(np.int32), tables[position, exist])
     return encoder.payload()
+
+
+def token_costs(network: PaletteImageGPT, tokens: Tokens) -> npt.NDArray[np.float32]:
+    """-log2(frequency / 2^24) of each of (height, width) tokens."""
+    prepare(network)
+    height, width = tokens.shape
+    grid, bits = Grid(width, height), np.empty((1, height, width), np.float32)
+    shape = grid.shape(ENCODED_TILES[network.device])
+    for number in range(grid.groups(shape)):
+        of = grid.group(number, shape)
+        tiles, count = tiles_from_planes(tokens[None], of)[:, 0], positions_needed(grid.extents(of))
+        own = torch.from_numpy(tiles[:, :count].astype(np.int64)).to(network.device)
+        chosen = token_frequencies(network, tiles, count).gather(2, own[..., None])[..., 0]
+        spent = np.zeros((len(tiles), 1, POSITIONS), np.float32)
+        spent[:, 0, :count] = FREQUENCY_BITS - np.log2(chosen.cpu().numpy())
+        tiles_into_planes(spent, bits, of)
+    return bits[0]
 
 
 def decode_tokens(
