@@ -14,6 +14,7 @@ from codec.devices import check_device
 from codec.methods import METHODS
 from codec.methods.method import Candidate, Coded, Samples, Source
 from codec.options import Options
+from codec.pictures import sources
 from codec.pictures.picture import Picture
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
 from codec.representations import Representation, digest_of, picture_boxes, representations
@@ -144,7 +145,14 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
     return found.data
 
 
-def compress_pictures(pictures: Sequence[Picture], options: Options, progress: Progress = ignore) -> list[bytes]:
-    """As `compress_picture`, side by side on all threads. What is raised for one ends all."""
+def compress_pictures(found: Sequence[sources.Source], options: Options, progress: Progress = ignore) -> list[bytes]:
+    """As `compress_picture`, side by side on all threads; what is found is opened where its turn comes. What is raised for one ends all.
+
+    Raises what `sources.picture_from` raises, too.
+    """
     update = one_at_a_time(progress)
-    return list(side_by_side(lambda picture: compress_picture(picture, options, update), pictures, max(1, min(threads(), len(pictures)))))
+
+    def compress(source: sources.Source) -> bytes:
+        return compress_picture(sources.picture_from(source, options.max_pixels), options, update)
+
+    return list(side_by_side(compress, found, max(1, min(threads(), len(found)))))
