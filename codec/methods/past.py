@@ -112,7 +112,7 @@ class PastMethod(Method):
         samples, options = source.samples, source.options
         if not options.past or not source.original or source.indices or samples.dtype != np.uint8 or samples.shape[2] != 3:
             return []
-        past = recognised(samples)
+        past = recognised(samples, progress)
         if not past:
             return []
         network = models.load(models.chosen(options.model, options.revision), "ycc", device_named(options.device))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
+from codec.progress import Progress, ignore
 from codec.threads import threads
 
 SAMPLED_PIXELS = 1 << 13
@@ -75,23 +76,23 @@ def sampling_named(code: int, top: int, left: int, ring: int) -> Sampling:
     return Sampling(FILTERS[code], top, left, ring)
 
 
-def recognised(pixels: Bytes) -> Past | None:
-    """The past of (height, width, 3) pixels, if it is a known one."""
+def recognised(pixels: Bytes, progress: Progress = ignore) -> Past | None:
+    """The past of (height, width, 3) pixels, if it is a known one. progress: called with 0, now and then."""
     formula = formula_of(pixels)
     if formula is None:
         return None
     sampling, full = sampling_of(pixels, formula), Sampling(FULL)
-    if not plausible(pixels, formula, sampling):
-        if sampling == full or not plausible(pixels, formula, full):
+    if not plausible(pixels, formula, sampling, progress):
+        if sampling == full or not plausible(pixels, formula, full, progress):
             return None
         sampling = full
-    past = with_sampling(pixels, formula, sampling)
+    past = with_sampling(pixels, formula, sampling, progress)
     if sampling == full:
         return past
     if past and not whole(past):  # a crop: what lay beyond its edges shows
-        ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1))
+        ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1), progress)
         past = ringed if ringed and len(ringed.positions) < len(past.positions) else past
-    return past or with_sampling(pixels, formula, full)
+    return past or with_sampling(pixels, formula, full, progress)
 
 
 def whole(past: Past) -> bool:
@@ -102,7 +103,7 @@ def whole(past: Past) -> bool:
     return bool(edge.sum() <= 0.1 * (height + width))
 
 
-def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
+def plausible(pixels: Bytes, formula: Formula, sampling: Sampling, progress: Progress = ignore) -> bool:
     """Whether a few spots of a large picture come back, so that the whole is worth trying."""
     height, width = pixels.shape[:2]
     if height * width <= SPOTS * SPOT**2:
@@ -115,8 +116,11 @@ def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
         return with_sampling(pixels[y : y + SPOT, x : x + SPOT], formula, inside)
 
     with ThreadPoolExecutor(threads()) as pool:
-        found = pool.map(spot, places.astype(int).tolist())
-    return sum(past is not None for past in found) >= SPOTS // 2
+        right = 0
+        for past in pool.map(spot, places.astype(int).tolist()):
+            right += past is not None
+            progress(0)
+    return right >= SPOTS // 2
 
 
 def formula_of(pixels: Bytes) -> Formula | None:
@@ -175,10 +179,10 @@ def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
     return best if wrong <= SETTLED_WRONG_SHARE * total else Sampling(FULL)
 
 
-def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling) -> Past | None:
+def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling, progress: Progress = ignore) -> Past | None:
     """The past with this formula and sampling; what does not fit becomes an exception. None where that is too much."""
     height, width = pixels.shape[:2]
-    small = recovered(pixels, formula, sampling)
+    small = recovered(pixels, formula, sampling, progress)
     luma = np.empty((height, width), np.uint8)
     positions, corrections, count = [], [], 0
     for rows in strips(height, width):
@@ -189,6 +193,7 @@ def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling) -> Past |
         positions.append(np.flatnonzero(wrong) + rows.start * width)
         corrections.append((part - made)[wrong])
         count += len(positions[-1])
+        progress(0)
         if count > EXCEPTION_SHARE * height * width:
             return None
     return Past(formula, sampling, luma, small, np.concatenate(positions), np.concatenate(corrections))
