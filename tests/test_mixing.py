@@ -1,6 +1,7 @@
 """Context mixing: the same samples come back, by numba and without, in bands and whole; drawings become small files."""
 
 import io
+import math
 import os
 import random
 import subprocess
@@ -369,3 +370,9 @@ def test_the_first_band_that_is_damaged_ends_the_others(monkeypatch):
     with pytest.raises(codec.DamagedError, match="not what an encoder writes"):
         mixing.decode([b"\x5a" * 900] * 120, (160, 120), 3, SHALLOW, done.append)
     assert len(done) < 3
+
+
+def test_deep_samples_that_only_become_larger_are_expected_to(monkeypatch):
+    monkeypatch.setattr(mixing, "encode", lambda *_: None)
+    offered = DeepMixing().offer(Source(np.zeros((4, 5, 1), np.uint16), 16), ignore)
+    assert [candidate.size for candidate in offered] == [math.inf, math.inf]
