@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import codec
-from bitstream.container import PALETTE, Coding, read
+from bitstream.container import PALETTE, Coding, read, require
 from bitstream.errors import DamagedError, NewerVersionError, UnsupportedImageError, VerificationError
 from bitstream.form import GREY, Form
 from bitstream.form import PALETTE as INDEXED
@@ -16,7 +16,7 @@ from codec.analysis import bits_per_pixel
 from codec.compression import compress_picture
 from codec.decompression import decompress_file
 from codec.methods import METHODS, method_of
-from codec.methods.method import Coded, DirectMethod, Part, Ready, require, require_same
+from codec.methods.method import Coded, DirectMethod, Part, Ready, require_same
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
 from codec.methods.stored import Stored

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
-from bitstream.container import Coding
+from bitstream.container import Coding, require
 from codec import models
-from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require, require_same
+from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require_same
 from codec.mixing import bands
 from codec.mixing.bands import Coder
 from codec.options import Options

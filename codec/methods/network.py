@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bitstream.constants import MAX_GROUP_TILES, MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
-from bitstream.container import Coding
+from bitstream.container import Coding, require
 from bitstream.reader import Reader, varint
 from codec import models
 from codec.devices import device_named
@@ -19,7 +19,6 @@ from codec.methods.method import (
     Samples,
     Source,
     fields_reader,
-    require,
     require_same,
 )
 from codec.mixing.bands import SMALL, repeated

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bitstream.container import Coding
+from bitstream.container import Coding, require
 from bitstream.errors import ModelError, UnsupportedImageError
 from codec import models
 from codec.devices import device_named
@@ -21,7 +21,6 @@ from codec.methods.method import (
     Samples,
     Source,
     fields_reader,
-    require,
     require_same,
 )
 from codec.methods.network import (

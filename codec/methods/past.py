@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitstream.constants import MAX_OUTLIER_SHARE
-from bitstream.container import Coding
+from bitstream.container import Coding, require
 from bitstream.outliers import Corrections, Positions, pack, unpack
 from codec import models
 from codec.devices import device_named
@@ -21,7 +21,6 @@ from codec.methods.method import (
     Samples,
     Source,
     fields_reader,
-    require,
     require_same,
 )
 from codec.methods.network import (

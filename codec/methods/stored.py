@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bitstream.container import Coding
-from codec.methods.method import Candidate, Coded, DirectMethod, Method, Part, Samples, Source, require, require_same
+from bitstream.container import Coding, require
+from codec.methods.method import Candidate, Coded, DirectMethod, Method, Part, Samples, Source, require_same
 from codec.options import Options
 from codec.progress import Progress, heartbeat
 
