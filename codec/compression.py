@@ -86,7 +86,6 @@ class Compressed(NamedTuple):
     """An igpt file, and what it was made of."""
 
     data: bytes
-    representation: Representation
     samples: Sequence[Samples]
     parts: Sequence[Coded]
 
@@ -126,7 +125,7 @@ def compressed(picture: Picture, options: Options, progress: Progress) -> Compre
     head = Head(width, height, picture.form, digest_of(picture.pixels), len(parts) > 1)
     chunks = [chunk for part in parts for chunk in part.chunks]
     data = written(head, {**boxes, **way.representation.boxes}, [part.coding for part in parts], chunks)
-    return Compressed(data, way.representation, [part.source.samples for part in way.parts], parts)
+    return Compressed(data, [part.source.samples for part in way.parts], parts)
 
 
 def compress_picture(picture: Picture, options: Options, progress: Progress = ignore) -> bytes:

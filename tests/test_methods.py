@@ -22,6 +22,7 @@ from codec.methods.network import Network
 from codec.methods.stored import Stored
 from codec.options import Options
 from codec.pictures.picture import Picture
+from codec.progress import ignore
 from codec.representations import representations
 from tests.conftest import (
     TINY,
@@ -57,7 +58,7 @@ class Recurrence(DirectMethod):
         require(part.depth == 8 and not part.coding.fields, "it does not recur so")
         yield 1
 
-    def decode(self, part, options, progress):
+    def decode(self, part, progress):
         samples = bytearray(part.chunks[0])
         require(len(samples) == 1, "it begins more than once")
         while len(samples) < part.height * part.width * part.channels:
@@ -65,7 +66,7 @@ class Recurrence(DirectMethod):
         return np.frombuffer(bytes(samples), np.uint8).reshape(part.height, part.width, part.channels)
 
     def check(self, part, coded, samples, progress):
-        require_same(np.array_equal(self.decode(part, None, progress), samples), "its samples do not recur")
+        require_same(np.array_equal(self.decode(part, progress), samples), "its samples do not recur")
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_new_methods_refusals_are_the_codecs(recurrence):
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_a_method_that_is_wrong_is_found_out(verify, recurrence, monkeypatch):
-    monkeypatch.setattr(Recurrence, "decode", lambda self, part, options, progress: np.zeros((40, 60, 3), np.uint8))
+    monkeypatch.setattr(Recurrence, "decode", lambda self, part, progress: np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(VerificationError):
         codec.compress(recurring(3), device="cpu", verify=verify)
 
@@ -322,7 +323,7 @@ def test_stored_samples_are_the_rows_of_a_png(depth, samples, payload):
     pixels = np.array(samples, np.uint16 if depth == 16 else np.uint8)[..., None]
     method, height, width = Stored(), *pixels.shape[:2]
     part = Part(width, height, 1, depth, Coding(0), (bytes.fromhex(payload),))
-    found = method.decode(part, CPU, lambda _: None)
+    found = method.decode(part, ignore)
     assert found.dtype == pixels.dtype
     assert (found == pixels).all()
     assert list(method.least_bytes(part)) == [len(part.chunks[0])]
@@ -338,7 +339,7 @@ def test_bits_behind_a_row_are_reserved(depth, payload):
     data = bytes.fromhex(payload)
     width = {1: 9, 2: 3, 4: 3}[depth]
     with pytest.raises(DamagedError, match="behind its rows"):
-        Stored().decode(Part(width, 2, 1, depth, Coding(0), (data,)), CPU, lambda _: None)
+        Stored().decode(Part(width, 2, 1, depth, Coding(0), (data,)), ignore)
 
 
 def test_a_stored_payload_has_one_size():

@@ -166,11 +166,11 @@ class DirectMethod(Method):
     """One that needs no layers of a network to decode."""
 
     @abstractmethod
-    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+    def decode(self, part: Part, progress: Progress) -> Samples:
         """(height, width, channels). Raises DamagedError, ModelError."""
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
-        return self.decode(part, options, progress)
+        return self.decode(part, progress)
         yield
 
 

@@ -44,7 +44,7 @@ class Mixed(DirectMethod):
             tokens = (rows.stop - rows.start) * part.width * decisions
             yield max(1, -(-tokens * LEAST_COST // (8 << FREQUENCY_BITS)) - CODER_BYTES)
 
-    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+    def decode(self, part: Part, progress: Progress) -> Samples:
         size = part.width, part.height
         return planes_to_pixels(bands.decode(part.chunks, size, part.channels, self._coder(part), progress))
 

@@ -112,7 +112,7 @@ def _run(
     histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
     histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
     followers = np.full(1 << bits, -1, np.int64)
-    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, GUESSES))
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped))
 
 
 def _run_deep(

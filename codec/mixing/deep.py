@@ -15,7 +15,6 @@ PREDICTORS = 9
 CONTEXTS = 6
 DECISIONS = 64  # kinds of them
 OCTAVES = 20
-PLACES = 6  # neighbours whose errors count
 BIAS_CONTEXTS = 256
 BIAS_LIMIT = 64  # how many errors a bias remembers
 MOST = (1 << 16) - 1  # of a sample

@@ -71,11 +71,6 @@ def developed(formula: Formula, luma: Bytes, chroma: Bytes) -> Bytes:
     return pixels
 
 
-def sampling_named(code: int, top: int, left: int, ring: int) -> Sampling:
-    """The sampling that a file's header names."""
-    return Sampling(FILTERS[code], top, left, ring)
-
-
 def recognised(pixels: Bytes, progress: Progress = ignore) -> Past | None:
     """The past of (height, width, 3) pixels, if it is a known one. progress: called with 0, now and then."""
     formula = formula_of(pixels)
