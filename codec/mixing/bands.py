@@ -50,7 +50,7 @@ FEW_COLOURS = 512
 SAMPLED_PIXELS = 1 << 14
 SAMPLED_ROWS = 512
 SMALL = 1 << 12  # pixels, which take no time
-CODER_BYTES = 4  # that even a single pixel may take more than its samples
+SPARE_BYTES = 4  # that even a single pixel may take more than its samples
 MOST_THREADS = 4  # each takes about 60 MB
 MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
 NO_COSTS = np.empty((0, 0), np.float32)
@@ -192,7 +192,7 @@ def encode(planes: Planes, coder: Coder, progress: Callable[[int], None]) -> lis
     def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
         most = 2 * part.nbytes if coder.deep else part.nbytes + part.nbytes // 32
-        stream = np.zeros(most + CODER_BYTES, np.uint8)
+        stream = np.zeros(most + SPARE_BYTES, np.uint8)
         count = _run(part, stream, coder, False, stopped)
         return stream[:count].tobytes() if count <= len(stream) else None
 
@@ -206,7 +206,7 @@ def costs(planes: Planes, coder: Coder) -> npt.NDArray[np.float32]:
     bits = np.zeros(planes.shape[1:], np.float32)
     for band in bands(*planes.shape[1:]):
         part = np.ascontiguousarray(planes[:, band])
-        _run(part, np.empty(4 * part.size + CODER_BYTES, np.uint8), coder, False, np.zeros(1, np.bool_), bits[band])
+        _run(part, np.empty(4 * part.size + SPARE_BYTES, np.uint8), coder, False, np.zeros(1, np.bool_), bits[band])
     return bits
 
 
