@@ -183,7 +183,7 @@ def test_a_border_does_not_hide_a_past():
 
 
 def test_clipped_pixels_continue_what_surrounds_them():
-    """Blown highlights: no certain chroma there, and few exceptions all the same."""
+    """Blown highlights: no certain chroma there, and few outliers all the same."""
     bright = smooth(96, 96).astype(np.int64) * 2 - 60
     pixels = decoded_jpeg(bright.clip(0, 255).astype(np.uint8), 95)
     assert clipped(pixels).mean() > 0.05

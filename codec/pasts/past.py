@@ -1,7 +1,7 @@
 """A picture's past: what it was before it became RGB, recognised, undone exactly, and done again by the decoder.
 
 Photographs that were a JPEG or a PhotoCD consist of luma bytes and of chroma, mostly at half the resolution, and a fixed formula made RGB
-of them. The past's planes hold fewer bits than the pixels. Pixels that the formula does not give are exceptions, kept beside the planes.
+of them. The past's planes hold fewer bits than the pixels. Pixels that the formula does not give are outliers, kept beside the planes.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from bitstream.constants import MAX_OUTLIER_SHARE
 from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
@@ -28,7 +29,6 @@ WRONG_SHARE = 0.3  # of chroma samples that the right sampling may miss before i
 SETTLED_WRONG_SHARE = 0.03  # and afterwards
 SPOT, SPOTS = 128, 4  # side and number of spots of a large picture that are tried before the whole
 CERTAIN_PIXELS, CERTAIN_PART = 1 << 17, 100  # of a past that needs no trial: the least pixels, and of these at most one in so many wrong
-EXCEPTION_SHARE = 1 / 8  # of the pixels, at most; also a bound of the format
 SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which formula
 
 
@@ -36,8 +36,8 @@ SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which
 class Past:
     """formula and sampling: how the decoder gets from the planes to the pixels.
 
-    luma: (height, width); chroma: (2, rows, columns), at the sampling's resolution. exceptions: positions in raster order, ascending, and
-    what to add to the three channels there, modulo 256, (n, 3).
+    luma: (height, width); chroma: (2, rows, columns), at the sampling's resolution. positions: of the outliers in raster
+    order, ascending; corrections: what to add to the three channels there, modulo 256, (n, 3).
     """
 
     formula: Formula
@@ -84,14 +84,14 @@ def recognised(pixels: Bytes, progress: Progress = ignore) -> Past | None:
     past = with_sampling(pixels, formula, sampling, progress)
     if sampling == full:
         return past
-    if past and not whole(past):  # a crop: what lay beyond its edges shows
+    if past and not uncropped(past):  # a crop: what lay beyond its edges shows
         ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1), progress)
         past = ringed if ringed and len(ringed.positions) < len(past.positions) else past
     return past or with_sampling(pixels, formula, full, progress)
 
 
-def whole(past: Past) -> bool:
-    """Whether the exceptions do not gather along the picture's edges."""
+def uncropped(past: Past) -> bool:
+    """Whether the outliers do not gather along the picture's edges."""
     height, width = past.luma.shape
     y, x = np.divmod(past.positions, width)
     edge = (y < 2) | (y >= height - 2) | (x < 2) | (x >= width - 2)
@@ -175,7 +175,7 @@ def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
 
 
 def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling, progress: Progress = ignore) -> Past | None:
-    """The past with this formula and sampling; what does not fit becomes an exception. None where that is too much."""
+    """The past with this formula and sampling; what does not fit becomes an outlier. None where that is too much."""
     height, width = pixels.shape[:2]
     small = recovered(pixels, formula, sampling, progress)
     luma = np.empty((height, width), np.uint8)
@@ -189,7 +189,7 @@ def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling, progress:
         corrections.append((part - made)[wrong])
         count += len(positions[-1])
         progress(0)
-        if count > EXCEPTION_SHARE * height * width:
+        if count > height * width // MAX_OUTLIER_SHARE:
             return None
     return Past(formula, sampling, luma, small, np.concatenate(positions), np.concatenate(corrections))
 
