@@ -10,11 +10,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import codec
-from bitstream.container import read
+from bitstream.container import Coding, read
 from cli import app
 from codec import models
 from codec.description import engines_of
-from codec.methods.palette import PublishedPalette
+from codec.methods.method import ModelName, Part
+from codec.methods.palette import Fields, PublishedPalette
 from codec.network.arithmetic import PRODUCTS
 from codec.options import Options
 from codec.palette import coding
@@ -349,16 +350,23 @@ def test_groups_and_lockstep_batches_do_not_matter(published, monkeypatch):
 def test_groups_are_as_large_as_every_decoder_can_hold(published, monkeypatch):
     _, _, network = published
     assert largest_group(network) == 64
-    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 3 * network.config.cache_bytes + 1})
+    monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 3 * network.config.cache_bytes + 1)
     assert largest_group(network) == 3
-    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 1 << 30})
+    monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 1 << 30)
     coded = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
     tiny_cache = models.read(TINY_PALETTE, CPU).config.cache_bytes
-    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 2 * tiny_cache})
+    monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 2 * tiny_cache)
     few = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
     assert (len(coded.chunks), len(few.chunks)) == (2, 2 * 6)
     with pytest.raises(codec.DamagedError, match="groups of 12 tiles are too large"):
         codec.decode(file_of(smooth(70, 100), coded), model=TINY_PALETTE, device="cpu")
+
+
+def test_the_fields_say_that_a_group_is_too_large():
+    """Before the model is looked for."""
+    fields = Fields(Shape(13, 5), ModelName(bytes(16), "nobody"), None)
+    with pytest.raises(codec.DamagedError, match="65 tiles are too large"):
+        PublishedPalette().fields(Part(500, 200, 3, 8, Coding(PublishedPalette.number, 0, fields.to_bytes())))
 
 
 def test_pictures_in_the_palettes_colours_take_tokens_only(published, store):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from bitstream.constants import MAX_PALETTE_GROUP_TILES
 from bitstream.container import Coding, require
 from bitstream.errors import ModelError, UnsupportedImageError
 from codec import models
@@ -138,6 +139,8 @@ class PublishedPalette(Method):
         fields = Fields(take_shape(reader), take_model(reader), take_model(reader) if refined else None)
         require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth <= 8 and part.channels in (1, 3), f"{part.channels} channels of {part.depth} bits are not coded so")
+        tiles = fields.shape.tiles
+        require(tiles <= MAX_PALETTE_GROUP_TILES, f"groups of {tiles} tiles are too large for tokens")
         return fields
 
     def least_bytes(self, part: Part) -> Iterator[int]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitstream.constants import FREQUENCY_BITS
+from bitstream.constants import FREQUENCY_BITS, MAX_PALETTE_CACHE_BYTES, MAX_PALETTE_GROUP_TILES
 from bitstream.errors import DamagedError
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.coding import Extents, positions_needed, present
@@ -19,15 +19,14 @@ from codec.progress import Progress
 from codec.tiling.context import POSITIONS, SIDE
 from codec.tiling.tiles import Grid, Rectangle, Shape, tiles_from_planes, tiles_into_planes
 
-LARGEST_GROUP = 64  # tiles
-CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep; the former holds any group
+CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep, a group at least
 ENCODED_TILES = {"cpu": 1, "cuda": 16}  # in one parallel pass
 REST = 0  # the token that takes what the rounding of frequencies leaves
 
 
 def largest_group(network: PaletteImageGPT) -> int:
     """So many tiles as every decoder must be able to hold."""
-    return max(1, min(LARGEST_GROUP, CACHE_BYTES["cpu"] // network.config.cache_bytes))
+    return max(1, min(MAX_PALETTE_GROUP_TILES, MAX_PALETTE_CACHE_BYTES // network.config.cache_bytes))
 
 
 def encode_tokens(network: PaletteImageGPT, tokens: Tokens, shape: Shape, progress: Progress) -> list[bytes]:
@@ -77,7 +76,8 @@ def token_costs(network: PaletteImageGPT, tokens: Tokens) -> npt.NDArray[np.floa
         spent = np.zeros((len(tiles), 1, POSITIONS), np.float32)
         spent[:, 0, :count] = FREQUENCY_BITS - np.log2(chosen.cpu().numpy())
         tiles_into_planes(spent, bits, of)
-    return bits[0]
+    found: npt.NDArray[np.float32] = bits[0]
+    return found
 
 
 def decode_tokens(
