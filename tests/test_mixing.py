@@ -21,6 +21,7 @@ from bitstream.form import RGB, Form
 from codec.methods.method import Source
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.mixing import bands as mixing
+from codec.mixing import deep
 from codec.mixing.bands import BLENDED, EXACT, SHALLOW
 from codec.tiling.planes import pixels_to_planes, planes_to_pixels
 from tests import plain_decoder
@@ -376,3 +377,11 @@ def test_deep_samples_that_only_become_larger_are_expected_to(monkeypatch):
     monkeypatch.setattr(mixing, "encode", lambda *_: None)
     offered = DeepMixing().offer(Source(np.zeros((4, 5, 1), np.uint16), 16), ignore)
     assert [candidate.size for candidate in offered] == [math.inf, math.inf]
+
+
+def test_wide_deep_bands_take_fewer_threads():
+    fixed, wide = (sum(part.nbytes for part in deep.state(2, width)) for width in (0, 1000))
+    assert wide - fixed == deep.COLUMN_BYTES * 2 * 1000
+    found = [mixing.most_threads(BLENDED, channels, width) for channels, width in ((1, 64), (4, 1 << 18), (4, 1 << 20))]
+    assert found == [4, 2, 1]
+    assert mixing.most_threads(SHALLOW, 4, 1 << 22) == 4

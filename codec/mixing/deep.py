@@ -41,6 +41,9 @@ class State(NamedTuple):
     biases: Integers
 
 
+COLUMN_BYTES = 2 * 3 * 8 + PREDICTORS * 3 * 4  # of a channel's state
+
+
 def state(channels: int, width: int) -> State:
     """Of a band of so many columns, before its first sample."""
     columns = width + 2 * PAD
