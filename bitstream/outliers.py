@@ -15,12 +15,6 @@ Corrections = npt.NDArray[np.uint8]  # (n, 3)
 OUTLIER_BYTES = 4 + 3  # a gap and three corrections
 
 
-def largest_packed(count: int) -> int:
-    """A bound on the bytes of so many outliers: deflate adds little to what it cannot shrink."""
-    raw = _largest_raw(count)
-    return raw + raw // 1000 + 64
-
-
 def _largest_raw(count: int) -> int:
     return MAX_VARINT_BYTES + count * OUTLIER_BYTES
 

@@ -39,11 +39,12 @@ def compress(
     model, which is used instead of the default ones for what it codes, or a published ImageGPT checkpoint, which then codes colours by its
     palette; without one, drawings are coded without any. palette_only: refuse other colours than the palette's. device: auto, cpu or
     cuda; it does not change the bytes. past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
-    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. max_pixels: of a file
-    that is read; the default is Pillow's limit. progress: called with the number of pixels just done.
+    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. max_pixels: refuse larger
+    pictures; the default is Pillow's limit for files, and none for images and arrays. progress: called with the number of pixels just done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
-    unusable model, VerificationError where the result does not give back the picture, OSError where a file cannot be read.
+    unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not there,
+    OSError where a file cannot be read.
     """
     options = Options(
         model=model, revision=revision, palette_only=palette_only, device=device, past=past, verify=verify, max_pixels=max_pixels
@@ -55,15 +56,20 @@ def compress_many(
     pictures: Sequence[Source],
     *,
     model: str | Path | None = None,
+    revision: str | None = None,
+    palette_only: bool = False,
     device: str = "auto",
     past: bool = True,
     verify: bool = False,
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> list[bytes]:
-    """As `compress`, for several pictures, side by side on all threads; the same bytes. What is raised for one stops all."""
-    options = Options(model=model, device=device, past=past, verify=verify, max_pixels=max_pixels)
-    return compress_pictures([picture_from(picture, max_pixels) for picture in pictures], options, progress or ignore)
+    """As `compress`, for several pictures, side by side on all threads; the same bytes. What is raised for one stops all. A file is read
+    when its turn comes."""
+    options = Options(
+        model=model, revision=revision, palette_only=palette_only, device=device, past=past, verify=verify, max_pixels=max_pixels
+    )
+    return compress_pictures(pictures, options, progress or ignore)
 
 
 def decompress(
@@ -80,7 +86,8 @@ def decompress(
     larger pictures; the default is Pillow's limit. device, progress: as in `compress`.
 
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError; UnsupportedImageError where Pillow
-    has no mode for the picture, which `decode` has; OSError where a file cannot be read.
+    has no mode for the picture, which `decode` has; IgptError for a device that is unknown or not there; OSError where a file cannot be
+    read.
     """
     options = Options(model=model, device=device, max_pixels=max_pixels)
     return opened(decompress_file(_file(data), options, progress or ignore))

@@ -14,6 +14,7 @@ from codec.devices import check_device
 from codec.methods import METHODS
 from codec.methods.method import Candidate, Coded, Samples, Source
 from codec.options import Options
+from codec.pictures import sources
 from codec.pictures.picture import Picture
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
 from codec.representations import Representation, digest_of, picture_boxes, representations
@@ -85,25 +86,31 @@ class Compressed(NamedTuple):
     """An igpt file, and what it was made of."""
 
     data: bytes
-    representation: Representation
     samples: Sequence[Samples]
     parts: Sequence[Coded]
 
 
 def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
-    """At least one."""
+    """At least one; only one where a palette is to code the colours, as they are. Raises UnsupportedImageError."""
     found: list[Way] = []
     for representation in representations(picture):
         whole = Source(representation.samples, representation.depth, options, representation.indices, representation.original)
+        if options.palette_only:
+            parts = _apart(whole) if picture.form.colour in ALPHA else [whole]
+            return [Way(representation, [offers(part, progress) for part in parts])]
         together = offers(whole, progress)
         found.append(Way(representation, [together]))
         if picture.form.colour in ALPHA and not together.settled:
-            colour, alpha = map(np.ascontiguousarray, np.split(representation.samples, [-1], 2))
-            apart = replace(whole, samples=colour), replace(whole, samples=alpha, alpha=True)
-            found.append(Way(representation, [offers(part, progress) for part in apart]))
+            found.append(Way(representation, [offers(part, progress) for part in _apart(whole)]))
         if together.settled or (representation.indices and 8 * together.size <= FEW_BITS * whole.pixels):
             break
     return found
+
+
+def _apart(whole: Source) -> list[Source]:
+    """Its colour and its alpha."""
+    colour, alpha = map(np.ascontiguousarray, np.split(whole.samples, [-1], 2))
+    return [replace(whole, samples=colour), replace(whole, samples=alpha, alpha=True)]
 
 
 def compressed(picture: Picture, options: Options, progress: Progress) -> Compressed:
@@ -118,7 +125,7 @@ def compressed(picture: Picture, options: Options, progress: Progress) -> Compre
     head = Head(width, height, picture.form, digest_of(picture.pixels), len(parts) > 1)
     chunks = [chunk for part in parts for chunk in part.chunks]
     data = written(head, {**boxes, **way.representation.boxes}, [part.coding for part in parts], chunks)
-    return Compressed(data, way.representation, [part.source.samples for part in way.parts], parts)
+    return Compressed(data, [part.source.samples for part in way.parts], parts)
 
 
 def compress_picture(picture: Picture, options: Options, progress: Progress = ignore) -> bytes:
@@ -137,7 +144,14 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
     return found.data
 
 
-def compress_pictures(pictures: Sequence[Picture], options: Options, progress: Progress = ignore) -> list[bytes]:
-    """As `compress_picture`, side by side on all threads. What is raised for one ends all."""
+def compress_pictures(found: Sequence[sources.Source], options: Options, progress: Progress = ignore) -> list[bytes]:
+    """As `compress_picture`, side by side on all threads; what is found is opened where its turn comes. What is raised for one ends all.
+
+    Raises what `sources.picture_from` raises, too.
+    """
     update = one_at_a_time(progress)
-    return list(side_by_side(lambda picture: compress_picture(picture, options, update), pictures, max(1, min(threads(), len(pictures)))))
+
+    def compress(source: sources.Source) -> bytes:
+        return compress_picture(sources.picture_from(source, options.max_pixels), options, update)
+
+    return list(side_by_side(compress, found, max(1, min(threads(), len(found)))))

@@ -14,7 +14,7 @@ from codec.network.model import IntegerImageGPT
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
-from codec.tiling.tiles import Samples
+from codec.tiling.tiles import TileSamples
 
 GAP = 2  # pixels between the pictures of a grid
 
@@ -49,7 +49,7 @@ def draw(
         return drawn
 
     group = Group(RGB, np.full((count, 2), SIDE))
-    samples: Samples = step_through(engine_of(network, count), group, tokens_at, progress)
+    samples: TileSamples = step_through(engine_of(network, count), group, tokens_at, progress)
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 

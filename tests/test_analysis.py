@@ -12,6 +12,7 @@ from codec.methods import method_of
 from codec.methods.method import Source
 from codec.methods.mixing import Mixing
 from codec.methods.network import Network
+from codec.methods.palette import PublishedPalette
 from codec.methods.past import PastMethod
 from codec.methods.stored import Stored
 from codec.network.costs import layer_costs
@@ -20,7 +21,7 @@ from codec.options import Options
 from codec.progress import ignore
 from codec.sampling import draw, grid_of
 from codec.tiling.planes import kind_of, pixels_to_planes
-from tests.conftest import TINY, TINY_YCC, coded_by, decoded_jpeg, picture, smooth
+from tests.conftest import TINY, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, picture, smooth
 from tests.test_mixing import drawing
 
 
@@ -49,6 +50,22 @@ def test_costs_of_a_past_add_up_to_the_payload():
     assert list(channels) == ["Y", "C1", "C2"]
     assert {bits.shape for bits in channels.values()} == {(45, 70)}
     assert sum(float(bits.sum()) for bits in channels.values()) == pytest.approx(theory, rel=0.05)  # cells at the edge are cut
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_costs_of_a_palette_add_up_to_the_payload(channels):
+    pixels = smooth(45, 70)[..., :channels]
+    coded = coded_by(PublishedPalette(), pixels, model=TINY_PALETTE)
+    bits = PublishedPalette().costs(coded, pixels)
+    assert list(bits) == {1: ["tokens", "L"], 3: ["tokens", "R", "G", "B"]}[channels]
+    assert {of.shape for of in bits.values()} == {(45, 70)}
+    of_tokens, inside = coded.chunks
+    for chunk, some in ((of_tokens, list(bits)[:1]), (inside, list(bits)[1:])):
+        theory = sum(float(bits[name].sum(dtype=np.float64)) for name in some)
+        assert theory <= 8 * len(chunk) <= theory * 1.001 + 64 * 8
+    palette = coded.made_of.network.palette
+    own = palette.quantized(pixels)
+    assert list(PublishedPalette().costs(coded_by(PublishedPalette(), own, model=TINY_PALETTE), own)) == ["tokens"]
 
 
 @pytest.mark.parametrize(

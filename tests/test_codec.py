@@ -38,8 +38,9 @@ SIGNATURES = {
     "compress": "(picture: Image | array | str | Path, *, model: str | Path | None = None, revision: str | None = None, "
     "palette_only: bool = False, device: str = 'auto', past: bool = True, verify: bool = False, max_pixels: int | None = None, "
     "progress: Progress | None = None) -> bytes",
-    "compress_many": "(pictures: Sequence[Image | array | str | Path], *, model: str | Path | None = None, device: str = 'auto', "
-    "past: bool = True, verify: bool = False, max_pixels: int | None = None, progress: Progress | None = None) -> list[bytes]",
+    "compress_many": "(pictures: Sequence[Image | array | str | Path], *, model: str | Path | None = None, revision: str | None = None, "
+    "palette_only: bool = False, device: str = 'auto', past: bool = True, verify: bool = False, max_pixels: int | None = None, "
+    "progress: Progress | None = None) -> list[bytes]",
     "decompress": f"(data: {PATHS}, {READING}) -> Image",
     "decompress_many": f"(files: Sequence[{PATHS}], {READING}) -> list[Image]",
     "decode": f"(data: {PATHS}, {READING}) -> array",
@@ -194,6 +195,17 @@ def test_files_that_are_not_there_are_errors_of_the_system(tmp_path):
     for work in (codec.decompress, codec.decode, codec.info):
         with pytest.raises(codec.NotIgptError):
             work(tmp_path / "text")
+
+
+def test_of_many_pictures_one_is_opened_when_its_turn_comes(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    paths = [tmp_path / f"{k}.png" for k in range(3)]
+    for path in paths[:2]:
+        Image.fromarray(picture(5, 5, 3)).save(path)
+    done = []
+    with pytest.raises(FileNotFoundError):
+        codec.compress_many(paths, progress=done.append)
+    assert sum(done) == 50
 
 
 def test_many_at_once_are_what_each_is_alone():
@@ -443,7 +455,17 @@ def test_an_unusable_model_is_refused(tiny, tmp_path):
     (tmp_path / "integer.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(codec.ModelError, match=r"integer\.safetensors"):
         models.load(tmp_path, "rgb", CPU)
-    for text in ("[]", "{", '{"n_embd": "x"}', '{"n_embd": 17}', '{"layout": "y"}', '{"n_head": 0}', '{"attention_window": 2000}'):
+    for text in (
+        "[]",
+        "{",
+        '{"n_embd": "x"}',
+        '{"n_embd": 17}',
+        '{"layout": "y"}',
+        '{"layout": ["rgb"]}',
+        100_000 * "[",
+        '{"n_head": 0}',
+        '{"attention_window": 2000}',
+    ):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(codec.ModelError):
             models.load(tmp_path, "rgb", CPU)

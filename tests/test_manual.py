@@ -153,15 +153,22 @@ def test_our_own_models_are_added_and_removed(store, tmp_path):
 
 def test_models_are_found_by_digest_whatever_their_folders_name(store, caplog):
     shutil.copytree(TINY, store / "any")
-    (store / "broken").mkdir()
-    (store / "broken" / "config.json").write_text("{}")
+    for name, text in {
+        "broken": "{}",
+        "an-array": "[]",
+        "deep": 100_000 * "[",
+        "odd": '{"layout": ["rgb"]}',
+        "own": '{"layout": "palette"}',
+    }.items():
+        (store / name).mkdir()
+        (store / name / "config.json").write_text(text)
     (store / "else").write_text("not a folder")
     data = codec.compress(calm(32, 40), model=TINY, device="cpu")
     assert (codec.decode(data, device="cpu") == calm(32, 40)).all()
     shutil.rmtree(store / "any")
     with caplog.at_level("WARNING", "igpt"), pytest.raises(codec.ModelError, match="models add"):
         codec.decode(data, device="cpu")
-    assert "broken" in caplog.text
+    assert all(f"{name}: " in caplog.text for name in ("an-array", "broken", "deep", "own"))
     result = igpt("models")
     assert result.exit_code == 0
     assert "broken" in result.stderr

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import codec
-from bitstream.container import PALETTE, Coding, read
+from bitstream.container import PALETTE, Coding, read, require
 from bitstream.errors import DamagedError, NewerVersionError, UnsupportedImageError, VerificationError
 from bitstream.form import GREY, Form
 from bitstream.form import PALETTE as INDEXED
@@ -16,14 +16,28 @@ from codec.analysis import bits_per_pixel
 from codec.compression import compress_picture
 from codec.decompression import decompress_file
 from codec.methods import METHODS, method_of
-from codec.methods.method import Coded, DirectMethod, Part, Ready, require, require_same
+from codec.methods.method import Coded, DirectMethod, Part, Ready, require_same
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
 from codec.methods.stored import Stored
 from codec.options import Options
 from codec.pictures.picture import Picture
+from codec.progress import ignore
 from codec.representations import representations
-from tests.conftest import TINY, TINY_PALETTE, coded_by, decoded_jpeg, file_of, form_of, picture, remade, smooth, with_network, with_past
+from tests.conftest import (
+    TINY,
+    TINY_PALETTE,
+    TINY_YCC,
+    coded_by,
+    decoded_jpeg,
+    file_of,
+    form_of,
+    picture,
+    remade,
+    smooth,
+    with_network,
+    with_past,
+)
 
 CPU = Options(device="cpu")
 
@@ -44,7 +58,7 @@ class Recurrence(DirectMethod):
         require(part.depth == 8 and not part.coding.fields, "it does not recur so")
         yield 1
 
-    def decode(self, part, options, progress):
+    def decode(self, part, progress):
         samples = bytearray(part.chunks[0])
         require(len(samples) == 1, "it begins more than once")
         while len(samples) < part.height * part.width * part.channels:
@@ -52,7 +66,7 @@ class Recurrence(DirectMethod):
         return np.frombuffer(bytes(samples), np.uint8).reshape(part.height, part.width, part.channels)
 
     def check(self, part, coded, samples, progress):
-        require_same(np.array_equal(self.decode(part, None, progress), samples), "its samples do not recur")
+        require_same(np.array_equal(self.decode(part, progress), samples), "its samples do not recur")
 
 
 @pytest.fixture
@@ -110,7 +124,7 @@ def test_a_new_methods_refusals_are_the_codecs(recurrence):
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_a_method_that_is_wrong_is_found_out(verify, recurrence, monkeypatch):
-    monkeypatch.setattr(Recurrence, "decode", lambda self, part, options, progress: np.zeros((40, 60, 3), np.uint8))
+    monkeypatch.setattr(Recurrence, "decode", lambda self, part, progress: np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(VerificationError):
         codec.compress(recurring(3), device="cpu", verify=verify)
 
@@ -220,6 +234,13 @@ def test_a_named_model_leaves_indices_to_mixing():
     assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding == "mixing"
 
 
+def test_a_named_model_of_pasts_leaves_drawings_to_mixing():
+    flat = np.full((90, 90, 3), 9, np.uint8)
+    assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding != "mixing"
+    for model in (TINY_YCC, "past-1"):
+        assert codec.info(codec.compress(flat, model=model, device="cpu")).coding == "mixing"
+
+
 def test_a_published_palette_codes_colours_and_no_ranks_or_indices(only_tiny_models):
     """Those of an RGBA picture that are the palette's stay so, although their ranks would not be."""
     from codec.palette.network import PaletteImageGPT
@@ -236,6 +257,18 @@ def test_a_published_palette_codes_colours_and_no_ranks_or_indices(only_tiny_mod
         codec.compress(smooth(40, 40), model=TINY_PALETTE, palette_only=True, device="cpu")
     image = Image.fromarray(smooth(40, 40)).quantize(9)
     assert codec.info(codec.compress(image, model=TINY_PALETTE, device="cpu")).coding == "mixing"
+
+
+def test_other_colours_than_a_palettes_are_refused_in_whatever_picture():
+    image, bits = Image.fromarray(smooth(40, 40)).quantize(9), Image.fromarray(smooth(40, 40)).convert("1")
+    for other in (image, bits, smooth(40, 40).astype(np.uint16) * 3, np.full((9, 9), 7, np.uint16)):
+        with pytest.raises(UnsupportedImageError, match="8 bits only"):
+            codec.compress(other, model=TINY_PALETTE, palette_only=True, device="cpu")
+    for channels in (2, 4):
+        flat = np.full((64, 64, channels), 9, np.uint8)
+        assert codec.info(codec.compress(flat, model=TINY_PALETTE, device="cpu")).coding == "mixing"
+        with pytest.raises(UnsupportedImageError, match="other colours"):
+            codec.compress(flat, model=TINY_PALETTE, palette_only=True, device="cpu")
 
 
 # Stored
@@ -290,7 +323,7 @@ def test_stored_samples_are_the_rows_of_a_png(depth, samples, payload):
     pixels = np.array(samples, np.uint16 if depth == 16 else np.uint8)[..., None]
     method, height, width = Stored(), *pixels.shape[:2]
     part = Part(width, height, 1, depth, Coding(0), (bytes.fromhex(payload),))
-    found = method.decode(part, CPU, lambda _: None)
+    found = method.decode(part, ignore)
     assert found.dtype == pixels.dtype
     assert (found == pixels).all()
     assert list(method.least_bytes(part)) == [len(part.chunks[0])]
@@ -306,7 +339,7 @@ def test_bits_behind_a_row_are_reserved(depth, payload):
     data = bytes.fromhex(payload)
     width = {1: 9, 2: 3, 4: 3}[depth]
     with pytest.raises(DamagedError, match="behind its rows"):
-        Stored().decode(Part(width, 2, 1, depth, Coding(0), (data,)), CPU, lambda _: None)
+        Stored().decode(Part(width, 2, 1, depth, Coding(0), (data,)), ignore)
 
 
 def test_a_stored_payload_has_one_size():

@@ -1,6 +1,7 @@
 """Context mixing: the same samples come back, by numba and without, in bands and whole; drawings become small files."""
 
 import io
+import math
 import os
 import random
 import subprocess
@@ -20,6 +21,7 @@ from bitstream.form import RGB, Form
 from codec.methods.method import Source
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.mixing import bands as mixing
+from codec.mixing import deep
 from codec.mixing.bands import BLENDED, EXACT, SHALLOW
 from codec.tiling.planes import pixels_to_planes, planes_to_pixels
 from tests import plain_decoder
@@ -369,3 +371,17 @@ def test_the_first_band_that_is_damaged_ends_the_others(monkeypatch):
     with pytest.raises(codec.DamagedError, match="not what an encoder writes"):
         mixing.decode([b"\x5a" * 900] * 120, (160, 120), 3, SHALLOW, done.append)
     assert len(done) < 3
+
+
+def test_deep_samples_that_only_become_larger_are_expected_to(monkeypatch):
+    monkeypatch.setattr(mixing, "encode", lambda *_: None)
+    offered = DeepMixing().offer(Source(np.zeros((4, 5, 1), np.uint16), 16), ignore)
+    assert [candidate.size for candidate in offered] == [math.inf, math.inf]
+
+
+def test_wide_deep_bands_take_fewer_threads():
+    fixed, wide = (sum(part.nbytes for part in deep.state(2, width)) for width in (0, 1000))
+    assert wide - fixed == deep.COLUMN_BYTES * 2 * 1000
+    found = [mixing.most_threads(BLENDED, channels, width) for channels, width in ((1, 64), (4, 1 << 18), (4, 1 << 20))]
+    assert found == [4, 2, 1]
+    assert mixing.most_threads(SHALLOW, 4, 1 << 22) == 4

@@ -354,6 +354,8 @@ def test_a_cpu_needs_no_torch():
     [
         ("from codec import models; models.with_palette('openai/imagegpt-small', None, 'cpu')", "a published ImageGPT needs torch"),
         ("from codec import models; models.read(TINY_PALETTE, 'cpu')", "tiny-palette: a published ImageGPT needs torch"),
+        ("import codec; codec.compress(str(PICTURE), model=TINY_PALETTE)", "tiny-palette: a published ImageGPT needs torch"),
+        ("import codec; codec.decode(FILE, model=TINY_PALETTE)", "a published ImageGPT needs torch"),
         ("import codec.training.loop", "training needs torch"),
         ("from codec.devices import device_named; device_named('cuda')", "torch is not installed, which a GPU needs"),
         (
@@ -368,6 +370,7 @@ def test_what_needs_torch_says_so(code, sentence):
         "import sys; sys.modules['torch'] = None\n"
         "from bitstream.errors import IgptError; from pathlib import Path; from codec.network.model import IntegerImageGPT\n"
         f"TINY, TINY_PALETTE = Path({str(TINY)!r}), Path({str(TINY_PALETTE)!r}); tiny = IntegerImageGPT.load(TINY, 'cpu')\n"
+        "PICTURE, FILE = (TINY.parent / name for name in ('palette-33x7.png', 'palette-33x7.tiny-palette.igpt'))\n"
         f"try:\n    {code}\nexcept IgptError as error:\n    print(error)\n"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

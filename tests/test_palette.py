@@ -10,11 +10,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import codec
-from bitstream.container import read
+from bitstream.container import Coding, read
 from cli import app
 from codec import models
-from codec.methods.palette import PublishedPalette
+from codec.description import engines_of
+from codec.methods.method import ModelName, Part
+from codec.methods.palette import Fields, PublishedPalette
 from codec.network.arithmetic import PRODUCTS
+from codec.options import Options
 from codec.palette import coding
 from codec.palette.coding import decode_tokens, encode_tokens, largest_group, token_frequencies
 from codec.palette.colours import UNIT, Palette
@@ -253,22 +256,46 @@ def spoil(folder, what):
             config["n_embd"] = 64
         case "positions":
             config["n_positions"] = 256
+        case "no width":
+            config["n_embd"] = None
+        case "text as epsilon" | "no epsilon" | "infinite epsilon":
+            config["layer_norm_epsilon"] = {"t": "a", "n": None, "i": math.inf}[what[0]]
         case "few clusters":
             processor["clusters"] = processor["clusters"][:-1]
         case "text as clusters":
             processor["clusters"] = "none"
+        case "huge clusters":
+            processor["clusters"][0][0] = 10**400
         case "no weights":
             (folder / "model.safetensors").write_bytes(b"nonsense")
         case "pickle":
             (folder / "model.safetensors").unlink()
             (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+        case "weights in a list":
+            (folder / "model.safetensors").unlink()
+            torch.save([torch.zeros(1)], folder / "pytorch_model.bin")
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
 @pytest.mark.parametrize(
     "what",
-    ["other model", "other activation", "other size", "positions", "few clusters", "text as clusters", "no weights", "pickle"],
+    [
+        "other model",
+        "other activation",
+        "other size",
+        "positions",
+        "no width",
+        "text as epsilon",
+        "no epsilon",
+        "infinite epsilon",
+        "few clusters",
+        "text as clusters",
+        "huge clusters",
+        "no weights",
+        "pickle",
+        "weights in a list",
+    ],
 )
 def test_unusable_checkpoints_are_refused(published, tmp_path, what):
     for path in published[0].iterdir():
@@ -292,6 +319,7 @@ def test_roundtrip(published, store, shape):
     assert (codec.decode(data, device="cpu").reshape(shape) == pixels).all()
     info = codec.info(data)
     assert info.coding == "palette"
+    assert engines_of(read(data), Options(device="cpu")) == "compiled kernels"
     assert info.models == (("small", published[2].digest.hex()), ("photo-2", models.load(None, "rgb", CPU).digest.hex()))
     assert data == codec.compress(pixels, model=published[0], device="cpu")
 
@@ -322,16 +350,23 @@ def test_groups_and_lockstep_batches_do_not_matter(published, monkeypatch):
 def test_groups_are_as_large_as_every_decoder_can_hold(published, monkeypatch):
     _, _, network = published
     assert largest_group(network) == 64
-    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 3 * network.config.cache_bytes + 1})
+    monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 3 * network.config.cache_bytes + 1)
     assert largest_group(network) == 3
-    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 1 << 30})
+    monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 1 << 30)
     coded = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
     tiny_cache = models.read(TINY_PALETTE, CPU).config.cache_bytes
-    monkeypatch.setattr(coding, "CACHE_BYTES", {"cpu": 2 * tiny_cache})
+    monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 2 * tiny_cache)
     few = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
     assert (len(coded.chunks), len(few.chunks)) == (2, 2 * 6)
     with pytest.raises(codec.DamagedError, match="groups of 12 tiles are too large"):
         codec.decode(file_of(smooth(70, 100), coded), model=TINY_PALETTE, device="cpu")
+
+
+def test_the_fields_say_that_a_group_is_too_large():
+    """Before the model is looked for."""
+    fields = Fields(Shape(13, 5), ModelName(bytes(16), "nobody"), None)
+    with pytest.raises(codec.DamagedError, match="65 tiles are too large"):
+        PublishedPalette().fields(Part(500, 200, 3, 8, Coding(PublishedPalette.number, 0, fields.to_bytes())))
 
 
 def test_pictures_in_the_palettes_colours_take_tokens_only(published, store):
@@ -439,6 +474,9 @@ def test_a_hub_id_is_found_in_the_hubs_cache(published, store, tmp_path, monkeyp
     assert (codec.decode(data, device="cpu") == smooth(20, 20)).all()
     with pytest.raises(codec.ModelError, match="not on this machine"):
         codec.compress(smooth(20, 20), model="somebody/imagegpt-tiny", revision="other")
+    (tmp_path / "models--somebody--imagegpt-tiny" / "refs" / "main").unlink()
+    again = codec.compress(smooth(20, 20), model="somebody/imagegpt-tiny", revision="0" * 40, verify=True, device="cpu")
+    assert again == data
 
 
 @pytest.mark.network

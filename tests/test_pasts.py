@@ -22,7 +22,7 @@ from codec.methods.past import Fields, PastMethod
 from codec.pasts import recovery
 from codec.pasts.chroma import FILTERS, FULL, STRIP, Sampling
 from codec.pasts.colour import FORMULAS, clipped
-from codec.pasts.past import developed, formula_of, recognised, sampling_of
+from codec.pasts.past import SPOTS, developed, formula_of, recognised, sampling_of
 from codec.progress import ignore
 from codec.tiling.tiles import Shape
 from tests import plain_decoder
@@ -176,11 +176,14 @@ def test_what_a_formula_can_give(formula):
 def test_a_border_does_not_hide_a_past():
     pixels = decoded_jpeg(smooth(64, 128)).copy()
     pixels[:, 0] = 255
-    assert recognised(np.ascontiguousarray(np.tile(pixels, (40, 1, 1)))) is not None
+    said = []
+    assert recognised(np.ascontiguousarray(np.tile(pixels, (40, 1, 1))), said.append) is not None
+    assert len(said) > SPOTS
+    assert not any(said)
 
 
 def test_clipped_pixels_continue_what_surrounds_them():
-    """Blown highlights: no certain chroma there, and few exceptions all the same."""
+    """Blown highlights: no certain chroma there, and few outliers all the same."""
     bright = smooth(96, 96).astype(np.int64) * 2 - 60
     pixels = decoded_jpeg(bright.clip(0, 255).astype(np.uint8), 95)
     assert clipped(pixels).mean() > 0.05

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.container import Coding
-from bitstream.errors import DamagedError, IgptError
+from bitstream.container import require as require
+from bitstream.errors import IgptError
 from bitstream.reader import Reader
 from codec.network.layers import Request
 from codec.options import Options
@@ -165,23 +166,16 @@ class DirectMethod(Method):
     """One that needs no layers of a network to decode."""
 
     @abstractmethod
-    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+    def decode(self, part: Part, progress: Progress) -> Samples:
         """(height, width, channels). Raises DamagedError, ModelError."""
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
-        return self.decode(part, options, progress)
+        return self.decode(part, progress)
         yield
 
 
 def fields_reader(part: Part) -> Reader:
     return Reader(part.coding.fields, "the fields of its coding")
-
-
-def require(holds: bool, what: str) -> None:
-    """Raises DamagedError."""
-    if not holds:
-        msg = f"the file is damaged: {what}"
-        raise DamagedError(msg)
 
 
 def require_same(holds: bool, what: str) -> None:

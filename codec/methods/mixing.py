@@ -1,17 +1,20 @@
 """Context mixing without a network: drawings, text, screenshots, indices; and with samples of 16 bits everything."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST, MAX_DEEP_WIDTH
-from bitstream.container import Coding
-from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require, require_same
+from bitstream.container import Coding, require
+from codec import models
+from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, require_same
 from codec.mixing import bands
 from codec.mixing.bands import Coder
 from codec.options import Options
-from codec.progress import Progress, heartbeat
+from codec.progress import Progress, heartbeat, ignore
 from codec.tiling.planes import pixels_to_planes, planes_to_pixels
 
 EASY = 0.1  # bits per sample that no network undercuts
@@ -24,9 +27,9 @@ class Mixed(DirectMethod):
 
     coders: ClassVar[tuple[Coder, ...]]
 
-    def _coded(self, source: Source, variant: int, progress: Progress) -> Coded | None:
+    def coded(self, source: Source, variant: int, progress: Progress) -> Coded | None:
         """None where it makes the samples larger."""
-        payloads = bands.encode(pixels_to_planes(source.samples), self.coders[variant], heartbeat(progress))
+        payloads = bands.encode(pixels_to_planes(source.samples), self.coders[variant], progress)
         return Coded(Coding(self.number, variant), payloads) if payloads else None
 
     def _coder(self, part: Part) -> Coder:
@@ -42,7 +45,7 @@ class Mixed(DirectMethod):
             tokens = (rows.stop - rows.start) * part.width * decisions
             yield max(1, -(-tokens * LEAST_COST // (8 << FREQUENCY_BITS)) - CODER_BYTES)
 
-    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+    def decode(self, part: Part, progress: Progress) -> Samples:
         size = part.width, part.height
         return planes_to_pixels(bands.decode(part.chunks, size, part.channels, self._coder(part), progress))
 
@@ -68,11 +71,17 @@ class Mixing(Mixed):
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         """A network that the user names comes first, for the colours that it can code."""
         samples = source.samples
-        named = source.options.model is not None and not source.indices and not source.alpha and samples.shape[2] in (1, 3)
-        if samples.dtype != np.uint8 or named or not (source.indices or bands.promising(samples)):
+        colours = not source.indices and not source.alpha and samples.shape[2] in (1, 3)
+        if samples.dtype != np.uint8 or (colours and names_colours(source.options)) or not (source.indices or bands.promising(samples)):
             return []
-        coded = self._coded(source, 0, progress)
+        coded = self.coded(source, 0, heartbeat(progress))
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []
+
+
+def names_colours(options: Options) -> bool:
+    """Whether a model is named that codes colours and greys. Raises ModelError."""
+    folder = models.chosen(options.model, options.revision)
+    return folder is not None and models.layout_of(folder) != "ycc"
 
 
 class DeepMixing(Mixed):
@@ -98,15 +107,14 @@ class _Deep(Candidate):
         height, width, _ = self._source.samples.shape
         rows = min(height, max(1, TRIED_PIXELS // width))
         first = (height - rows) // 2
-        some = pixels_to_planes(self._source.samples[first : first + rows])
-        payloads = bands.encode(some, self._method.coders[self._variant], lambda _: None) or []
-        return float(sum(map(len, payloads)) * height / rows)
+        some = replace(self._source, samples=self._source.samples[first : first + rows])
+        coded = self._method.coded(some, self._variant, ignore)
+        return sum(map(len, coded.chunks)) * height / rows if coded else math.inf
 
     def coded(self, progress: Progress) -> Coded:
-        planes = pixels_to_planes(self._source.samples)
-        payloads = bands.encode(planes, self._method.coders[self._variant], progress)
-        assert payloads
-        return Coded(Coding(self._method.number, self._variant), payloads)
+        coded = self._method.coded(self._source, self._variant, progress)
+        assert coded
+        return coded
 
 
 TRIED_PIXELS = 1 << 15  # of 16 bits

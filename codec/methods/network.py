@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bitstream.constants import MAX_GROUP_TILES, MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
-from bitstream.container import Coding
+from bitstream.container import Coding, require
 from bitstream.reader import Reader, varint
 from codec import models
 from codec.devices import device_named
@@ -19,7 +19,6 @@ from codec.methods.method import (
     Samples,
     Source,
     fields_reader,
-    require,
     require_same,
 )
 from codec.mixing.bands import SMALL, repeated
@@ -130,13 +129,19 @@ def require_kinds(network: "models.AnyModel", *kinds: Kind) -> IntegerImageGPT:
 
 def found(model: ModelName, options: Options) -> "models.AnyModel":
     """The model that a file names. Raises ModelError."""
-    return models.find(model.digest, model.name, models.chosen(options.model), device_named(options.device))
+    return models.find(model.digest, model.name, models.chosen(options.model, options.revision), device_named(options.device))
 
 
 def engine_name(model: ModelName, part: Part, options: Options) -> str | None:
     """The name of the engine that runs a model for a part."""
     network = found(model, options)
     return engine_of(network, Grid(part.width, part.height).tiles).name if isinstance(network, IntegerImageGPT) else None
+
+
+def layer_bits(network: IntegerImageGPT, layer: Layer) -> Bits:
+    """Of colours or greys, by channel."""
+    planes = planes_to_pixels(layer_costs(network, layer).bits)
+    return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
 
 
 class MadeOf(NamedTuple):
@@ -203,8 +208,7 @@ class Network(Method):
 
     def costs(self, coded: Coded, samples: Samples) -> Bits:
         made_of: MadeOf = coded.made_of
-        planes = planes_to_pixels(layer_costs(made_of.network, made_of.layers[0]).bits)
-        return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
+        return layer_bits(made_of.network, made_of.layers[0])
 
     def models(self, part: Part) -> list[ModelName]:
         return [self.fields(part).model]

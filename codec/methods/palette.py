@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bitstream.container import Coding
+from bitstream.constants import MAX_PALETTE_GROUP_TILES
+from bitstream.container import Coding, require
 from bitstream.errors import ModelError, UnsupportedImageError
 from codec import models
 from codec.devices import device_named
+from codec.extras import require_torch
 from codec.methods.method import (
+    Bits,
     Candidate,
     Coded,
     Decoding,
@@ -19,13 +22,14 @@ from codec.methods.method import (
     Samples,
     Source,
     fields_reader,
-    require,
     require_same,
 )
 from codec.methods.network import (
     CHECKED_POSITIONS,
     check_layers,
+    engine_name,
     found,
+    layer_bits,
     model_to_bytes,
     name_in_file,
     require_kinds,
@@ -105,11 +109,15 @@ class PublishedPalette(Method):
                 msg = "only a published ImageGPT has a palette: name one as the model"
                 raise ModelError(msg)
             return []
+        require_torch(f"{folder}: a published ImageGPT")
         from codec.palette.network import PaletteImageGPT
 
         samples, device = source.samples, device_named(options.device)
         colours = samples.dtype == np.uint8 and samples.shape[2] in (1, 3) and not source.alpha
         if not colours or source.indices or not source.original:
+            if options.palette_only and not source.alpha:
+                msg = "a palette codes colours and greys of 8 bits only, which this picture has not: make it RGB or L first"
+                raise UnsupportedImageError(msg)
             return []
         network, refinement = models.read(folder, device), models.load(None, "rgb", device)
         assert isinstance(network, PaletteImageGPT)
@@ -131,6 +139,8 @@ class PublishedPalette(Method):
         fields = Fields(take_shape(reader), take_model(reader), take_model(reader) if refined else None)
         require(not reader.remaining, "its coding has other fields than it should")
         require(part.depth <= 8 and part.channels in (1, 3), f"{part.channels} channels of {part.depth} bits are not coded so")
+        tiles = fields.shape.tiles
+        require(tiles <= MAX_PALETTE_GROUP_TILES, f"groups of {tiles} tiles are too large for tokens")
         return fields
 
     def least_bytes(self, part: Part) -> Iterator[int]:
@@ -143,6 +153,7 @@ class PublishedPalette(Method):
         return part.width * part.height * (2 if self.fields(part).refinement else 1)
 
     def _network(self, fields: Fields, options: Options) -> "PaletteImageGPT":
+        require_torch("a published ImageGPT")
         from codec.palette.network import PaletteImageGPT
 
         network = found(fields.model, options)
@@ -151,10 +162,10 @@ class PublishedPalette(Method):
         return network
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
-        from codec.palette.coding import decode_tokens
-
         fields, size, kind = self.fields(part), (part.width, part.height), kind_of(part.channels)
         network = self._network(fields, options)
+        from codec.palette.coding import decode_tokens
+
         refinement = None
         if fields.refinement:
             name = fields.refinement
@@ -185,6 +196,24 @@ class PublishedPalette(Method):
             painted = network.palette.painted(tokens, part.channels)
             require_same(np.array_equal(painted, samples), "its pixels have other colours than the palette's")
 
+    def costs(self, coded: Coded, samples: Samples) -> Bits:
+        """Of the tokens, and of each channel inside of their cells."""
+        from codec.palette.coding import token_costs
+
+        network, tokens, refinement, layer = coded.made_of
+        inside = layer_bits(refinement, layer) if layer else {}
+        return {"tokens": token_costs(network, tokens), **inside}
+
     def models(self, part: Part) -> list[ModelName]:
         fields = self.fields(part)
         return [fields.model, *([fields.refinement] if fields.refinement else [])]
+
+    def engine(self, part: Part, options: Options) -> str | None:
+        """Of the tokens' network, and of the refinement where it runs by another one."""
+        fields = self.fields(part)
+        network = self._network(fields, options)
+        from codec.palette.engines import prepare
+
+        prepare(network)
+        names = [network.engine_name, engine_name(fields.refinement, part, options) if fields.refinement else None]
+        return ", ".join(dict.fromkeys(name for name in names if name))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitstream.constants import MAX_OUTLIER_SHARE
-from bitstream.container import Coding
+from bitstream.container import Coding, require
 from bitstream.outliers import Corrections, Positions, pack, unpack
 from codec import models
 from codec.devices import device_named
@@ -21,7 +21,6 @@ from codec.methods.method import (
     Samples,
     Source,
     fields_reader,
-    require,
     require_same,
 )
 from codec.methods.network import (
@@ -112,7 +111,7 @@ class PastMethod(Method):
         samples, options = source.samples, source.options
         if not options.past or not source.original or source.indices or samples.dtype != np.uint8 or samples.shape[2] != 3:
             return []
-        past = recognised(samples)
+        past = recognised(samples, progress)
         if not past:
             return []
         network = models.load(models.chosen(options.model, options.revision), "ycc", device_named(options.device))

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bitstream.container import Coding
-from codec.methods.method import Candidate, Coded, DirectMethod, Method, Part, Samples, Source, require, require_same
-from codec.options import Options
-from codec.progress import Progress
+from bitstream.container import Coding, require
+from codec.methods.method import Candidate, Coded, DirectMethod, Method, Part, Samples, Source, require_same
+from codec.progress import Progress, heartbeat
 
 
 class StoredCandidate(Candidate):
@@ -52,7 +51,7 @@ class Stored(DirectMethod):
         require(not part.coding.fields, "its coding has other fields than it should")
         yield part.height * _row_bytes(part.width, part.channels, part.depth)
 
-    def decode(self, part: Part, options: Options, progress: Progress) -> Samples:
+    def decode(self, part: Part, progress: Progress) -> Samples:
         (payload,), height = part.chunks, part.height
         row_bytes = _row_bytes(part.width, part.channels, part.depth)
         require(len(payload) == height * row_bytes, "its samples are too many")
@@ -69,5 +68,5 @@ class Stored(DirectMethod):
         return found
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
-        found = self.decode(part, Options(), lambda _: progress(0))
+        found = self.decode(part, heartbeat(progress))
         require_same(np.array_equal(found, samples), "its samples differ")

@@ -50,8 +50,10 @@ FEW_COLOURS = 512
 SAMPLED_PIXELS = 1 << 14
 SAMPLED_ROWS = 512
 SMALL = 1 << 12  # pixels, which take no time
-CODER_BYTES = 4  # that even a single pixel may take more than its samples
-MOST_THREADS = 4  # each takes about 60 MB
+SPARE_BYTES = 4  # that even a single pixel may take more than its samples
+MOST_THREADS = 4
+MOST_BYTES = 1 << 29  # of all threads together, unless one takes more
+TABLE_BYTES = 60 << 20  # that each takes, about, beside what deep samples take for every column
 MIN_TABLE_BITS, MAX_TABLE_BITS = 12, 20
 NO_COSTS = np.empty((0, 0), np.float32)
 
@@ -112,7 +114,7 @@ def _run(
     histogram = 1 + (96 >> np.minimum(away, 10)) + 12 // (1 + away)
     histograms = np.tile(histogram, (MAX_CHANNELS * HISTOGRAMS * ACTIVITIES, 1))
     followers = np.full(1 << bits, -1, np.int64)
-    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped, GUESSES))
+    return int(code(planes, stream, decoding, guessing, sampling, histograms, followers, tables(), costs, stopped))
 
 
 def _run_deep(
@@ -153,13 +155,13 @@ def repeated(pixels: Pixels) -> float:
 
 
 def _in_parallel(
-    work: Callable[..., Result], progress: Callable[[int], None], pixels: Sequence[int], *arguments: Iterable[Any]
+    work: Callable[..., Result], progress: Callable[[int], None], most: int, pixels: Sequence[int], *arguments: Iterable[Any]
 ) -> list[Result]:
-    """work(stopped, ...) for every band, which has so many pixels: on as many threads as `threads` says, but no more than MOST_THREADS.
+    """work(stopped, ...) for every band, which has so many pixels: on as many threads as `threads` says, but no more than `most`.
 
     `stopped` is set where this ends before its time.
     """
-    pool = ThreadPoolExecutor(min(MOST_THREADS, threads()))
+    pool = ThreadPoolExecutor(min(most, threads()))
     stopped, results = np.zeros(1, np.bool_), []
     try:
         for count, result in zip(pixels, pool.map(functools.partial(work, stopped), *arguments), strict=True):
@@ -169,6 +171,12 @@ def _in_parallel(
     finally:
         stopped[0] = len(results) < len(pixels)
         pool.shutdown(cancel_futures=True)
+
+
+def most_threads(coder: Coder, channels: int, width: int) -> int:
+    """That code bands side by side."""
+    each = TABLE_BYTES + (deep.COLUMN_BYTES * channels * width if coder.deep else 0)
+    return max(1, min(MOST_THREADS, MOST_BYTES // each))
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
@@ -192,11 +200,13 @@ def encode(planes: Planes, coder: Coder, progress: Callable[[int], None]) -> lis
     def encode_band(stopped: npt.NDArray[np.bool_], band: slice) -> bytes | None:
         part = np.ascontiguousarray(planes[:, band])
         most = 2 * part.nbytes if coder.deep else part.nbytes + part.nbytes // 32
-        stream = np.zeros(most + CODER_BYTES, np.uint8)
+        stream = np.zeros(most + SPARE_BYTES, np.uint8)
         count = _run(part, stream, coder, False, stopped)
         return stream[:count].tobytes() if count <= len(stream) else None
 
-    payloads = _in_parallel(encode_band, progress, [width * (band.stop - band.start) for band in parts], parts)
+    payloads = _in_parallel(
+        encode_band, progress, most_threads(coder, len(planes), width), [width * (band.stop - band.start) for band in parts], parts
+    )
     whole = [payload for payload in payloads if payload is not None]
     return whole if len(whole) == len(parts) else None
 
@@ -206,7 +216,7 @@ def costs(planes: Planes, coder: Coder) -> npt.NDArray[np.float32]:
     bits = np.zeros(planes.shape[1:], np.float32)
     for band in bands(*planes.shape[1:]):
         part = np.ascontiguousarray(planes[:, band])
-        _run(part, np.empty(4 * part.size + CODER_BYTES, np.uint8), coder, False, np.zeros(1, np.bool_), bits[band])
+        _run(part, np.empty(4 * part.size + SPARE_BYTES, np.uint8), coder, False, np.zeros(1, np.bool_), bits[band])
     return bits
 
 
@@ -238,5 +248,7 @@ def decode(
             raise DamagedError(msg)
         planes[:, band.start : band.start + part.shape[1]] = part
 
-    _in_parallel(decode_band, progress, [width * (band.stop - band.start) for band in parts], parts, payloads)
+    _in_parallel(
+        decode_band, progress, most_threads(coder, channels, width), [width * (band.stop - band.start) for band in parts], parts, payloads
+    )
     return planes

@@ -15,7 +15,6 @@ PREDICTORS = 9
 CONTEXTS = 6
 DECISIONS = 64  # kinds of them
 OCTAVES = 20
-PLACES = 6  # neighbours whose errors count
 BIAS_CONTEXTS = 256
 BIAS_LIMIT = 64  # how many errors a bias remembers
 MOST = (1 << 16) - 1  # of a sample
@@ -40,6 +39,9 @@ class State(NamedTuple):
     errors: npt.NDArray[np.int32]
     residuals: Integers
     biases: Integers
+
+
+COLUMN_BYTES = 2 * 3 * 8 + PREDICTORS * 3 * 4  # of a channel's state
 
 
 def state(channels: int, width: int) -> State:

@@ -249,12 +249,11 @@ def _samples(pixel, rows, x, channels, mixer, histograms, sums, tables, coder, s
 
 
 @compiled
-def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs, stopped, count):
+def code(planes, stream, decoding, guessing, sampling, histograms, followers, tables, costs, stopped):
     """Codes a band of (channels, height, width) planes into `stream`, or fills them from it; returns how many bytes that took.
 
     followers: the pixel that last followed some surroundings, by their hash, or -1. costs: empty, or takes the bits of each pixel.
-    stopped: one number that another thread sets to make an end, as does a payload that is used up, or a stream that is full. count: of
-    guesses.
+    stopped: one number that another thread sets to make an end, as does a payload that is used up, or a stream that is full.
     """
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
@@ -262,7 +261,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
     coder = started(stream, decoding)
     sums = np.zeros((HISTOGRAMS, 257), np.int64)
     rows = np.zeros((3, width + 2 * PAD), np.int64)
-    guesses = np.zeros(count, np.int64)
+    guesses = np.zeros(GUESSES, np.int64)
     missed = 0
     for y in range(height):
         if stopped[0] or coder[3] > len(stream) + 3:
@@ -283,8 +282,7 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
             sixteen = hashed(ten, sixteen)
             guesses[0], guesses[1], guesses[2] = followers[sixteen & last_follower], west, north
             guesses[3] = _continued(west, north, up[x - 1], channels)
-            if count > 4:
-                guesses[4] = _continued(north, north, above[x], channels)
+            guesses[4] = _continued(north, north, above[x], channels)
             shape = int(west == north) | int(north == up[x + 1]) << 1 | int(up[x - 1] == north) << 2 | int(west == up[x - 1]) << 3
             shape |= int(now[x - 2] == west) << 4 | int(above[x] == north) << 5 | int(up[x + 2] == up[x + 1]) << 6
             shape |= int(west == up[x + 1]) << 7
@@ -294,12 +292,12 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 for c in range(channels):
                     pixel = pixel << 8 | np.int64(planes[c, y, x - PAD])
             found, tried = False, 0
-            for s in range(count):
+            for s in range(GUESSES):
                 guess = guesses[s]
                 if found or guess < 0 or _among(guess, guesses, s):
                     continue
                 agree = 0
-                for t in range(s + 1, count):
+                for t in range(s + 1, GUESSES):
                     agree |= int(guesses[t] == guess) << t
                 turn = s * 16 + tried
                 key = hashed(turn, guess)
@@ -310,8 +308,8 @@ def code(planes, stream, decoding, guessing, sampling, histograms, followers, ta
                 guessing.chosen[3] = hashed(ten, key) & size
                 guessing.chosen[4] = hashed(situation, 256 + missed) & size
                 guessing.chosen[5] = hashed(sixteen, key) & size
-                first, second = s * 16 + missed, count * 16 + s * 256 + shape
-                third = count * (16 + 256) + s * GUESS_CONTEXTS
+                first, second = s * 16 + missed, GUESSES * 16 + s * 256 + shape
+                third = GUESSES * (16 + 256) + s * GUESS_CONTEXTS
                 bit = int(pixel == guess)
                 if mixed(bit, guessing, np.int64(0), first, second, third, s * 256 + shape, tables, coder, stream, decoding, spent):
                     found, pixel = True, guess

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bitstream.constants import MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.extras import require_torch
-from codec.network.config import name_of
+from codec.network.config import json_object, name_of
 from codec.network.model import WEIGHTS_FILE, IntegerImageGPT
 
 if TYPE_CHECKING:
@@ -96,12 +96,7 @@ def _in(store: Path) -> list[Path]:
 
 def layout_of(folder: Path) -> str:
     """Raises ModelError."""
-    try:
-        layout = json.loads((folder / "config.json").read_text()).get("layout", "rgb")
-    except (OSError, ValueError, AttributeError) as error:
-        msg = f"{folder}: no usable config.json ({error})"
-        raise ModelError(msg) from error
-    return str(layout)
+    return str(json_object(folder / "config.json").get("layout", "rgb"))
 
 
 def read(folder: Path, device: str) -> "AnyModel":
@@ -388,7 +383,6 @@ def _fingerprint(folder: Path, names: Iterable[str]) -> str:
 def _values(path: Path) -> dict[str, Any]:
     """Of a JSON object; none where there is none."""
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return json_object(path)
+    except ModelError:
         return {}
-    return values if isinstance(values, dict) else {}

@@ -18,7 +18,7 @@ from codec.network.engine import Engine, Impossible, Rows, Steps, Tables
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Kind, Sample
-from codec.tiling.tiles import Samples, Windows
+from codec.tiling.tiles import TileSamples, Windows
 
 ENCODED_TILES = {"cpu": 12, "cuda": 256}  # in one parallel pass
 ENCODED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 16}  # frequency tables at once, per channel
@@ -42,7 +42,7 @@ def positions_needed(extents: Extents) -> int:
     return int(((extents[:, 0] - 1) * SIDE + extents[:, 1]).max())
 
 
-class Bounds(Protocol):
+class CellBounds(Protocol):
     """What knows the cells of colour in which pixels lie, as a palette does."""
 
     def bounds(self, tokens: CellTokens, known: list[Integers], channels: int) -> tuple[Integers, Integers]:
@@ -54,7 +54,7 @@ class Bounds(Protocol):
 class Cells:
     """The tokens of tiles, whose pixels are known to lie in cells of colour. tokens: (tiles, POSITIONS)."""
 
-    bounds: Bounds
+    bounds: CellBounds
     tokens: CellTokens
 
     def impossible(
@@ -80,7 +80,7 @@ class Group:
     cells: Cells | None = None
 
 
-def encode_group(engine: Engine, group: Group, samples: Samples, progress: Progress) -> bytes:
+def encode_group(engine: Engine, group: Group, samples: TileSamples, progress: Progress) -> bytes:
     """The payload of a group's (tiles, channels, POSITIONS) samples."""
     encoder = TokenEncoder()
     for tokens, tables in tokens_and_frequencies(engine, group, samples, progress):
@@ -89,7 +89,7 @@ def encode_group(engine: Engine, group: Group, samples: Samples, progress: Progr
 
 
 def tokens_and_frequencies(
-    engine: Engine, group: Group, samples: Samples, progress: Progress
+    engine: Engine, group: Group, samples: TileSamples, progress: Progress
 ) -> Iterator[tuple[npt.NDArray[np.int32], Tables]]:
     """A group's tokens in coding order with the frequencies they are coded with, in parts: (n,) and (n, 256)."""
     kind, extents = group.kind, group.extents
@@ -107,7 +107,7 @@ def tokens_and_frequencies(
             yield tokens[span][exist], tables[exist]
 
 
-def _impossible(cells: Cells, span: slice, samples: Samples, tokens: npt.NDArray[np.int32]) -> list[Impossible]:
+def _impossible(cells: Cells, span: slice, samples: TileSamples, tokens: npt.NDArray[np.int32]) -> list[Impossible]:
     """Of each channel, (positions, tiles, 256), for a span of the positions."""
     some = tokens[span]  # (positions, channels, tiles)
     now = [*samples[:, :, span].transpose(1, 2, 0).astype(np.int64).reshape(some.shape[1], -1)]
@@ -119,7 +119,7 @@ def _impossible(cells: Cells, span: slice, samples: Samples, tokens: npt.NDArray
     return found
 
 
-def hidden_states(engine: Engine, group: Group, samples: Samples, progress: Progress) -> tuple[Rows, list[Rows], npt.NDArray[np.int32]]:
+def hidden_states(engine: Engine, group: Group, samples: TileSamples, progress: Progress) -> tuple[Rows, list[Rows], npt.NDArray[np.int32]]:
     """The parallel pass over every tile, down to the last row that any has; here goes most of the encoder's time.
 
     Returns the hidden states (positions, tiles, n_embd), per channel the head features (positions, tiles, HEAD_FEATURES), and the tokens
@@ -141,7 +141,7 @@ def hidden_states(engine: Engine, group: Group, samples: Samples, progress: Prog
 
 def decode_groups(
     engine: Engine, groups: Sequence[Group], payloads: Sequence[bytes], progress: Progress, positions: int = POSITIONS
-) -> list[Samples]:
+) -> list[TileSamples]:
     """The samples of several groups of a kind, decoded in lockstep; positions: as in `step_through`.
 
     Raises DamagedError where a payload is not what an encoder writes.
@@ -172,7 +172,7 @@ def decode_groups(
     return [samples[part] for part in parts]
 
 
-def step_through(engine: Engine, group: Group, tokens_at: TokensAt, progress: Progress, positions: int = POSITIONS) -> Samples:
+def step_through(engine: Engine, group: Group, tokens_at: TokensAt, progress: Progress, positions: int = POSITIONS) -> TileSamples:
     """Builds tiles position by position, each token from the logits that all before it lead to: the decoder, and the sampler.
 
     tokens_at: called with position, channel, the steps, which are there, and what is impossible; gives the tokens (tiles) int32.

@@ -17,6 +17,26 @@ def name_of(folder: Path) -> str:
     )
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """What the object in a JSON file of a model's folder holds. Raises ModelError where there is none."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path.parent}: no usable {path.name} ({error})"
+        raise ModelError(msg) from error
+    if not isinstance(values, dict):
+        msg = f"{path.parent}: {path.name} is not an object"
+        raise ModelError(msg)
+    return values
+
+
+def require_model(holds: bool, what: str) -> None:
+    """Of its configuration and its weights. Raises ModelError."""
+    if not holds:
+        msg = f"unusable model: {what}"
+        raise ModelError(msg)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """An ImageGPT's sizes, under the names of `transformers.ImageGPTConfig`, and what the "rgb" layout adds.
@@ -38,22 +58,17 @@ class ModelConfig:
     model_type: str = "imagegpt"
 
     def __post_init__(self) -> None:
-        def require(holds: bool, what: str) -> None:
-            if not holds:
-                msg = f"unusable model configuration: {what}"
-                raise ModelError(msg)
-
         for name in ("n_embd", "n_layer", "n_head", "n_inner", "n_positions", "attention_window", "head_inner"):
             value = getattr(self, name)
-            require(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
-        require(self.layout in LAYOUTS, f"layout {self.layout!r} is not known")
-        require(self.activation_function == "quick_gelu", f"activation {self.activation_function!r} is not known")
-        require(self.n_positions == 1024, f"n_positions is {self.n_positions}, tiles have 1024")
-        require(self.n_embd % self.n_head == 0, "n_embd is not a multiple of n_head")
-        require(self.n_embd // self.n_head <= 128, "a head is wider than 128")
-        require(self.attention_window <= self.n_positions, "attention_window is larger than n_positions")
+            require_model(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
+        require_model(isinstance(self.layout, str) and self.layout in LAYOUTS, f"layout {self.layout!r} is not known")
+        require_model(self.activation_function == "quick_gelu", f"activation {self.activation_function!r} is not known")
+        require_model(self.n_positions == 1024, f"n_positions is {self.n_positions}, tiles have 1024")
+        require_model(self.n_embd % self.n_head == 0, "n_embd is not a multiple of n_head")
+        require_model(self.n_embd // self.n_head <= 128, "a head is wider than 128")
+        require_model(self.attention_window <= self.n_positions, "attention_window is larger than n_positions")
         for name in ("n_embd", "n_inner", "head_inner"):
-            require(getattr(self, name) % 16 == 0, f"{name} is not a multiple of 16")
+            require_model(getattr(self, name) % 16 == 0, f"{name} is not a multiple of 16")
 
     @property
     def head_dim(self) -> int:
@@ -75,15 +90,7 @@ class ModelConfig:
     @classmethod
     def load(cls, folder: Path) -> "ModelConfig":
         """Raises ModelError where `config.json` is missing or unusable."""
-        try:
-            values = json.loads((folder / "config.json").read_text())
-        except (OSError, ValueError) as error:
-            msg = f"{folder}: no usable config.json ({error})"
-            raise ModelError(msg) from error
-        if not isinstance(values, dict):
-            msg = f"{folder}: config.json is not an object"
-            raise ModelError(msg)
-        return cls.from_dict(values)
+        return cls.from_dict(json_object(folder / "config.json"))
 
     def save(self, folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")

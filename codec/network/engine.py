@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import Samples, Windows
+from codec.tiling.tiles import TileSamples, Windows
 
 Rows = npt.NDArray[np.int8]
 Tokens = npt.NDArray[np.int32]
@@ -65,7 +65,7 @@ class Steps(Protocol):
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
         """Takes the channel's tokens (tiles), 0 to 255; where the position does not exist (tiles), the sample to its left."""
 
-    def samples(self) -> Samples:
+    def samples(self) -> TileSamples:
         """(tiles, channels, POSITIONS) uint8, of which those of the positions so far count."""
 
 
@@ -84,7 +84,7 @@ class Engine(Protocol):
     def at_once(self) -> int:
         """How many threads may call it."""
 
-    def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
+    def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
         """The parallel pass over (tiles, channels, POSITIONS) uint8 samples, of their first `count` positions, whole rows of tiles.
 
         windows: for a surrounded kind, the chroma around each tile, (tiles, 2, WINDOW, WINDOW) uint8; else None.

@@ -24,7 +24,7 @@ from codec.network.vectors import LANES, ROWS
 from codec.threads import threads
 from codec.tiling.context import CENTRE, FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import Samples, Windows
+from codec.tiling.tiles import TileSamples, Windows
 
 if jit.numba.config.DISABLE_JIT:
     msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"
@@ -103,7 +103,7 @@ class FastEngine:
         bias, multiplier, shift = (self.arrays[f"{name}.{part}"] for part in ("bias", "multiplier", "shift"))
         return kernels.scales([multiplier, bias * multiplier + (np.int32(1) << shift - 1), shift], start, parts)
 
-    def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
+    def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
         tiles, channels, _ = samples.shape
         known, residuals = _known(tiles, channels)
         known[:, :, :POSITIONS] = samples
@@ -237,7 +237,7 @@ class FastSteps:
         tiles = self.known, self.residuals, self.slots[self.position]
         kernels.accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
 
-    def samples(self) -> Samples:
+    def samples(self) -> TileSamples:
         return self.known[:, :, :POSITIONS].astype(np.uint8)
 
 

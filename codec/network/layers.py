@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
-from codec.network.coding import DECODED_TILES, Bounds, Cells, CellTokens, Group, decode_groups, encode_group, present
+from codec.network.coding import DECODED_TILES, CellBounds, Cells, CellTokens, Group, decode_groups, encode_group, present
 from codec.network.engines import engine_of
 from codec.network.model import IntegerImageGPT
 from codec.progress import Progress, ignore, one_at_a_time
 from codec.threads import side_by_side
 from codec.tiling.context import POSITIONS
 from codec.tiling.planes import Kind, Planes
-from codec.tiling.tiles import Grid, Rectangle, Samples, Shape, tiles_from_planes, tiles_into_planes, windows_from_planes
+from codec.tiling.tiles import Grid, Rectangle, Shape, TileSamples, tiles_from_planes, tiles_into_planes, windows_from_planes
 
 SAMPLED_TILES = 32  # from which the size of a layer is estimated
 
@@ -25,7 +25,7 @@ class Surroundings(NamedTuple):
 
     chroma: Planes | None = None
     tokens: CellTokens | None = None
-    bounds: Bounds | None = None
+    bounds: CellBounds | None = None
 
     def group(self, kind: Kind, grid: Grid, of: Rectangle) -> Group:
         windows = None if self.chroma is None else windows_from_planes(self.chroma, of)
@@ -51,7 +51,7 @@ class Layer:
         height, width = self.planes.shape[1:]
         return Grid(width, height)
 
-    def part(self, of: Rectangle) -> tuple[Group, Samples]:
+    def part(self, of: Rectangle) -> tuple[Group, TileSamples]:
         """Some tiles of it."""
         return self.around.group(self.kind, self.grid, of), tiles_from_planes(self.planes, of)
 
@@ -98,7 +98,7 @@ class Request(NamedTuple):
         return [self.grid.group(number, self.shape) for number in range(len(self.payloads))]
 
 
-class Coded(NamedTuple):
+class GroupPayload(NamedTuple):
     """A group to be decoded: of which request, its tiles, its payload."""
 
     request: int
@@ -117,7 +117,9 @@ def decode_layers(requests: Sequence[Request], progress: Progress) -> list[Plane
     return planes
 
 
-def decoded_groups(requests: Sequence[Request], progress: Progress, positions: int = POSITIONS) -> Iterator[tuple[Coded, Samples]]:
+def decoded_groups(
+    requests: Sequence[Request], progress: Progress, positions: int = POSITIONS
+) -> Iterator[tuple[GroupPayload, TileSamples]]:
     """The samples of such layers, group by group; of each tile `positions` at most are decoded. Raises DamagedError."""
     network, kind, *_ = requests[0]
     engine, update = engine_of(network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
@@ -126,7 +128,7 @@ def decoded_groups(requests: Sequence[Request], progress: Progress, positions: i
     largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)
     beside = max(1, engine.at_once * at_once // max(at_once, largest))  # large groups take more memory, so fewer go side by side
 
-    def decoded(batch: list[Coded]) -> list[Samples]:
+    def decoded(batch: list[GroupPayload]) -> list[TileSamples]:
         groups = [requests[k].around.group(kind, requests[k].grid, of) for k, of, _ in batch]
         return decode_groups(engine, groups, [group.payload for group in batch], update, positions)
 
@@ -134,16 +136,16 @@ def decoded_groups(requests: Sequence[Request], progress: Progress, positions: i
         yield from zip(batch, samples, strict=True)
 
 
-def _batches(requests: Sequence[Request], most: int) -> Iterator[list[Coded]]:
+def _batches(requests: Sequence[Request], most: int) -> Iterator[list[GroupPayload]]:
     """All groups, as many together as have no more than so many tiles, or one."""
-    batch: list[Coded] = []
+    batch: list[GroupPayload] = []
     tiles = 0
     for k, request in enumerate(requests):
         for of, payload in zip(request.rectangles, request.payloads, strict=True):
             if batch and tiles + of.tiles > most:
                 yield batch
                 batch, tiles = [], 0
-            batch.append(Coded(k, of, payload))
+            batch.append(GroupPayload(k, of, payload))
             tiles += of.tiles
     yield batch
 

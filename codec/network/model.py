@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 
 from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
-from codec.network.config import ModelConfig, name_of
+from codec.network.config import ModelConfig, name_of, require_model
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
 from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS
 
@@ -59,33 +59,27 @@ def expected_arrays(config: ModelConfig) -> dict[str, tuple[type[np.generic], tu
 
 def validate(config: ModelConfig, arrays: Arrays) -> None:
     """Raises ModelError unless the arrays are complete and every value is within the bounds that exact arithmetic needs."""
-
-    def require(holds: bool, what: str) -> None:
-        if not holds:
-            msg = f"unusable integer model: {what}"
-            raise ModelError(msg)
-
     expected = expected_arrays(config)
-    require(expected.keys() == arrays.keys(), "its tensors are not those of its configuration")
+    require_model(expected.keys() == arrays.keys(), "its tensors are not those of its configuration")
     for name, (dtype, shape) in expected.items():
         array = arrays[name]
-        require(array.dtype == dtype and array.shape == shape, f"{name} has the wrong type or shape")
+        require_model(array.dtype == dtype and array.shape == shape, f"{name} has the wrong type or shape")
         low, high = int(array.min()), int(array.max())
         match name.rsplit(".", 1)[-1]:
             case "weight":
-                require(low >= -64 and high <= 63, f"{name} has more than 7 bits")
+                require_model(low >= -64 and high <= 63, f"{name} has more than 7 bits")
                 largest = np.abs(array.astype(np.int64)).sum(1) * 127 + np.abs(arrays[name.replace("weight", "bias")].astype(np.int64))
-                require(int(largest.max()) <= ACCUMULATOR_LIMIT, f"{name} can overflow its accumulator")
+                require_model(int(largest.max()) <= ACCUMULATOR_LIMIT, f"{name} can overflow its accumulator")
             case "multiplier":
-                require(0 <= low and high <= MULTIPLIER_LIMIT, f"{name} is out of range")
+                require_model(0 <= low and high <= MULTIPLIER_LIMIT, f"{name} is out of range")
             case "shift":
-                require(SHIFT_LIMITS[0] <= low and high <= SHIFT_LIMITS[1], f"{name} is out of range")
+                require_model(SHIFT_LIMITS[0] <= low and high <= SHIFT_LIMITS[1], f"{name} is out of range")
             case "gain":
-                require(max(-low, high) <= GAIN_LIMIT, f"{name} is out of range")
+                require_model(max(-low, high) <= GAIN_LIMIT, f"{name} is out of range")
             case "wpe":
-                require(max(-low, high) <= RESIDUAL_LIMIT, f"{name} is out of range")
+                require_model(max(-low, high) <= RESIDUAL_LIMIT, f"{name} is out of range")
             case "table":
-                require(low >= -127, f"{name} is out of range")
+                require_model(low >= -127, f"{name} is out of range")
 
 
 def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:

@@ -31,7 +31,7 @@ from codec.network.model import IntegerImageGPT
 from codec.threads import tell_torch
 from codec.tiling.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import Samples, Windows
+from codec.tiling.tiles import TileSamples, Windows
 
 _RECORDING = threading.Lock()  # one at a time in a process
 
@@ -65,7 +65,7 @@ class PlainEngine:
                 self.scales[key.removesuffix(".bias")] = Scale(multiplier, bias * multiplier + (1 << shift - 1), shift)
         self.scalars = {key: int(array) for key, array in network.arrays.items() if array.ndim == 0}
 
-    def see(self, kind: Kind, samples: Samples, windows: Windows | None, count: int) -> Seen:
+    def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
         context = TileContext(self.tensor(samples), kind, None if windows is None else self.tensor(windows))
         hidden = self.hidden_of_tiles(context.features[:, :count])
         channels = ([x[:, :count].cpu().numpy() for x in of] for of in (context.head_features, context.tokens))
@@ -220,8 +220,8 @@ class PlainSteps:
         self.known[:, self.channel].index_copy_(1, self.position, sample[:, None])
         self.residuals[:, self.channel].index_copy_(1, self.position, (sample - prediction)[:, None])
 
-    def samples(self) -> Samples:
-        samples: Samples = self.known[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
+    def samples(self) -> TileSamples:
+        samples: TileSamples = self.known[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
         return samples
 
     def do(self, name: str, channel: int, function: Callable[[], None]) -> None:

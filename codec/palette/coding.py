@@ -4,8 +4,10 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from bitstream.constants import FREQUENCY_BITS, MAX_PALETTE_CACHE_BYTES, MAX_PALETTE_GROUP_TILES
 from bitstream.errors import DamagedError
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.coding import Extents, positions_needed, present
@@ -17,15 +19,14 @@ from codec.progress import Progress
 from codec.tiling.context import POSITIONS, SIDE
 from codec.tiling.tiles import Grid, Rectangle, Shape, tiles_from_planes, tiles_into_planes
 
-LARGEST_GROUP = 64  # tiles
-CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep; the former holds any group
+CACHE_BYTES = {"cpu": 1 << 30, "cuda": 1 << 35}  # of keys and values, for what is decoded in lockstep, a group at least
 ENCODED_TILES = {"cpu": 1, "cuda": 16}  # in one parallel pass
 REST = 0  # the token that takes what the rounding of frequencies leaves
 
 
 def largest_group(network: PaletteImageGPT) -> int:
     """So many tiles as every decoder must be able to hold."""
-    return max(1, min(LARGEST_GROUP, CACHE_BYTES["cpu"] // network.config.cache_bytes))
+    return max(1, min(MAX_PALETTE_GROUP_TILES, MAX_PALETTE_CACHE_BYTES // network.config.cache_bytes))
 
 
 def encode_tokens(network: PaletteImageGPT, tokens: Tokens, shape: Shape, progress: Progress) -> list[bytes]:
@@ -59,6 +60,24 @@ def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, pro
         exist = present(extents, position)
         encoder.encode(tiles[exist, position].astype(np.int32), tables[position, exist])
     return encoder.payload()
+
+
+def token_costs(network: PaletteImageGPT, tokens: Tokens) -> npt.NDArray[np.float32]:
+    """-log2(frequency / 2^24) of each of (height, width) tokens."""
+    prepare(network)
+    height, width = tokens.shape
+    grid, bits = Grid(width, height), np.empty((1, height, width), np.float32)
+    shape = grid.shape(ENCODED_TILES[network.device])
+    for number in range(grid.groups(shape)):
+        of = grid.group(number, shape)
+        tiles, count = tiles_from_planes(tokens[None], of)[:, 0], positions_needed(grid.extents(of))
+        own = torch.from_numpy(tiles[:, :count].astype(np.int64)).to(network.device)
+        chosen = token_frequencies(network, tiles, count).gather(2, own[..., None])[..., 0]
+        spent = np.zeros((len(tiles), 1, POSITIONS), np.float32)
+        spent[:, 0, :count] = FREQUENCY_BITS - np.log2(chosen.cpu().numpy())
+        tiles_into_planes(spent, bits, of)
+    found: npt.NDArray[np.float32] = bits[0]
+    return found
 
 
 def decode_tokens(

@@ -4,7 +4,6 @@ Deterministic: elementwise IEEE double arithmetic, maxima and whole numbers, so 
 step is fitted to pictures: the integer network scales its activations itself.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bitstream.errors import ModelError
+from codec.network.config import json_object, require_model
 from codec.network.limits import LOGIT_STEPS
 from codec.palette.colours import LARGEST, UNIT, Palette
 from codec.palette.network import (
@@ -38,14 +38,16 @@ WEIGHT_LIMIT = 63  # 7 bits: products of int8 pairs must not saturate on machine
 
 def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
     """The integer form of the checkpoint in `folder`: config.json, weights, and the image processor's clusters. Raises ModelError."""
-    values = _json(folder / "config.json")
+    values = json_object(folder / "config.json")
     if values.get("model_type") != "imagegpt":
         msg = f"{folder}: config.json describes no ImageGPT, but {values.get('model_type')!r}"
         raise ModelError(msg)
     if values.get("activation_function", "quick_gelu") != "quick_gelu" or values.get("add_cross_attention"):
         msg = f"{folder}: only ImageGPT with quick_gelu and without cross attention can be converted"
         raise ModelError(msg)
-    width = values.get("n_embd", 512)
+    width, epsilon = values.get("n_embd", 512), values.get("layer_norm_epsilon", 1e-5)
+    require_model(type(width) is int, f"n_embd is {width!r}, not a whole number")
+    require_model(type(epsilon) in (int, float) and 0 <= epsilon <= 1, f"layer_norm_epsilon is {epsilon!r}, not a number from 0 to 1")
     config = PaletteConfig(
         n_embd=width,
         n_head=values.get("n_head", 8),
@@ -55,38 +57,27 @@ def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
         vocab_size=values.get("vocab_size", 513),
     )
     weights = _Weights(folder, _tensors(folder))
-    return _integer_model(config, values, weights, _centres(folder, config.tokens), name, device)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        msg = f"{path.parent}: no usable {path.name} ({error})"
-        raise ModelError(msg) from error
-    if not isinstance(values, dict):
-        msg = f"{path.parent}: {path.name} is not an object"
-        raise ModelError(msg)
-    return values
+    return _integer_model(config, values, epsilon, weights, _centres(folder, config.tokens), name, device)
 
 
 def _tensors(folder: Path) -> Tensors:
     try:
         if (folder / FILES[0]).exists():
             return load_file(folder / FILES[0])
-        loaded: Tensors = torch.load(folder / FILES[1], map_location="cpu", weights_only=True)
+        loaded = torch.load(folder / FILES[1], map_location="cpu", weights_only=True)
     except Exception as error:  # whatever unpickling meets
         msg = f"{folder}: no usable weights ({error})"
         raise ModelError(msg) from error
-    return loaded
+    require_model(isinstance(loaded, dict), f"{folder / FILES[1]} holds no tensors by name")
+    return dict(loaded)
 
 
 def _centres(folder: Path, tokens: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     """The clusters, -1 to 1 per channel, as the palette's centres."""
-    clusters = _json(folder / CLUSTERS_FILE).get("clusters")
+    clusters = json_object(folder / CLUSTERS_FILE).get("clusters")
     try:
         array = np.asarray(clusters, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     if array.shape != (tokens, 3) or not np.isfinite(array).all():
         msg = f"{folder}: {CLUSTERS_FILE} has no {tokens} colour clusters"
@@ -136,7 +127,7 @@ def _projection(weight: Tensor, bias: Tensor, in_unit: Tensor, steps: float) -> 
     _, power = math.frexp(float(scale.amax()))
     shift = min(max(24 - power, SHIFT_LIMITS[0]), SHIFT_LIMITS[1])
     multiplier = torch.round(scale * 2.0**shift)
-    if int(multiplier.max()) > MULTIPLIER_LIMIT:
+    if not bool(multiplier.max() <= MULTIPLIER_LIMIT):  # nor a number at all, perhaps
         msg = f"unusable checkpoint: a scale of {float(scale.amax()):.3g} is beyond the integer network's range"
         raise ModelError(msg)
     return {
@@ -150,6 +141,7 @@ def _projection(weight: Tensor, bias: Tensor, in_unit: Tensor, steps: float) -> 
 def _integer_model(
     config: PaletteConfig,
     values: dict[str, Any],
+    epsilon: float,
     weights: _Weights,
     centres: np.ndarray[Any, np.dtype[np.int32]],
     name: str,
@@ -161,7 +153,6 @@ def _integer_model(
     tensors["centres"] = torch.from_numpy(centres)
     tensors["wte"] = _fixed(weights.get("wte.weight", tokens + 1, width), RESIDUAL_BITS)
     tensors["wpe"] = _fixed(weights.get("wpe.weight", config.n_positions, width), RESIDUAL_BITS)
-    epsilon = float(values.get("layer_norm_epsilon", 1e-5))
     tensors["epsilon"] = torch.tensor(round(epsilon * width * 4.0**RESIDUAL_BITS), dtype=torch.int64, device="cpu")
 
     def under(key: str, part: Tensors) -> None:

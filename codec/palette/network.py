@@ -19,7 +19,7 @@ from torch import Tensor
 from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.network.arithmetic import Product, exact_product
-from codec.network.config import name_of
+from codec.network.config import json_object, name_of, require_model
 from codec.network.engine import plain_torch
 from codec.palette.colours import LARGEST, Palette
 from codec.palette.operations import MANTISSA_LIMIT, SHIFT_LIMITS, PaletteOperations
@@ -59,20 +59,15 @@ class PaletteConfig:
     model_type: str = "imagegpt"
 
     def __post_init__(self) -> None:
-        def require(holds: bool, what: str) -> None:
-            if not holds:
-                msg = f"unusable model configuration: {what}"
-                raise ModelError(msg)
-
         for name in DIGEST_FIELDS:
             value = getattr(self, name)
-            require(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
-        require(self.n_positions == POSITIONS, f"n_positions is {self.n_positions}, tiles have {POSITIONS}")
-        require(self.n_embd % self.n_head == 0, "n_embd is not a multiple of n_head")
-        require(self.n_embd // self.n_head <= 128, "a head is wider than 128")
-        require(2 <= self.tokens <= MAX_TOKENS, f"{self.tokens} tokens are out of range")
+            require_model(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
+        require_model(self.n_positions == POSITIONS, f"n_positions is {self.n_positions}, tiles have {POSITIONS}")
+        require_model(self.n_embd % self.n_head == 0, "n_embd is not a multiple of n_head")
+        require_model(self.n_embd // self.n_head <= 128, "a head is wider than 128")
+        require_model(2 <= self.tokens <= MAX_TOKENS, f"{self.tokens} tokens are out of range")
         for name in ("n_embd", "n_inner", "tokens"):
-            require(getattr(self, name) % 8 == 0, f"{name} is not a multiple of 8")
+            require_model(getattr(self, name) % 8 == 0, f"{name} is not a multiple of 8")
 
     @property
     def tokens(self) -> int:
@@ -89,7 +84,8 @@ class PaletteConfig:
 
     @classmethod
     def load(cls, folder: Path) -> "PaletteConfig":
-        values = json.loads((folder / "config.json").read_text())
+        """Raises ModelError where `config.json` is missing or unusable."""
+        values = json_object(folder / "config.json")
         try:
             return cls(**{name: values[name] for name in DIGEST_FIELDS})
         except KeyError as error:
@@ -128,41 +124,35 @@ def expected_tensors(config: PaletteConfig) -> dict[str, tuple[torch.dtype, tupl
 
 def validate(config: PaletteConfig, tensors: Tensors) -> None:
     """Raises ModelError unless the tensors are complete and every value is within the bounds that exact arithmetic needs."""
-
-    def require(holds: bool, what: str) -> None:
-        if not holds:
-            msg = f"unusable integer model: {what}"
-            raise ModelError(msg)
-
     expected = expected_tensors(config)
-    require(expected.keys() == tensors.keys(), "its tensors are not those of its configuration")
+    require_model(expected.keys() == tensors.keys(), "its tensors are not those of its configuration")
     for name, (dtype, shape) in expected.items():
         tensor = tensors[name]
-        require(tensor.dtype == dtype and tuple(tensor.shape) == shape, f"{name} has the wrong type or shape")
+        require_model(tensor.dtype == dtype and tuple(tensor.shape) == shape, f"{name} has the wrong type or shape")
         low, high = int(tensor.min()), int(tensor.max())
         scores = name.endswith((".attn.multiplier", ".attn.shift"))
         match name.rsplit(".", 1)[-1]:
             case "weight":
-                require(low >= -64 and high <= 63, f"{name} has more than 7 bits")
+                require_model(low >= -64 and high <= 63, f"{name} has more than 7 bits")
                 largest = max(int(part.long().abs().sum(1).max()) for part in torch.split(tensor, 256))
-                require(largest <= WEIGHT_SUM_LIMIT, f"{name} can overflow its accumulator")
+                require_model(largest <= WEIGHT_SUM_LIMIT, f"{name} can overflow its accumulator")
             case "multiplier":
-                require(low >= 0 and high <= (SCORE_MULTIPLIER_LIMIT if scores else MULTIPLIER_LIMIT), f"{name} is out of range")
+                require_model(low >= 0 and high <= (SCORE_MULTIPLIER_LIMIT if scores else MULTIPLIER_LIMIT), f"{name} is out of range")
             case "shift":
                 limits = SCORE_SHIFT_LIMITS if scores else SHIFT_LIMITS
-                require(limits[0] <= low and high <= limits[1], f"{name} is out of range")
+                require_model(limits[0] <= low and high <= limits[1], f"{name} is out of range")
             case "gain":
-                require(max(-low, high) <= GAIN_LIMIT, f"{name} is out of range")
+                require_model(max(-low, high) <= GAIN_LIMIT, f"{name} is out of range")
             case "bias" | "wte" | "wpe":
-                require(max(-low, high) <= BIAS_LIMIT, f"{name} is out of range")
+                require_model(max(-low, high) <= BIAS_LIMIT, f"{name} is out of range")
             case "centres":
-                require(low >= 0 and high <= LARGEST, f"{name} is out of range")
+                require_model(low >= 0 and high <= LARGEST, f"{name} is out of range")
             case "epsilon":
-                require(0 <= low <= EPSILON_LIMIT, f"{name} is out of range")
+                require_model(0 <= low <= EPSILON_LIMIT, f"{name} is out of range")
 
 
 def model_digest(config: PaletteConfig, tensors: Tensors) -> bytes:
-    """SHA-256, cut to 8 bytes, of the layout, the sizes in the configuration and every tensor by name, in sorted order."""
+    """SHA-256, cut to 16 bytes, of the layout, the sizes in the configuration and every tensor by name, in sorted order."""
     digest = hashlib.sha256(b"igpt palette\n")
     for name in DIGEST_FIELDS:
         digest.update(f"{name} {getattr(config, name)}\n".encode())

@@ -1,7 +1,7 @@
 """A picture's past: what it was before it became RGB, recognised, undone exactly, and done again by the decoder.
 
 Photographs that were a JPEG or a PhotoCD consist of luma bytes and of chroma, mostly at half the resolution, and a fixed formula made RGB
-of them. The past's planes hold fewer bits than the pixels. Pixels that the formula does not give are exceptions, kept beside the planes.
+of them. The past's planes hold fewer bits than the pixels. Pixels that the formula does not give are outliers, kept beside the planes.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,11 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from bitstream.constants import MAX_OUTLIER_SHARE
 from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
+from codec.progress import Progress, ignore
 from codec.threads import threads
 
 SAMPLED_PIXELS = 1 << 13
@@ -27,7 +29,6 @@ WRONG_SHARE = 0.3  # of chroma samples that the right sampling may miss before i
 SETTLED_WRONG_SHARE = 0.03  # and afterwards
 SPOT, SPOTS = 128, 4  # side and number of spots of a large picture that are tried before the whole
 CERTAIN_PIXELS, CERTAIN_PART = 1 << 17, 100  # of a past that needs no trial: the least pixels, and of these at most one in so many wrong
-EXCEPTION_SHARE = 1 / 8  # of the pixels, at most; also a bound of the format
 SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which formula
 
 
@@ -35,8 +36,8 @@ SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which
 class Past:
     """formula and sampling: how the decoder gets from the planes to the pixels.
 
-    luma: (height, width); chroma: (2, rows, columns), at the sampling's resolution. exceptions: positions in raster order, ascending, and
-    what to add to the three channels there, modulo 256, (n, 3).
+    luma: (height, width); chroma: (2, rows, columns), at the sampling's resolution. positions: of the outliers in raster
+    order, ascending; corrections: what to add to the three channels there, modulo 256, (n, 3).
     """
 
     formula: Formula
@@ -70,39 +71,34 @@ def developed(formula: Formula, luma: Bytes, chroma: Bytes) -> Bytes:
     return pixels
 
 
-def sampling_named(code: int, top: int, left: int, ring: int) -> Sampling:
-    """The sampling that a file's header names."""
-    return Sampling(FILTERS[code], top, left, ring)
-
-
-def recognised(pixels: Bytes) -> Past | None:
-    """The past of (height, width, 3) pixels, if it is a known one."""
+def recognised(pixels: Bytes, progress: Progress = ignore) -> Past | None:
+    """The past of (height, width, 3) pixels, if it is a known one. progress: called with 0, now and then."""
     formula = formula_of(pixels)
     if formula is None:
         return None
     sampling, full = sampling_of(pixels, formula), Sampling(FULL)
-    if not plausible(pixels, formula, sampling):
-        if sampling == full or not plausible(pixels, formula, full):
+    if not plausible(pixels, formula, sampling, progress):
+        if sampling == full or not plausible(pixels, formula, full, progress):
             return None
         sampling = full
-    past = with_sampling(pixels, formula, sampling)
+    past = with_sampling(pixels, formula, sampling, progress)
     if sampling == full:
         return past
-    if past and not whole(past):  # a crop: what lay beyond its edges shows
-        ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1))
+    if past and not uncropped(past):  # a crop: what lay beyond its edges shows
+        ringed = with_sampling(pixels, formula, Sampling(sampling.filter, sampling.top, sampling.left, 1), progress)
         past = ringed if ringed and len(ringed.positions) < len(past.positions) else past
-    return past or with_sampling(pixels, formula, full)
+    return past or with_sampling(pixels, formula, full, progress)
 
 
-def whole(past: Past) -> bool:
-    """Whether the exceptions do not gather along the picture's edges."""
+def uncropped(past: Past) -> bool:
+    """Whether the outliers do not gather along the picture's edges."""
     height, width = past.luma.shape
     y, x = np.divmod(past.positions, width)
     edge = (y < 2) | (y >= height - 2) | (x < 2) | (x >= width - 2)
     return bool(edge.sum() <= 0.1 * (height + width))
 
 
-def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
+def plausible(pixels: Bytes, formula: Formula, sampling: Sampling, progress: Progress = ignore) -> bool:
     """Whether a few spots of a large picture come back, so that the whole is worth trying."""
     height, width = pixels.shape[:2]
     if height * width <= SPOTS * SPOT**2:
@@ -115,8 +111,11 @@ def plausible(pixels: Bytes, formula: Formula, sampling: Sampling) -> bool:
         return with_sampling(pixels[y : y + SPOT, x : x + SPOT], formula, inside)
 
     with ThreadPoolExecutor(threads()) as pool:
-        found = pool.map(spot, places.astype(int).tolist())
-    return sum(past is not None for past in found) >= SPOTS // 2
+        right = 0
+        for past in pool.map(spot, places.astype(int).tolist()):
+            right += past is not None
+            progress(0)
+    return right >= SPOTS // 2
 
 
 def formula_of(pixels: Bytes) -> Formula | None:
@@ -175,10 +174,10 @@ def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
     return best if wrong <= SETTLED_WRONG_SHARE * total else Sampling(FULL)
 
 
-def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling) -> Past | None:
-    """The past with this formula and sampling; what does not fit becomes an exception. None where that is too much."""
+def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling, progress: Progress = ignore) -> Past | None:
+    """The past with this formula and sampling; what does not fit becomes an outlier. None where that is too much."""
     height, width = pixels.shape[:2]
-    small = recovered(pixels, formula, sampling)
+    small = recovered(pixels, formula, sampling, progress)
     luma = np.empty((height, width), np.uint8)
     positions, corrections, count = [], [], 0
     for rows in strips(height, width):
@@ -189,7 +188,8 @@ def with_sampling(pixels: Bytes, formula: Formula, sampling: Sampling) -> Past |
         positions.append(np.flatnonzero(wrong) + rows.start * width)
         corrections.append((part - made)[wrong])
         count += len(positions[-1])
-        if count > EXCEPTION_SHARE * height * width:
+        progress(0)
+        if count > height * width // MAX_OUTLIER_SHARE:
             return None
     return Past(formula, sampling, luma, small, np.concatenate(positions), np.concatenate(corrections))
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from codec.pasts import kernel
 from codec.pasts.chroma import STRIP, Bytes, Sampling
 from codec.pasts.colour import Formula, Integers, Mask
+from codec.progress import Progress, ignore
 from codec.threads import threads
 
 Reals = npt.NDArray[np.float32]
@@ -104,8 +105,9 @@ def given(pixels: Bytes, chroma: Integers, formula: Formula) -> Mask:
     return out
 
 
-def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
-    """The small planes (2, rows, columns) that give the (height, width, 3) pixels, or nearly all of them; a block at a time."""
+def recovered(pixels: Bytes, formula: Formula, sampling: Sampling, progress: Progress = ignore) -> Bytes:
+    """The small planes (2, rows, columns) that give the (height, width, 3) pixels, or nearly all of them; a block at a time, after each of
+    which progress is called with 0."""
     height, width = pixels.shape[:2]
     ring = sampling.ring
     out = np.empty((2, *sampling.small_shape(height, width)), np.uint8)
@@ -120,7 +122,8 @@ def recovered(pixels: Bytes, formula: Formula, sampling: Sampling) -> Bytes:
         out[:, own_rows, own_columns] = _recovered(pixels[y, x], seen, formula, sampling)[:, in_rows, in_columns]
 
     with ThreadPoolExecutor(min(MOST_THREADS, threads())) as pool:
-        list(pool.map(recover, product(rows, columns)))
+        for _ in pool.map(recover, product(rows, columns)):
+            progress(0)
     return out
 
 

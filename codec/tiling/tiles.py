@@ -15,7 +15,7 @@ from codec.tiling.planes import Planes, Sample
 
 SHORTEST_SIDE, LONGEST_SIDE = 8, 32  # of a group in tiles, where the picture is large enough
 
-Samples = npt.NDArray[np.uint8]  # (tiles, channels, POSITIONS)
+TileSamples = npt.NDArray[np.uint8]  # (tiles, channels, POSITIONS)
 Windows = npt.NDArray[np.uint8]  # (tiles, 2, WINDOW, WINDOW): the chroma around tiles of luma
 
 
