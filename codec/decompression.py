@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitstream.container import File, Front
+from bitstream.container import File, Front, require
 from bitstream.errors import DamagedError, IgptError
 from codec.devices import check_device
 from codec.methods import method_of
-from codec.methods.method import Method, Part, Samples, require
+from codec.methods.method import Method, Part, Samples
 from codec.network.layers import Request, decode_layers
 from codec.options import Options
 from codec.pictures.picture import Picture

@@ -404,7 +404,7 @@ def in_fields(data, change):
         (lambda fields: b"\2" + fields[1:], "coding is unknown"),
         (lambda fields: b"\0" + fields[1:], "other fields"),  # the refinement is left over
         (lambda fields: b"\0" + fields[1:-21], "2 chunks, 1 are wanted"),
-        (lambda fields: fields[:-1], "truncated"),
+        (lambda fields: fields[:-1], "too little"),
         (lambda fields: fields[:1] + b"\0" + fields[2:], "out of range"),
         (lambda fields: fields[:1] + b"\x80\2\2" + fields[3:], "out of range"),
         (lambda fields: fields[:3] + models.digest_of(TINY) + fields[19:], "has no palette"),

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.container import Coding
-from bitstream.container import require as require
 from bitstream.errors import IgptError
 from bitstream.reader import Reader
 from codec.network.layers import Request

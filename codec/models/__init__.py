@@ -151,13 +151,15 @@ def described(folder: Path) -> dict[str, Any]:
     """What a list of models says of one, as plain values; licence and bpsp are those of its card, where it has one. Raises ModelError."""
     model = read(folder, "cpu")
     card = _values(folder / CARD_FILE)
+    licence, bpsp = card.get("licence"), card.get("bpsp")
+    measured = bpsp.items() if isinstance(bpsp, dict) else ()
     return {
         "name": model.name,
         "digest": model.digest.hex(),
         "layout": model.config.layout,
         "bytes": model.nbytes,
-        "licence": card.get("licence"),
-        "bpsp": card.get("bpsp", {}),
+        "licence": licence if isinstance(licence, str) else None,
+        "bpsp": {kind: value for kind, value in measured if isinstance(value, float)},
         "folder": str(folder),
     }
 
@@ -220,7 +222,7 @@ def named(text: str, folders: Iterable[Path]) -> Path | None:
     """The one of these folders with a model of this name, or whose digest begins so; None where there is none. Raises ModelError where
     there are several."""
     folders = list(folders)
-    found = dict((digest_of(path), path) for path in folders if text in (path.name, _short(path)))
+    found = {digest: path for path, digest in _usable(path for path in folders if text in (path.name, _short(path)))}
     if not found and re.fullmatch(f"[0-9a-f]{{{SHORTEST_DIGEST},{2 * MODEL_DIGEST_BYTES}}}", text):
         found = {digest: path for path, digest in _usable(folders) if digest.hex().startswith(text)}
     if len(found) > 1:
@@ -262,11 +264,16 @@ def chosen(source: str | Path | None, revision: str | None = None) -> Path | Non
 
     Raises ModelError.
     """
-    if source is None or (Path(source) / WEIGHTS_FILE).exists():
-        return Path(source) if source else None
-    if not Path(source).is_dir() and (folder := named(str(source), (*shipped(), *added()))):
-        return folder
-    return add(str(source), revision, download=False)
+    if source is None:
+        here = None
+    elif Path(source).is_dir():
+        here = Path(source) if (Path(source) / WEIGHTS_FILE).exists() else None
+    else:
+        here = named(str(source), (*shipped(), *added()))
+    if revision and (here or source is None or Path(source).is_dir()):
+        msg = f"the revision {revision} is of no model on the hub: name one, or leave it out"
+        raise ModelError(msg)
+    return here if here or source is None else add(str(source), revision, download=False)
 
 
 def with_palette(source: str, revision: str | None, device: str) -> "PaletteImageGPT":
@@ -336,7 +343,8 @@ def _kept(model: "AnyModel", cards: list[Path], made_from: dict[str, Any]) -> Pa
 def remove(text: str) -> Path:
     """Removes the added model of this name, digest or folder; returns its folder. Raises ModelError for others, and where its folder holds
     what is not of a model."""
-    folder = next((path for path in added() if os.path.realpath(path) == os.path.realpath(text)), None) or named(text, added())
+    ways = (path for path in added() if text == path.name or os.path.realpath(path) == os.path.realpath(text))
+    folder = next(ways, None) or named(text, added())
     if folder is None:
         ours = named(text, shipped())
         what = "this model came with igpt, and stays" if ours else "no added model is called so; `igpt models` lists them"
