@@ -82,8 +82,10 @@ def modes() -> str:
     columns = ("igpt", "PNG", "WebP", "JPEG XL 9")
     text = "\nAlpha, palettes, few and many bits, bytes (WebP takes no 16 bits):\n\n"
     text += "| | pictures | " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) + 1) + "|\n"
-    for group in dict.fromkeys(r["set"].split(":")[0] if r["set"].startswith("PngSuite") else r["set"] for r in rows):
-        some = [r for r in rows if r["set"].startswith(group)]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for r in rows:
+        groups.setdefault("PngSuite" if r["set"].startswith("PngSuite") else r["set"], []).append(r)
+    for group, some in groups.items():
         totals = [f"{sum(int(r[c]) for r in some):,}" if all(r[c] for r in some) else "" for c in columns]
         text += f"| {group} | {len(some)} | " + " | ".join(totals) + " |\n"
     return text
