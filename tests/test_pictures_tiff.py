@@ -253,6 +253,23 @@ def test_resolution(x, y, unit, expected):
     assert found.left_out == (() if expected else ("the TIFF tag XResolution", "the TIFF tag YResolution"))
 
 
+@pytest.mark.parametrize("unit", [2, 3])
+@pytest.mark.parametrize(
+    "value", [(1, 1), (1, 2), (5, 1), (7201, 100), (30001, 100), (7202, 100), (1000, 3), (300, 1), (72, 1), (10, 1), (7200, 100)]
+)
+def test_a_resolution_that_does_not_come_back_is_named(value, unit):
+    found = parsed(tiff(grey(_282=(RATIONAL, list(value)), _283=(RATIONAL, [96, 1]), _296=(SHORT, [unit])), PIXELS))
+    lost = [(1, 1), (1, 2), (30001, 100), (7202, 100), (1000, 3)] if unit == 2 else [(1000, 3)]
+    assert found.left_out == (("the exact resolution",) if value in lost else ())
+
+
+@pytest.mark.parametrize("value", [72.009, 299.9994, 0.0254])
+def test_what_programs_make_of_whole_pixels_per_metre_is_exact(value):
+    """Be it a fraction of a float of 32 or of 64 bits."""
+    for given in (value, float(np.float32(value))):
+        assert parsed(saved(image("L"), "TIFF", dpi=(given, given))).left_out == ()
+
+
 def exif_with(*entries, following=0):
     """A grey picture whose EXIF stands behind its pixels."""
     plain = tiff(grey(_34665=(LONG, [0])), PIXELS)

@@ -144,9 +144,11 @@ def _resolution(jfif: bytes, chunks: list[metadata.Chunk]) -> list[str]:
     left_out = ["a thumbnail"] if across * down else []
     if (unit, x, y) == (0, 1, 1) or (x, y) == (0, 0):
         return left_out
-    chunk = metadata.resolution(Fraction(x), Fraction(y), UNITS[unit]) if unit in UNITS else None
-    chunks += [chunk] if chunk else []
-    return left_out + ([] if chunk else ["the JPEG's resolution"])
+    found = metadata.resolution(Fraction(x), Fraction(y), UNITS[unit]) if unit in UNITS else None
+    if not found:
+        return [*left_out, "the JPEG's resolution"]
+    chunks.append(found[0])
+    return left_out + found[1]
 
 
 def _owner(body: bytes) -> str:

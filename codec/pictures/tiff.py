@@ -106,7 +106,8 @@ def _metadata(directory: Directory, layout: Layout, used: set[int]) -> tuple[lis
             left_out.append(_name(tag))
     resolution = _resolution(directory)
     if resolution:
-        chunks.append(resolution)
+        chunks.append(resolution[0])
+        left_out += resolution[1]
     else:
         left_out += [_name(tag) for tag in RESOLUTION if tag in directory.entries and tag != UNIT]
     if any(tag != ORIENTATION for tag, *_ in fields) or (fields and not directory.says(ORIENTATION, (1,))):
@@ -143,7 +144,8 @@ def _inner(directory: Directory, entry: Entry, left_out: list[str], spans: Spans
     return Field(entry.tag, LONG, 1, fields)
 
 
-def _resolution(directory: Directory) -> metadata.Chunk | None:
+def _resolution(directory: Directory) -> tuple[metadata.Chunk, list[str]] | None:
+    """As `metadata.resolution`."""
     values: list[Fraction] = []
     for tag in (X_RESOLUTION, Y_RESOLUTION):
         entry = directory.entries.get(tag)
