@@ -178,6 +178,25 @@ def test_few_bits(depth, photometric, order, fill_order):
         assert (found.decoded().samples * stretch == pillows(data, TiffImageFile)).all()
 
 
+def tiled(tile, width=3, height=2):
+    """A grey picture of rows of 1, 2, 3 in a tile (16, 16) that has something beside it."""
+    tile[:height, :width] = np.arange(1, width + 1)
+    return tiff(grey(width, height, **tiles(16, 16) | {"_325": (LONG, [256])}), tile.tobytes())
+
+
+def test_what_a_tile_has_beside_the_picture_is_named():
+    ordinary = [np.full((16, 16), value, np.uint8) for value in (0, 255)]
+    ordinary.append(np.pad(np.arange(1, 4, dtype=np.uint8)[None], ((0, 15), (0, 13)), "edge"))
+    ordinary.append(np.where(np.arange(16)[:, None] < 2, ordinary[2], 0).astype(np.uint8))  # the last column again, then zeros
+    for tile in ordinary:
+        found = parsed(tiled(tile.copy())).decoded()
+        assert (found.samples[..., 0].tolist(), found.left_out) == ([[1, 2, 3]] * 2, ())
+        for place in ((0, 9), (9, 0), (9, 9), (15, 15)):
+            changed = tile.copy()
+            changed[place] ^= 64
+            assert parsed(tiled(changed)).decoded().left_out == ("what its tiles have beside the picture",)
+
+
 @pytest.mark.parametrize("step", [256, 257])
 def test_palettes_of_bytes_are_kept(step):
     colours = picture(1, 256, 3)[0]

@@ -9,6 +9,7 @@ from bitstream.form import Form
 from bitstream.metadata import Chunks
 
 BYTES_BEHIND = "{:,} bytes behind its end"
+SPARE_BITS = "bits at the ends of its rows"
 
 
 class Decoded(NamedTuple):

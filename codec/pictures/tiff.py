@@ -61,7 +61,8 @@ def parsed(data: bytes) -> Parsed:
     plain = _plain(directory, used) if packed else b""
 
     def decoded() -> Decoded:
-        return Decoded(layout.samples(), layout.form)
+        samples, beside = layout.samples()
+        return Decoded(samples, layout.form, beside)
 
     return Parsed(plain, layout.size, tuple(chunks), listed(left_out), None if packed else decoded)
 
