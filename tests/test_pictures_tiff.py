@@ -178,6 +178,14 @@ def test_few_bits(depth, photometric, order, fill_order):
         assert (found.decoded().samples * stretch == pillows(data, TiffImageFile)).all()
 
 
+def test_bits_at_the_ends_of_rows_are_named():
+    for depth, width in ((1, 9), (2, 3), (4, 3)):
+        row = bytes(-(-width * depth // 8))
+        assert parsed(tiff(grey(width, 2, depth), row * 2)).decoded().left_out == ()
+        found = parsed(tiff(grey(width, 2, depth), row[1:] + b"\1" + row)).decoded()
+        assert (found.left_out, found.samples.any()) == (("bits at the ends of its rows",), False)
+
+
 def tiled(tile, width=3, height=2):
     """A grey picture of rows of 1, 2, 3 in a tile (16, 16) that has something beside it."""
     tile[:height, :width] = np.arange(1, width + 1)

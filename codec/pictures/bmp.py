@@ -296,7 +296,7 @@ def _unpacked(data: bytes, at: int, end: int, header: Header) -> tuple[Indices, 
             if len(some) < used:
                 refuse_damaged("its pixels are truncated")
             row += bytes(part for byte in some for part in (byte >> 4, byte & 15))[:value] if four else some
-            stray = stray or any(data[at + used : at + used + used % 2])
+            stray = stray or any(data[at + used : at + used + used % 2]) or bool(four and value % 2 and some[-1] & 15)
             at += used + used % 2
         elif value == 2 or (row and len(row) < width) or (not row and value == 0 and len(rows) < height):
             refuse_unkept("a BMP with run lengths that leave pixels out")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bitstream.constants import MAX_SIDE
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.directory import Directory, name_of
+from codec.pictures.parsed import SPARE_BITS
 from codec.pictures.refusals import TRUNCATED, refuse_damaged, refuse_unkept
 
 Array = npt.NDArray[Any]
@@ -97,13 +98,14 @@ class Layout:
         """
         (width, height), (across, down), (wide, high) = self.size, self.grid, self.piece
         samples = np.empty((height, width, self.form.channels), np.uint16 if self.form.depth == 16 else np.uint8)
-        beside = False
+        beside, spare = False, False
         for k, (offset, count) in enumerate(zip(self.offsets.tolist(), self.counts.tolist(), strict=True)):
             plane, place = divmod(k, across * down)
             y, x = divmod(place, across)
             rows = self.rows(y)
             flat = self._unpacked(offset, count, rows * self.row_bytes).reshape(rows, -1)
-            piece = self._sampled(flat).reshape(rows, wide, -1)
+            piece, more = self._sampled(flat)
+            piece, spare = piece.reshape(rows, wide, -1), spare or more
             if self.predicted:
                 piece = np.cumsum(piece, axis=1, dtype=piece.dtype)
             part = samples[y * high : y * high + rows, x * wide : x * wide + wide, plane : plane + piece.shape[2]]
@@ -111,7 +113,7 @@ class Layout:
             beside = beside or _says_something(piece, *part.shape[:2])
         if self.inverted:
             samples[..., 0] ^= (1 << self.form.depth) - 1
-        return samples, (BESIDE,) if beside else ()
+        return samples, (*[SPARE_BITS] * spare, *[BESIDE] * beside)
 
     def _unpacked(self, offset: int, count: int, expected: int) -> Array:
         """The bytes of a piece: exactly as many as are expected."""
@@ -141,15 +143,16 @@ class Layout:
             return np.packbits(dots, axis=1).reshape(-1)
         return np.frombuffer(_inflated(self.compression, code, expected), np.uint8)
 
-    def _sampled(self, rows: Array) -> Array:
-        """(rows, bytes) -> (rows, samples)."""
+    def _sampled(self, rows: Array) -> tuple[Array, bool]:
+        """(rows, bytes) -> (rows, samples), and whether there are bits behind them."""
         depth, many = self.form.depth, self.piece[0] * self.form.channels // self.planes
         if depth == 16:
-            return rows.view(f"{self.order}u2").astype(np.uint16)
+            return rows.view(f"{self.order}u2").astype(np.uint16), False
         if depth == 8:
-            return rows
+            return rows, False
         shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
-        return ((rows[..., None] >> shifts) & ((1 << depth) - 1)).reshape(len(rows), -1)[:, :many]
+        samples = ((rows[..., None] >> shifts) & ((1 << depth) - 1)).reshape(len(rows), -1)
+        return samples[:, :many], bool(samples[:, many:].any())
 
 
 def _says_something(piece: Array, height: int, width: int) -> bool:
