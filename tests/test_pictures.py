@@ -74,6 +74,8 @@ def test_the_limit_of_the_host_is_left_alone(form, small_limit):
 def test_a_limit_that_pillow_heeds_all_the_same_is_a_sentence(small_limit):
     with pytest.raises(TooLargeError, match="MAX_IMAGE_PIXELS"):
         opened_by_pillow("WEBP", io.BytesIO(saved(Image.new("RGB", (30, 30)), "WEBP")))
+    for lossless in (False, True):
+        refused(saved(Image.new("RGB", (30, 30)), "WEBP", lossless=lossless), "MAX_IMAGE_PIXELS", TooLargeError)
 
 
 def test_no_warning_of_anybody_is_caught_or_given():
