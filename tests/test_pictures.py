@@ -676,6 +676,9 @@ STANDARD = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0)
         ({"resolution": (-1, -1)}, (), ("its resolution",)),
         ({"reserved": b"\1\0\0\0"}, (), ("what its reserved fields say",)),
         ({"planes": 3}, (), ("its number of planes",)),
+        ({"image_bytes": len(BODY)}, (), ()),
+        ({"image_bytes": len(BODY) + 2, "behind": bytes(2)}, (), ()),  # as Photoshop writes it
+        ({"image_bytes": len(BODY) - 1}, (), ("the size of its pixels as its header says it",)),
         ({"important": 3}, (), ("how many of its colours are important",)),
         ({"gap": b"\0\0ab\0"}, (), ("5 bytes between its parts",)),
         ({"gap": bytes(9)}, (), ()),
@@ -763,6 +766,13 @@ def test_what_a_bmp_has_beside_its_pixels(some, chunks, left_out):
 )
 def test_bmps_that_are_refused(some, reason):
     refused(bmp(BODY, **some), reason)
+
+
+def test_a_size_of_another_file_is_named():
+    data = bmp(BODY, behind=bytes(2))
+    for size in (0, len(data), len(data) - 2, len(data) - 3, len(data) + 1):
+        found = opened(data[:2] + struct.pack("<I", size) + data[6:])
+        assert found.left_out == (() if size in (0, len(data), len(data) - 2) else ("its size as its header says it",))
 
 
 def test_a_bmp_that_is_not_whole_is_refused():

@@ -335,6 +335,8 @@ LEFT_OUT = {
         tiff(grey(_282=(SHORT, [72]), _283=(SHORT, [72])), PIXELS),
         ["the TIFF tag XResolution", "the TIFF tag YResolution"],
     ),
+    "unit of nothing": (tiff(grey(_296=(SHORT, [3])), PIXELS), ["the TIFF tag ResolutionUnit"]),
+    "prediction of nothing": (tiff(grey(_317=(SHORT, [2])), PIXELS), ["the TIFF tag Predictor"]),
     "palette of a grey picture": (tiff(grey(_320=(SHORT, [0, 0])), PIXELS), ["the TIFF tag ColorMap"]),
 }
 
@@ -349,6 +351,7 @@ def test_what_is_not_stored_is_named(name):
 
 SAYS_NOTHING = [
     grey(_254=(LONG, [0]), _255=(SHORT, [1]), _263=(SHORT, [1]), _297=(SHORT, [0, 1]), _280=(SHORT, [0]), _281=(SHORT, [255])),
+    grey(_296=(SHORT, [2]), _317=(SHORT, [1])),
     grey(_284=(SHORT, [1]), _277=(SHORT, [1]), _278=(LONG, [4294967295]), _339=(SHORT, [1]), _266=(SHORT, [1])),
 ]
 

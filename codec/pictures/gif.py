@@ -44,6 +44,8 @@ def parsed(data: bytes) -> Parsed:
     if flags & 0x20 or (flags & 0x18 and data[:6] == b"GIF89a"):
         left_out.append("flags of the GIF's picture")
     grey = all(table[k] == k // 3 for k in range(len(table)))  # then an index is a brightness
+    if not grey and transparent >= len(table) // 3:
+        left_out.append("a transparent colour that the GIF's palette has not")
     chunks = [*chunks, *_colours(table, transparent, grey)]
 
     def decoded() -> Decoded:
