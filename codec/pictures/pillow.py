@@ -16,14 +16,14 @@ from bitstream.constants import MAX_METADATA_BYTES
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import ALPHA, GREY, PALETTE, Form
 from bitstream.metadata import Chunks
-from codec.pictures import metadata
+from codec.pictures import gif, metadata
 from codec.pictures.completeness import lacking, raw_mode, require_supported
 from codec.pictures.decoding import DAMAGES, FORMS, samples_of
 from codec.pictures.picture import Picture
 
 logger = logging.getLogger("igpt")
 
-# Info keys that say how the file was laid out, not what the picture is.
+# Info keys that say how the file was laid out, not what the picture is; or when and before what it is shown, which Pillow gives every WebP.
 _LAYOUT = {
     "adobe",
     "adobe_transform",
@@ -98,10 +98,21 @@ def picture_of(image: Image.Image, given: Mapping[str, Any] | None = None) -> Pi
     chunks += added.behind_palette
     if added.last:
         chunks += [(b"IDAT", b""), *added.last]
-    left_out = {*(_printable(str(name)) for name in info.keys() - _LAYOUT), *added.left_out}
+    left_out = {*(_printable(str(name)) for name in info.keys() - _LAYOUT), *_left_out_of_gif(image.info), *added.left_out}
     if image.format == "TIFF":
         left_out |= {TiffTags.lookup(tag).name for tag in set(getattr(image, "tag_v2", {})) - _TIFF_LAYOUT - _TIFF_KEPT}
     return Picture(samples, form, tuple(chunks), tuple(sorted(left_out)))
+
+
+def _left_out_of_gif(info: Mapping[Any, Any]) -> list[str]:
+    """Names of what Pillow tells of a GIF and igpt does not store, as `codec.pictures.gif` names it; none where it is another's image."""
+    if info.get("version") not in (b"GIF87a", b"GIF89a"):
+        return []
+    extensions = [info["extension"][0]] if isinstance(info.get("extension"), tuple) else []
+    extensions += [b"NETSCAPE2.0"] * ("loop" in info)
+    named = [gif.APPLICATION_EXTENSION.format(_printable(bytes(name).decode("latin-1"))) for name in extensions]
+    named += [gif.BACKGROUND.format(info["background"])] * bool(info.get("background"))
+    return named + [gif.DELAY] * bool(info.get("duration"))
 
 
 def _printable(name: str) -> str:
