@@ -1,4 +1,7 @@
-"""What a caller may hand over as a picture: Pillow's image, an array, or the path of a picture file."""
+"""What a caller may hand over as a picture: Pillow's image, an array, or the path of a picture file.
+
+Of Pillow's image only what Pillow tells is kept or named; of a file everything is.
+"""
 
 import logging
 from pathlib import Path
