@@ -11,7 +11,7 @@ from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.metadata import Chunks
 
 _NAMES = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
-_LOOKS = (b"PLTE", b"tRNS", b"IDAT")  # chunks without which a picture looks otherwise
+_STAY = (b"PLTE", b"tRNS", b"IDAT")  # chunks that say what the samples are
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ class Picture:
         return f"{width}x{height} pixels, {_NAMES[self.form.colour]}, {self.form.depth} bits"
 
     def stripped(self) -> "Picture":
-        """Without the metadata that say nothing about how the pixels look."""
-        return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _LOOKS))
+        """Without metadata: all but the palette and transparency, so also without profile, gamma and orientation."""
+        return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _STAY))
