@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-from bitstream.errors import UnsupportedImageError
 from codec.pictures.decoding import DAMAGES, FORMS
+from codec.pictures.refusals import refuse_unkept
 
 # Formats without colours of more than 8 bits. Of a BMP Pillow still drops what its longer headers say, and a fourth byte that is no alpha.
 _EIGHT_BITS = {"BMP", "DIB", "GIF", "JPEG", "MPO", "PCX", "QOI", "TGA", "WEBP", "XBM", "XPM"}
@@ -18,8 +18,7 @@ _EXACT = {"PNG": ("1", "P", "I;16"), "PPM": ("1", "I;16"), "IGPT": ("1", "P", "I
 def require_supported(image: Image.Image) -> None:
     """Raises UnsupportedImageError where something about an image cannot be kept."""
     if what := _unsupported(image):
-        msg = f"{what} cannot be kept exactly by this version; RGB and greyscale with and without alpha, palettes and bitmaps can"
-        raise UnsupportedImageError(msg)
+        refuse_unkept(what)
 
 
 def _unsupported(image: Image.Image) -> str:

@@ -1,5 +1,6 @@
 """A picture: its samples, what they mean, and its metadata."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from bitstream.metadata import Chunks
 
 _NAMES = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
 _STAY = (b"PLTE", b"tRNS", b"IDAT")  # chunks that say what the samples are
+
+logger = logging.getLogger("igpt")
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,10 @@ class Picture:
     def stripped(self) -> "Picture":
         """Without metadata: all but the palette and transparency, so also without profile, gamma and orientation."""
         return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _STAY))
+
+
+def told(picture: Picture) -> Picture:
+    """The picture, once what is not stored of it is logged."""
+    if picture.left_out:
+        logger.warning("not stored: %s", ", ".join(picture.left_out))
+    return picture

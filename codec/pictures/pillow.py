@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,9 +18,7 @@ from bitstream.metadata import Chunks
 from codec.pictures import gif, metadata
 from codec.pictures.completeness import lacking, raw_mode, require_supported
 from codec.pictures.decoding import DAMAGES, FORMS, samples_of
-from codec.pictures.picture import Picture
-
-logger = logging.getLogger("igpt")
+from codec.pictures.picture import Picture, told
 
 # Info keys that say how the file was laid out, not what the picture is; or when and before what it is shown, which Pillow gives every WebP.
 _LAYOUT = {
@@ -60,10 +57,7 @@ def picture_kept(image: Image.Image, given: Mapping[str, Any] | None = None) -> 
     if image.mode in FORMS and (what := lacking(image)):
         msg = f"{what}: Pillow's image may have less; compress the file itself, or image.copy() for what Pillow has"
         raise UnsupportedImageError(msg)
-    picture = picture_of(image, given)
-    if picture.left_out:
-        logger.warning("not stored: %s", ", ".join(picture.left_out))
-    return picture
+    return told(picture_of(image, given))
 
 
 def picture_of(image: Image.Image, given: Mapping[str, Any] | None = None) -> Picture:
