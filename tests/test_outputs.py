@@ -25,6 +25,8 @@ FORMS = [*(Form(GREY, depth) for depth in (1, 2, 4, 8, 16)), *(Form(PALETTE, dep
 FORMS += [Form(colour, depth) for colour in (RGB, GREY_ALPHA, RGB_ALPHA) for depth in (8, 16)]
 HELD = {
     ".ppm": [form for form in FORMS if form.colour in (GREY, RGB)],
+    ".pgm": [form for form in FORMS if form.colour == GREY],
+    ".pbm": [Form(GREY, 1)],
     ".bmp": [form for form in FORMS if form.colour == PALETTE or form in (Form(GREY, 1), Form(GREY, 8), Form(RGB, 8))],
     ".tif": FORMS,
     ".webp": [Form(RGB, 8), Form(RGB_ALPHA, 8)],
@@ -68,7 +70,7 @@ def test_samples_are_kept_or_refused(suffix, form, size):
     try:
         again = open_picture(io.BytesIO(data), MAX_PIXELS)
     except UnsupportedImageError:  # what is written can be more than what is read
-        assert suffix in (".ppm", ".tif")
+        assert suffix in (".ppm", ".pgm", ".tif")
         assert form.depth not in (1, 8)
     else:
         assert again.form == form or form.colour == PALETTE

@@ -74,6 +74,8 @@ def test_the_limit_of_the_host_is_left_alone(form, small_limit):
 def test_a_limit_that_pillow_heeds_all_the_same_is_a_sentence(small_limit):
     with pytest.raises(TooLargeError, match="MAX_IMAGE_PIXELS"):
         opened_by_pillow("WEBP", io.BytesIO(saved(Image.new("RGB", (30, 30)), "WEBP")))
+    for lossless in (False, True):
+        refused(saved(Image.new("RGB", (30, 30)), "WEBP", lossless=lossless), "MAX_IMAGE_PIXELS", TooLargeError)
 
 
 def test_no_warning_of_anybody_is_caught_or_given():
@@ -198,6 +200,27 @@ def any_png(form, size, interlaced, rng, **more):
     return b"".join(rows), lambda lines, **more: png(form, size, lines, before, interlaced=interlaced, **more)
 
 
+def spare_bits(form, size, interlaced, lines):
+    """What is said of the bits at the ends of these rows, as Pillow reads them in a wider picture."""
+    if interlaced or form.depth >= 8 or size[0] * form.depth % 8 == 0:
+        return ()
+    image = Image.open(io.BytesIO(png(Form(GREY, form.depth), (-(-size[0] * form.depth // 8) * 8 // form.depth, size[1]), lines)))
+    return ("bits at the ends of its rows",) if np.asarray(image)[:, size[0] :].any() else ()
+
+
+def test_bits_at_the_ends_of_rows_are_named():
+    for depth, width in ((1, 9), (2, 3), (4, 1)):
+        for colour in (GREY, PALETTE):
+            before = [chunk(b"PLTE", bytes(48))] if colour == PALETTE else []
+            row = bytes(-(-width * depth // 8))
+            for filters in range(5):
+                rows = [bytes([filters]) + row, b"\0" + row, bytes([filters]) + row]
+                assert opened(png(Form(colour, depth), (width, 3), b"".join(rows), before)).left_out == ()
+                rows[1] = rows[1][:-1] + b"\1"
+                found = opened(png(Form(colour, depth), (width, 3), b"".join(rows), before))
+                assert (found.left_out, found.pixels.shape, found.pixels.any()) == (("bits at the ends of its rows",), (3, width, 1), False)
+
+
 @pytest.mark.parametrize("interlaced", [0, 1])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_stream_is_measured(form, interlaced):
@@ -205,8 +228,8 @@ def test_every_stream_is_measured(form, interlaced):
     rng = np.random.default_rng(form.depth)
     for size in SIZES:
         lines, made = any_png(form, size, interlaced, rng)
-        found = opened(made(lines))
-        assert (found.form, found.left_out) == (form, ())
+        found, spare = opened(made(lines)), spare_bits(form, size, interlaced, lines)
+        assert (found.form, found.left_out) == (form, spare)
         if form.depth == 16:
             assert (opened(png_of(found)).pixels == found.pixels).all()
         else:
@@ -214,17 +237,17 @@ def test_every_stream_is_measured(form, interlaced):
             stretch = 255 // ((1 << form.depth) - 1) if form.colour == GREY and form.depth in (2, 4) else 1
             assert (np.asarray(image).reshape(found.pixels.shape) == found.pixels * stretch).all()
         refused(made(lines[:-1]), "truncated")
-        assert opened(made(lines + b"x")).left_out == ("what its stream has behind its pixels",)
+        assert opened(made(lines + b"x")).left_out == ("what its stream has behind its pixels", *spare)
         assert (opened(made(lines + b"x")).pixels == found.pixels).all()
         whole = zlib.compress(lines)
         for stream in ([whole + b"abc"], [whole, b"abc"], [whole, b"", b"a", b"bc"]):
-            assert opened(made(lines, stream=stream)).left_out == ("3 bytes behind its pixels",)
+            assert opened(made(lines, stream=stream)).left_out == ("3 bytes behind its pixels", *spare)
         for stream in ([whole[:-4]], [whole[:-1]], [whole[:-4], b""]):
             again = opened(made(lines, stream=stream))
-            assert again.left_out == ("that the end of its stream is missing",)
+            assert again.left_out == ("that the end of its stream is missing", *spare)
             assert (again.pixels == found.pixels).all()
         refused(made(lines, stream=[whole[:-1] + bytes([whole[-1] ^ 1])]), "do not inflate")
-        assert opened(made(lines, stream=[whole[k : k + 1] for k in range(len(whole))])).left_out == ()
+        assert opened(made(lines, stream=[whole[k : k + 1] for k in range(len(whole))])).left_out == spare
 
 
 @pytest.mark.parametrize("interlaced", [0, 1])
@@ -234,7 +257,7 @@ def test_every_row_has_a_known_filter(form, interlaced, monkeypatch):
     monkeypatch.setattr(png_reader, "PIECE_BYTES", 3)
     rng = np.random.default_rng(0)
     lines, made = any_png(form, (9, 7), interlaced, rng)
-    assert opened(made(lines)).left_out == ()
+    assert opened(made(lines)).left_out == spare_bits(form, (9, 7), interlaced, lines)
     at = 0
     for count in row_bytes(form, (9, 7), interlaced):
         refused(made(lines[:at] + b"\5" + lines[at + 1 :]), "unknown filter")
@@ -653,6 +676,9 @@ STANDARD = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0)
         ({"resolution": (-1, -1)}, (), ("its resolution",)),
         ({"reserved": b"\1\0\0\0"}, (), ("what its reserved fields say",)),
         ({"planes": 3}, (), ("its number of planes",)),
+        ({"image_bytes": len(BODY)}, (), ()),
+        ({"image_bytes": len(BODY) + 2, "behind": bytes(2)}, (), ()),  # as Photoshop writes it
+        ({"image_bytes": len(BODY) - 1}, (), ("the size of its pixels as its header says it",)),
         ({"important": 3}, (), ("how many of its colours are important",)),
         ({"gap": b"\0\0ab\0"}, (), ("5 bytes between its parts",)),
         ({"gap": bytes(9)}, (), ()),
@@ -742,6 +768,13 @@ def test_bmps_that_are_refused(some, reason):
     refused(bmp(BODY, **some), reason)
 
 
+def test_a_size_of_another_file_is_named():
+    data = bmp(BODY, behind=bytes(2))
+    for size in (0, len(data), len(data) - 2, len(data) - 3, len(data) + 1):
+        found = opened(data[:2] + struct.pack("<I", size) + data[6:])
+        assert found.left_out == (() if size in (0, len(data), len(data) - 2) else ("its size as its header says it",))
+
+
 def test_a_bmp_that_is_not_whole_is_refused():
     for data in (bmp(BODY), bmp(BODY, size=V5, rest=described())):
         for length in range(2, len(data) - 1):
@@ -788,6 +821,12 @@ def test_run_lengths(four):
         assert found.left_out == ("4 bytes behind its end",)
         assert opened(bmp(body + b"\0\1abcd", width=width, height=9, palette=palette, **some)).left_out == ("4 bytes behind its pixels",)
         refused(bmp(body[:-4], width=width, height=9, palette=palette, **some), "truncated")
+
+
+def test_the_unused_half_of_a_byte_in_run_lengths_is_named():
+    for spare in (0, 1):
+        found = opened(bmp(b"\0\5\0\0" + bytes([spare, 0]) + b"\0\0\5\0\0\0\5\0\0\1", bits=4, compression=2, palette=bytes(64)))
+        assert found.left_out == ("bytes at the ends of its rows",) * spare
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ LEFT_OUT = {
     "background": (gif(extra=(3, 0)), "the GIF's background colour 3"),
     "aspect": (gif(extra=(0, 49)), "the GIF's pixel aspect ratio 49"),
     "sorted": (gif(flags=0x89), "that the GIF's palette is sorted"),
+    "no such colour": (gif(control(1, 0, 4)), "a transparent colour that the GIF's palette has not"),
     "two profiles": (gif(b"!\xff\x0bICCRGBG1012\x01a\0" * 2), "the GIF application extension 'ICCRGBG1012'"),
 }
 

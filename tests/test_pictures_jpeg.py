@@ -129,6 +129,10 @@ LEFT_OUT = {
     "no marker": (PLAIN[:2] + b"\xff\0" + PLAIN[2:], "2 bytes between its segments"),
     "unit": (with_jfif(7, 1, 1), "the JPEG's resolution"),
     "small picture": (with_jfif(0, 1, 1, 1, 1), "a thumbnail"),
+    "long JFIF": (
+        with_segments((0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0abc"), data=PLAIN[:2] + PLAIN[20:]),
+        "bytes in the JPEG's segment APP0 (JFIF)",
+    ),
 }
 
 

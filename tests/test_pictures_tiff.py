@@ -178,6 +178,33 @@ def test_few_bits(depth, photometric, order, fill_order):
         assert (found.decoded().samples * stretch == pillows(data, TiffImageFile)).all()
 
 
+def test_bits_at_the_ends_of_rows_are_named():
+    for depth, width in ((1, 9), (2, 3), (4, 3)):
+        row = bytes(-(-width * depth // 8))
+        assert parsed(tiff(grey(width, 2, depth), row * 2)).decoded().left_out == ()
+        found = parsed(tiff(grey(width, 2, depth), row[1:] + b"\1" + row)).decoded()
+        assert (found.left_out, found.samples.any()) == (("bits at the ends of its rows",), False)
+
+
+def tiled(tile, width=3, height=2):
+    """A grey picture of rows of 1, 2, 3 in a tile (16, 16) that has something beside it."""
+    tile[:height, :width] = np.arange(1, width + 1)
+    return tiff(grey(width, height, **tiles(16, 16) | {"_325": (LONG, [256])}), tile.tobytes())
+
+
+def test_what_a_tile_has_beside_the_picture_is_named():
+    ordinary = [np.full((16, 16), value, np.uint8) for value in (0, 255)]
+    ordinary.append(np.pad(np.arange(1, 4, dtype=np.uint8)[None], ((0, 15), (0, 13)), "edge"))
+    ordinary.append(np.where(np.arange(16)[:, None] < 2, ordinary[2], 0).astype(np.uint8))  # the last column again, then zeros
+    for tile in ordinary:
+        found = parsed(tiled(tile.copy())).decoded()
+        assert (found.samples[..., 0].tolist(), found.left_out) == ([[1, 2, 3]] * 2, ())
+        for place in ((0, 9), (9, 0), (9, 9), (15, 15)):
+            changed = tile.copy()
+            changed[place] ^= 64
+            assert parsed(tiled(changed)).decoded().left_out == ("what its tiles have beside the picture",)
+
+
 @pytest.mark.parametrize("step", [256, 257])
 def test_palettes_of_bytes_are_kept(step):
     colours = picture(1, 256, 3)[0]
@@ -253,6 +280,23 @@ def test_resolution(x, y, unit, expected):
     assert found.left_out == (() if expected else ("the TIFF tag XResolution", "the TIFF tag YResolution"))
 
 
+@pytest.mark.parametrize("unit", [2, 3])
+@pytest.mark.parametrize(
+    "value", [(1, 1), (1, 2), (5, 1), (7201, 100), (30001, 100), (7202, 100), (1000, 3), (300, 1), (72, 1), (10, 1), (7200, 100)]
+)
+def test_a_resolution_that_does_not_come_back_is_named(value, unit):
+    found = parsed(tiff(grey(_282=(RATIONAL, list(value)), _283=(RATIONAL, [96, 1]), _296=(SHORT, [unit])), PIXELS))
+    lost = [(1, 1), (1, 2), (30001, 100), (7202, 100), (1000, 3)] if unit == 2 else [(1000, 3)]
+    assert found.left_out == (("the exact resolution",) if value in lost else ())
+
+
+@pytest.mark.parametrize("value", [72.009, 299.9994, 0.0254])
+def test_what_programs_make_of_whole_pixels_per_metre_is_exact(value):
+    """Be it a fraction of a float of 32 or of 64 bits."""
+    for given in (value, float(np.float32(value))):
+        assert parsed(saved(image("L"), "TIFF", dpi=(given, given))).left_out == ()
+
+
 def exif_with(*entries, following=0):
     """A grey picture whose EXIF stands behind its pixels."""
     plain = tiff(grey(_34665=(LONG, [0])), PIXELS)
@@ -291,6 +335,8 @@ LEFT_OUT = {
         tiff(grey(_282=(SHORT, [72]), _283=(SHORT, [72])), PIXELS),
         ["the TIFF tag XResolution", "the TIFF tag YResolution"],
     ),
+    "unit of nothing": (tiff(grey(_296=(SHORT, [3])), PIXELS), ["the TIFF tag ResolutionUnit"]),
+    "prediction of nothing": (tiff(grey(_317=(SHORT, [2])), PIXELS), ["the TIFF tag Predictor"]),
     "palette of a grey picture": (tiff(grey(_320=(SHORT, [0, 0])), PIXELS), ["the TIFF tag ColorMap"]),
 }
 
@@ -305,6 +351,7 @@ def test_what_is_not_stored_is_named(name):
 
 SAYS_NOTHING = [
     grey(_254=(LONG, [0]), _255=(SHORT, [1]), _263=(SHORT, [1]), _297=(SHORT, [0, 1]), _280=(SHORT, [0]), _281=(SHORT, [255])),
+    grey(_296=(SHORT, [2]), _317=(SHORT, [1])),
     grey(_284=(SHORT, [1]), _277=(SHORT, [1]), _278=(LONG, [4294967295]), _339=(SHORT, [1]), _266=(SHORT, [1])),
 ]
 

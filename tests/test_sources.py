@@ -61,6 +61,26 @@ def test_images_and_paths(tmp_path, caplog):
         picture_from(tmp_path / "none.png")
 
 
+def test_what_pillow_tells_of_a_gif_is_named_as_its_reader_names_it(tmp_path, caplog):
+    image = Image.fromarray(picture(9, 9, 1)[..., 0]).convert("P")
+    image.putpalette(picture(1, 256, 3).tobytes())
+    for k, (options, named) in enumerate([
+        ({}, ()),
+        ({"duration": 50}, ("the GIF's delay",)),
+        ({"background": 3}, ("the GIF's background colour 3",)),
+        ({"loop": 0}, ("the GIF application extension 'NETSCAPE2.0'",)),
+    ]):  # fmt: skip
+        image.save(tmp_path / f"{k}.gif", **options)
+        with Image.open(tmp_path / f"{k}.gif") as opened:
+            found = [picture_from(each).left_out for each in (opened, opened.copy(), tmp_path / f"{k}.gif")]
+        assert found == [named] * 3
+        assert bool(caplog.records) == bool(named)
+    caplog.clear()
+    image.convert("RGB").save(tmp_path / "x.webp", lossless=True)
+    with Image.open(tmp_path / "x.webp") as opened:
+        assert picture_from(opened).left_out == ()
+
+
 def test_limits(tmp_path):
     pixels = picture(21, 13, 1)
     Image.fromarray(pixels[..., 0]).save(tmp_path / "x.png")

@@ -76,6 +76,7 @@ def parsed(data: bytes) -> Parsed:
         needed = end - header.stride + header.row_bytes  # the last row's padding may be missing
     if len(data) < needed or (header.packed and len(data) < end):
         refuse_damaged("its pixels are truncated")
+    left_out += _wrong_sizes(data, header, offset, end)
     left_out += _unaccounted(data, [(0, at), (at, at + palette.size), (offset, end), profile])
 
     form = Form(RGB_ALPHA if masks[3] else RGB, 8)
@@ -145,6 +146,14 @@ def _unusual(data: bytes, header: Header) -> list[str]:
     if header.across | header.down and min(header.across, header.down) <= 0:
         found.append("its resolution")
     return found
+
+
+def _wrong_sizes(data: bytes, header: Header, offset: int, end: int) -> list[str]:
+    """Names of fields that have neither 0 nor a size that can be meant. end: of the pixels, with the last row's padding, there or not."""
+    said = int.from_bytes(data[2:6], "little")
+    found = ["its size as its header says it"] * bool(said and not min(end, len(data)) <= said <= max(end, len(data)))
+    wrong = header.image_bytes and not header.packed and not 0 <= header.image_bytes - (end - offset) <= PADDING
+    return found + ["the size of its pixels as its header says it"] * bool(wrong)
 
 
 def _masks(data: bytes, header: Header, left_out: list[str]) -> tuple[tuple[int, ...], int]:
@@ -296,7 +305,7 @@ def _unpacked(data: bytes, at: int, end: int, header: Header) -> tuple[Indices, 
             if len(some) < used:
                 refuse_damaged("its pixels are truncated")
             row += bytes(part for byte in some for part in (byte >> 4, byte & 15))[:value] if four else some
-            stray = stray or any(data[at + used : at + used + used % 2])
+            stray = stray or any(data[at + used : at + used + used % 2]) or bool(four and value % 2 and some[-1] & 15)
             at += used + used % 2
         elif value == 2 or (row and len(row) < width) or (not row and value == 0 and len(rows) < height):
             refuse_unkept("a BMP with run lengths that leave pixels out")

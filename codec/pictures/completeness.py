@@ -1,4 +1,4 @@
-"""Whether Pillow's image has all that its file has: it opens deeper and shallower samples as 8-bit without a word."""
+"""Whether Pillow's image has all samples that its file has: it opens deeper and shallower ones as 8-bit without a word."""
 
 import contextlib
 import os
@@ -7,18 +7,18 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-from bitstream.errors import UnsupportedImageError
 from codec.pictures.decoding import DAMAGES, FORMS
+from codec.pictures.refusals import refuse_unkept
 
-_EIGHT_BITS = {"BMP", "DIB", "GIF", "JPEG", "MPO", "PCX", "QOI", "TGA", "WEBP", "XBM", "XPM"}  # formats of which Pillow keeps every bit
+# Formats without colours of more than 8 bits. Of a BMP Pillow still drops what its longer headers say, and a fourth byte that is no alpha.
+_EIGHT_BITS = {"BMP", "DIB", "GIF", "JPEG", "MPO", "PCX", "QOI", "TGA", "WEBP", "XBM", "XPM"}
 _EXACT = {"PNG": ("1", "P", "I;16"), "PPM": ("1", "I;16"), "IGPT": ("1", "P", "I;16", "LA", "RGB", "RGBA")}  # modes that hide nothing
 
 
 def require_supported(image: Image.Image) -> None:
     """Raises UnsupportedImageError where something about an image cannot be kept."""
     if what := _unsupported(image):
-        msg = f"{what} cannot be kept exactly by this version; RGB and greyscale with and without alpha, palettes and bitmaps can"
-        raise UnsupportedImageError(msg)
+        refuse_unkept(what)
 
 
 def _unsupported(image: Image.Image) -> str:

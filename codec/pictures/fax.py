@@ -158,7 +158,7 @@ def unpacked_fax(data: Any, kind: Any, runs: Any, modes: Any, out: Any) -> Any:
 
 @compiled
 def end_of(data: Any, at: Any, kind: Any) -> Any:
-    """Whether nothing follows but ends of line and less than two bytes of zeros."""
+    """Whether nothing follows but ends of line, at most 7, and less than 64 bits of zeros: ENDED or TOO_MUCH."""
     end = 8 * len(data)
     if kind == ALIGNED:
         at = (at + 7) & ~7

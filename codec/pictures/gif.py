@@ -16,6 +16,7 @@ PLAIN_TEXT, CONTROL, COMMENT, APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
 PROFILE, XMP = b"ICCRGBG1012", b"XMP DataXMP"
 XMP_TRAILER = b"\x01" + bytes(range(255, -1, -1)) + b"\0"  # leads who takes XMP for sub-blocks out of it
 UNUSED_CONTROL = "a graphic control of no picture"
+DELAY, BACKGROUND, APPLICATION_EXTENSION = "the GIF's delay", "the GIF's background colour {}", "the GIF application extension {!r}"
 PASSES = ((0, 8), (4, 8), (2, 4), (1, 2))  # first row and step
 
 
@@ -44,6 +45,8 @@ def parsed(data: bytes) -> Parsed:
     if flags & 0x20 or (flags & 0x18 and data[:6] == b"GIF89a"):
         left_out.append("flags of the GIF's picture")
     grey = all(table[k] == k // 3 for k in range(len(table)))  # then an index is a brightness
+    if not grey and transparent >= len(table) // 3:
+        left_out.append("a transparent colour that the GIF's palette has not")
     chunks = [*chunks, *_colours(table, transparent, grey)]
 
     def decoded() -> Decoded:
@@ -71,7 +74,7 @@ def _only_picture(data: bytes, at: int, chunks: list[metadata.Chunk], left_out: 
             left_out.append({PLAIN_TEXT: "the GIF's plain text", CONTROL: UNUSED_CONTROL, COMMENT: "the GIF's comment"}[kind])
             control = b"" if kind == PLAIN_TEXT else control  # which was the text's
         elif kind == APPLICATION:
-            left_out.append(f"the GIF application extension {body.decode('latin-1')!r}")
+            left_out.append(APPLICATION_EXTENSION.format(body.decode("latin-1")))
         elif kind != TRAILER:
             left_out.append(f"a GIF extension of kind {kind}")
     if len(pictures) > 1:
@@ -111,7 +114,7 @@ def _table(data: bytes, flags: int, at: int) -> tuple[bytes, int]:
 def _screen_left_out(data: bytes, coloured: bool) -> list[str]:
     left_out = []
     if coloured and data[11]:
-        left_out.append(f"the GIF's background colour {data[11]}")
+        left_out.append(BACKGROUND.format(data[11]))
     if data[12]:
         left_out.append(f"the GIF's pixel aspect ratio {data[12]}")
     if coloured and data[10] & 0x08:
@@ -122,8 +125,8 @@ def _screen_left_out(data: bytes, coloured: bool) -> list[str]:
 def _control_left_out(control: bytes) -> list[str]:
     if not control:
         return []
-    names = {"delay": control[1] | control[2] << 8, "disposal": control[0] & 0x1C, "wait for the user": control[0] & 2}
-    return [f"the GIF's {name}" for name, value in names.items() if value] + (["flags of the GIF's control"] if control[0] & 0xE0 else [])
+    names = {DELAY: control[1] | control[2] << 8, "the GIF's disposal": control[0] & 0x1C, "the GIF's wait for the user": control[0] & 2}
+    return [name for name, value in names.items() if value] + (["flags of the GIF's control"] if control[0] & 0xE0 else [])
 
 
 def _blocks(data: bytes, at: int) -> Iterator[tuple[int, int, int, bytes]]:

@@ -141,12 +141,14 @@ def _require_kept(frame: bytes, again: bool) -> None:
 def _resolution(jfif: bytes, chunks: list[metadata.Chunk]) -> list[str]:
     """Adds a chunk, or names what no chunk can hold."""
     unit, x, y, across, down = struct.unpack(">BHHBB", jfif[7:14])
-    left_out = ["a thumbnail"] if across * down else []
+    left_out = ["a thumbnail"] if across * down else ["bytes in the JPEG's segment APP0 (JFIF)"] * (len(jfif) > 14)
     if (unit, x, y) == (0, 1, 1) or (x, y) == (0, 0):
         return left_out
-    chunk = metadata.resolution(Fraction(x), Fraction(y), UNITS[unit]) if unit in UNITS else None
-    chunks += [chunk] if chunk else []
-    return left_out + ([] if chunk else ["the JPEG's resolution"])
+    found = metadata.resolution(Fraction(x), Fraction(y), UNITS[unit]) if unit in UNITS else None
+    if not found:
+        return [*left_out, "the JPEG's resolution"]
+    chunks.append(found[0])
+    return left_out + found[1]
 
 
 def _owner(body: bytes) -> str:

@@ -15,7 +15,7 @@ LARGEST_CODE = 4095
 
 @compiled
 def unpacked_lzw(data: Any, root_bits: Any, tiff: Any, out: Any) -> Any:
-    """Writes to out. root_bits: of the smallest alphabet, 2 to 8; tiff: whether codes begin with their highest bit, and grow one early.
+    """Writes to out. root_bits: of the smallest alphabet, 1 to 8; tiff: whether codes begin with their highest bit, and grow one early.
 
     Returns how many bytes there are, how it ended, how many bytes of data it took, and the largest byte that is coded by itself.
     """

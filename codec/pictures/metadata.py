@@ -12,6 +12,7 @@ EXIF, PROFILE, RESOLUTION, XMP = "EXIF", "colour profile", "resolution", "XMP"
 XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 METRES_PER_INCH = Fraction(254, 10000)
 LARGEST = (1 << 31) - 1  # number in a PNG
+EXACT_RESOLUTION = "the exact resolution"
 
 
 def colour_profile(profile: bytes) -> Chunk:
@@ -27,8 +28,9 @@ def xmp(packet: bytes) -> Chunk:
     return b"iTXt", XMP_KEYWORD + bytes(4) + packet
 
 
-def resolution(x: Fraction, y: Fraction, unit: Fraction | None) -> Chunk | None:
-    """Pixels per unit. unit: in metres, None where only the ratio counts. None where a PNG has no numbers for it."""
+def resolution(x: Fraction, y: Fraction, unit: Fraction | None) -> tuple[Chunk, list[str]] | None:
+    """Pixels per unit, and names of what is lost of it. unit: in metres, None where only the ratio counts. None where a PNG has no numbers
+    for it."""
     if x <= 0 or y <= 0:
         return None
     if unit:
@@ -39,4 +41,12 @@ def resolution(x: Fraction, y: Fraction, unit: Fraction | None) -> Chunk | None:
         across, down = (x / y).as_integer_ratio()
     if not (0 < across <= LARGEST and 0 < down <= LARGEST):
         return None
-    return b"pHYs", struct.pack(">IIB", across, down, int(unit is not None))
+    lost = unit and not (_comes_back(x, across * unit) and _comes_back(y, down * unit))
+    return (b"pHYs", struct.pack(">IIB", across, down, int(unit is not None))), [EXACT_RESOLUTION] if lost else []
+
+
+def _comes_back(given: Fraction, kept: Fraction) -> bool:
+    """Whether what was rounded to whole pixels per metre is the same for people: a number with at most 2 decimals, less than a thousandth
+    off, that has the same when it is rounded to as many decimals. Beyond that a millionth, which writers with floats are off by."""
+    ordinary = any(round(given, decimals) == given == round(kept, decimals) for decimals in (0, 1, 2))
+    return abs(kept - given) * (1000 if ordinary else 1_000_000) < given

@@ -46,6 +46,8 @@ def written_as(picture: Picture, suffix: str) -> Written:
     write = {".bmp": _bmp, ".tif": tiff_of, ".tiff": tiff_of, ".webp": _webp}.get(suffix, _ppm)
     if _transparent(picture):
         raise _without_loss(picture, f"{suffix}, some of them transparent,")
+    if (suffix == ".pgm" and picture.form.colour != GREY) or (suffix == ".pbm" and picture.form != Form(GREY, 1)):
+        raise _without_loss(picture, suffix)
     metadata, left_out = _metadata_of(picture)
     data, more = write(picture, metadata)
     return data, tuple(dict.fromkeys((*more, *left_out)))

@@ -1,4 +1,8 @@
-"""What taking a picture file apart gives. Each format has a module with a function `parsed`, which accounts for every byte of the file."""
+"""What taking a picture file apart gives. Each format has a module with a function `parsed`, which accounts for every byte of the file.
+
+But for these, which are neither stored nor named: how the pixels were packed and cut in pieces; spare bits at the ends of the rows of an
+interlaced PNG; how many bits a GIF says that its colours had before.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,6 +13,7 @@ from bitstream.form import Form
 from bitstream.metadata import Chunks
 
 BYTES_BEHIND = "{:,} bytes behind its end"
+SPARE_BITS = "bits at the ends of its rows"
 
 
 class Decoded(NamedTuple):

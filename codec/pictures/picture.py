@@ -1,5 +1,6 @@
 """A picture: its samples, what they mean, and its metadata."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,9 @@ from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.metadata import Chunks
 
 _NAMES = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
-_LOOKS = (b"PLTE", b"tRNS", b"IDAT")  # chunks without which a picture looks otherwise
+_STAY = (b"PLTE", b"tRNS", b"IDAT")  # chunks that say what the samples are
+
+logger = logging.getLogger("igpt")
 
 
 @dataclass(frozen=True)
@@ -43,5 +46,12 @@ class Picture:
         return f"{width}x{height} pixels, {_NAMES[self.form.colour]}, {self.form.depth} bits"
 
     def stripped(self) -> "Picture":
-        """Without the metadata that say nothing about how the pixels look."""
-        return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _LOOKS))
+        """Without metadata: all but the palette and transparency, so also without profile, gamma and orientation."""
+        return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _STAY))
+
+
+def told(picture: Picture) -> Picture:
+    """The picture, once what is not stored of it is logged."""
+    if picture.left_out:
+        logger.warning("not stored: %s", ", ".join(picture.left_out))
+    return picture

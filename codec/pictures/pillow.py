@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -16,14 +15,12 @@ from bitstream.constants import MAX_METADATA_BYTES
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import ALPHA, GREY, PALETTE, Form
 from bitstream.metadata import Chunks
-from codec.pictures import metadata
+from codec.pictures import gif, metadata
 from codec.pictures.completeness import lacking, raw_mode, require_supported
 from codec.pictures.decoding import DAMAGES, FORMS, samples_of
-from codec.pictures.picture import Picture
+from codec.pictures.picture import Picture, told
 
-logger = logging.getLogger("igpt")
-
-# Info keys that say how the file was laid out, not what the picture is.
+# Info keys that say how the file was laid out, not what the picture is; or when and before what it is shown, which Pillow gives every WebP.
 _LAYOUT = {
     "adobe",
     "adobe_transform",
@@ -60,10 +57,7 @@ def picture_kept(image: Image.Image, given: Mapping[str, Any] | None = None) -> 
     if image.mode in FORMS and (what := lacking(image)):
         msg = f"{what}: Pillow's image may have less; compress the file itself, or image.copy() for what Pillow has"
         raise UnsupportedImageError(msg)
-    picture = picture_of(image, given)
-    if picture.left_out:
-        logger.warning("not stored: %s", ", ".join(picture.left_out))
-    return picture
+    return told(picture_of(image, given))
 
 
 def picture_of(image: Image.Image, given: Mapping[str, Any] | None = None) -> Picture:
@@ -98,10 +92,21 @@ def picture_of(image: Image.Image, given: Mapping[str, Any] | None = None) -> Pi
     chunks += added.behind_palette
     if added.last:
         chunks += [(b"IDAT", b""), *added.last]
-    left_out = {*(_printable(str(name)) for name in info.keys() - _LAYOUT), *added.left_out}
+    left_out = {*(_printable(str(name)) for name in info.keys() - _LAYOUT), *_left_out_of_gif(image.info), *added.left_out}
     if image.format == "TIFF":
         left_out |= {TiffTags.lookup(tag).name for tag in set(getattr(image, "tag_v2", {})) - _TIFF_LAYOUT - _TIFF_KEPT}
     return Picture(samples, form, tuple(chunks), tuple(sorted(left_out)))
+
+
+def _left_out_of_gif(info: Mapping[Any, Any]) -> list[str]:
+    """Names of what Pillow tells of a GIF and igpt does not store, as `codec.pictures.gif` names it; none where it is another's image."""
+    if info.get("version") not in (b"GIF87a", b"GIF89a"):
+        return []
+    extensions = [info["extension"][0]] if isinstance(info.get("extension"), tuple) else []
+    extensions += [b"NETSCAPE2.0"] * ("loop" in info)
+    named = [gif.APPLICATION_EXTENSION.format(_printable(bytes(name).decode("latin-1"))) for name in extensions]
+    named += [gif.BACKGROUND.format(info["background"])] * bool(info.get("background"))
+    return named + [gif.DELAY] * bool(info.get("duration"))
 
 
 def _printable(name: str) -> str:

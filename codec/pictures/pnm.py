@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from bitstream.form import GREY, RGB, Form
 from codec.pictures.formats import NUMBER, SPACES
-from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
+from codec.pictures.parsed import BYTES_BEHIND, SPARE_BITS, Decoded, Parsed
 from codec.pictures.refusals import refuse_damaged, refuse_unkept
 
 BLOCK_BYTES = 1 << 20  # of numbers in plain text, at once
@@ -68,7 +68,7 @@ def _bits(data: bytes, at: int, width: int, height: int) -> tuple[npt.NDArray[np
     if end > len(data):
         refuse_damaged(_TRUNCATED)
     bits = np.unpackbits(np.frombuffer(data, np.uint8, end - at, at).reshape(height, row_bytes), axis=1)
-    return 1 - bits[:, :width], end, ("bits at the ends of its rows",) if bits[:, width:].any() else ()
+    return 1 - bits[:, :width], end, (SPARE_BITS,) if bits[:, width:].any() else ()
 
 
 def _bytes(data: bytes, at: int, count: int, depth: int) -> tuple[npt.NDArray[Any], int]:

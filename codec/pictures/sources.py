@@ -1,6 +1,8 @@
-"""What a caller may hand over as a picture: Pillow's image, an array, or the path of a picture file."""
+"""What a caller may hand over as a picture: Pillow's image, an array, or the path of a picture file.
 
-import logging
+Of Pillow's image only what Pillow tells is kept or named; of a file everything is.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from PIL import Image
 
 from bitstream.errors import UnsupportedImageError
 from bitstream.form import GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
-from codec.pictures.picture import Picture
+from codec.pictures.picture import Picture, told
 from codec.pictures.pillow import picture_kept
 from codec.pictures.reading import MAX_PIXELS, check_size, open_picture
 
@@ -18,8 +20,6 @@ Source = Image.Image | npt.NDArray[Any] | str | Path
 
 _COLOURS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}  # colour types by the number of channels
 _RIGHT = "an array (height, width) or (height, width, 1 to 4) of uint8 or uint16"
-
-logger = logging.getLogger("igpt")
 
 
 def picture_from(source: Source, max_pixels: int | None = None) -> Picture:
@@ -36,9 +36,7 @@ def picture_from(source: Source, max_pixels: int | None = None) -> Picture:
             picture = picture_of_array(source)
         case str() | Path():
             with open(source, "rb") as stream:
-                picture = open_picture(stream, MAX_PIXELS if max_pixels is None else max_pixels)
-            if picture.left_out:
-                logger.warning("not stored: %s", ", ".join(picture.left_out))
+                picture = told(open_picture(stream, MAX_PIXELS if max_pixels is None else max_pixels))
         case _:
             msg = f"a picture is a Pillow image, {_RIGHT}, or the path of a picture file, not {type(source).__name__}"
             raise TypeError(msg)

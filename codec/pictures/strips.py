@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bitstream.constants import MAX_SIDE
 from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from codec.pictures.directory import Directory, name_of
+from codec.pictures.parsed import SPARE_BITS
 from codec.pictures.refusals import TRUNCATED, refuse_damaged, refuse_unkept
 
 Array = npt.NDArray[Any]
@@ -50,6 +51,8 @@ MOST_TILE_PIXELS = 1 << 22  # where it has more than the picture has
 MOST_LZMA_BYTES = 1 << 28  # of memory
 MOST_PADDING = 7  # bytes behind the code of a strip
 
+BESIDE = "what its tiles have beside the picture"
+
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -88,23 +91,29 @@ class Layout:
         """Of a piece, unpacked."""
         return -(-self.piece[0] * self.form.channels // self.planes * self.form.depth // 8)
 
-    def samples(self) -> Array:
-        """(height, width, channels). Raises UnsupportedImageError where a piece does not hold exactly its pixels."""
+    def samples(self) -> tuple[Array, tuple[str, ...]]:
+        """(height, width, channels), and names of what the pieces have beside them.
+
+        Raises UnsupportedImageError where a piece does not hold exactly its pixels.
+        """
         (width, height), (across, down), (wide, high) = self.size, self.grid, self.piece
         samples = np.empty((height, width, self.form.channels), np.uint16 if self.form.depth == 16 else np.uint8)
+        beside, spare = False, False
         for k, (offset, count) in enumerate(zip(self.offsets.tolist(), self.counts.tolist(), strict=True)):
             plane, place = divmod(k, across * down)
             y, x = divmod(place, across)
             rows = self.rows(y)
             flat = self._unpacked(offset, count, rows * self.row_bytes).reshape(rows, -1)
-            piece = self._sampled(flat).reshape(rows, wide, -1)
+            piece, more = self._sampled(flat)
+            piece, spare = piece.reshape(rows, wide, -1), spare or more
             if self.predicted:
                 piece = np.cumsum(piece, axis=1, dtype=piece.dtype)
             part = samples[y * high : y * high + rows, x * wide : x * wide + wide, plane : plane + piece.shape[2]]
             part[...] = piece[: part.shape[0], : part.shape[1]]
+            beside = beside or _says_something(piece, *part.shape[:2])
         if self.inverted:
             samples[..., 0] ^= (1 << self.form.depth) - 1
-        return samples
+        return samples, (*[SPARE_BITS] * spare, *[BESIDE] * beside)
 
     def _unpacked(self, offset: int, count: int, expected: int) -> Array:
         """The bytes of a piece: exactly as many as are expected."""
@@ -134,15 +143,30 @@ class Layout:
             return np.packbits(dots, axis=1).reshape(-1)
         return np.frombuffer(_inflated(self.compression, code, expected), np.uint8)
 
-    def _sampled(self, rows: Array) -> Array:
-        """(rows, bytes) -> (rows, samples)."""
+    def _sampled(self, rows: Array) -> tuple[Array, bool]:
+        """(rows, bytes) -> (rows, samples), and whether there are bits behind them."""
         depth, many = self.form.depth, self.piece[0] * self.form.channels // self.planes
         if depth == 16:
-            return rows.view(f"{self.order}u2").astype(np.uint16)
+            return rows.view(f"{self.order}u2").astype(np.uint16), False
         if depth == 8:
-            return rows
+            return rows, False
         shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
-        return ((rows[..., None] >> shifts) & ((1 << depth) - 1)).reshape(len(rows), -1)[:, :many]
+        samples = ((rows[..., None] >> shifts) & ((1 << depth) - 1)).reshape(len(rows), -1)
+        return samples[:, :many], bool(samples[:, many:].any())
+
+
+def _says_something(piece: Array, height: int, width: int) -> bool:
+    """Whether what a tile (rows, columns, channels) has to the right of these and below is neither one colour nor the last pixels again."""
+    right, below, corner = piece[:height, width:], piece[height:, :width], piece[height:, width:]
+    return (
+        (_differs(right, right[:1, :1]) and _differs(right, piece[:height, width - 1 : width]))
+        or (_differs(below, below[:1, :1]) and _differs(below, piece[height - 1 : height, :width]))
+        or _differs(corner, corner[:1, :1])
+    )
+
+
+def _differs(padding: Array, expected: Array) -> bool:
+    return bool(padding.size and (padding != expected).any())
 
 
 def _inflated(compression: int, code: bytes, expected: int) -> bytes:

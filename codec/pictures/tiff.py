@@ -11,7 +11,21 @@ from codec.pictures import jpeg, metadata, strips
 from codec.pictures.directory import ASCII, DIRECTORY, ENDIAN, LONG, RATIONAL, Directory, Entry, Field, exif_block, name_of, read_directory
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.refusals import TRUNCATED, listed, refuse_damaged, refuse_unkept
-from codec.pictures.strips import COLOURS, JPEG, LAYOUT, OF_JPEG, OURS, RAW, T4_OPTIONS, T6_OPTIONS, ZSTD, Layout, layout_of
+from codec.pictures.strips import (
+    COLOURS,
+    JPEG,
+    LAYOUT,
+    OF_JPEG,
+    OURS,
+    PREDICTED,
+    PREDICTOR,
+    RAW,
+    T4_OPTIONS,
+    T6_OPTIONS,
+    ZSTD,
+    Layout,
+    layout_of,
+)
 
 ORDERS = {b"II": "<", b"MM": ">"}
 XMP, PROFILE, ORIENTATION, MAX_VALUE, EXIF, GPS, INTEROPERABILITY, MAKER_NOTE = 700, 34675, 274, 281, 34665, 34853, 40965, 37500
@@ -61,7 +75,8 @@ def parsed(data: bytes) -> Parsed:
     plain = _plain(directory, used) if packed else b""
 
     def decoded() -> Decoded:
-        return Decoded(layout.samples(), layout.form)
+        samples, beside = layout.samples()
+        return Decoded(samples, layout.form, beside)
 
     return Parsed(plain, layout.size, tuple(chunks), listed(left_out), None if packed else decoded)
 
@@ -106,9 +121,15 @@ def _metadata(directory: Directory, layout: Layout, used: set[int]) -> tuple[lis
             left_out.append(_name(tag))
     resolution = _resolution(directory)
     if resolution:
-        chunks.append(resolution)
+        chunks.append(resolution[0])
+        left_out += resolution[1]
     else:
-        left_out += [_name(tag) for tag in RESOLUTION if tag in directory.entries and tag != UNIT]
+        missing = not directory.entries.keys() & {X_RESOLUTION, Y_RESOLUTION} and not directory.says(
+            UNIT, (2,)
+        )  # which it is without a tag
+        left_out += [_name(tag) for tag in RESOLUTION if tag in directory.entries and (tag != UNIT or missing)]
+    if layout.compression not in PREDICTED and PREDICTOR in directory.entries and not directory.says(PREDICTOR, (1,)):
+        left_out.append(_name(PREDICTOR))
     if any(tag != ORIENTATION for tag, *_ in fields) or (fields and not directory.says(ORIENTATION, (1,))):
         chunks.append(metadata.exif(exif_block(directory.order, fields)))
     return chunks, left_out, spans
@@ -143,7 +164,8 @@ def _inner(directory: Directory, entry: Entry, left_out: list[str], spans: Spans
     return Field(entry.tag, LONG, 1, fields)
 
 
-def _resolution(directory: Directory) -> metadata.Chunk | None:
+def _resolution(directory: Directory) -> tuple[metadata.Chunk, list[str]] | None:
+    """As `metadata.resolution`."""
     values: list[Fraction] = []
     for tag in (X_RESOLUTION, Y_RESOLUTION):
         entry = directory.entries.get(tag)

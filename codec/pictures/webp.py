@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from PIL.WebPImagePlugin import WebPImageFile
 
 from bitstream.form import RGB, RGB_ALPHA, Form
 from codec.pictures import metadata
+from codec.pictures.decoding import DAMAGES, opened_by_pillow, samples_of
 from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.refusals import TRUNCATED, limited, listed, refuse_damaged, refuse_unkept
 
 LOSSLESS, LOSSY, ALPHA, EXTENDED = b"VP8L", b"VP8 ", b"ALPH", b"VP8X"
-DAMAGES = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 ANIMATION = (b"ANIM", b"ANMF")
 KEPT = {b"ICCP": metadata.colour_profile, b"EXIF": metadata.exif, b"XMP ": metadata.xmp}
 HAS_ALPHA, ANIMATED, RESERVED = 0x10, 0x02, 0xC1  # flags
@@ -100,23 +97,22 @@ def _lossless(body: bytes) -> tuple[tuple[int, int], Form]:
 
 
 def _decoded(body: bytes, form: Form) -> Decoded:
-    """A VP8L chunk. Raises UnsupportedImageError where its code ends early or late."""
+    """A VP8L chunk. Raises UnsupportedImageError where its code ends early or late, or TooLargeError."""
     try:
-        samples = _by_pillow(body)
+        samples = _by_pillow(body, form)
     except DAMAGES as error:
         refuse_damaged(str(error).rstrip(".") or "its pixels are truncated")
     shorter = body[: (len(body) - MOST_PADDING) // 2 * 2]  # even, for libwebp takes padding for code
     try:
-        _by_pillow(shorter)
+        _by_pillow(shorter, form)
     except DAMAGES:
-        return Decoded(samples.reshape(*samples.shape[:2], form.channels), form)
+        return Decoded(samples, form)
     refuse_damaged("it has bytes behind its pixels")
 
 
-def _by_pillow(body: bytes) -> npt.NDArray[Any]:
-    with WebPImageFile(io.BytesIO(_riff(_chunk(LOSSLESS, body)))) as image:
-        image.load()
-        return np.array(image)
+def _by_pillow(body: bytes, form: Form) -> npt.NDArray[Any]:
+    """Raises DAMAGES, or TooLargeError."""
+    return samples_of(opened_by_pillow("WEBP", io.BytesIO(_riff(_chunk(LOSSLESS, body)))), form)
 
 
 def _lossy(body: bytes, alpha: bytes | None) -> tuple[tuple[int, int], bytes]:
