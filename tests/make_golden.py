@@ -272,15 +272,9 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "container-version-0": head(4, 0),
         "width-0": head(5, 0),
         "height-0": head(6, 0),
-        "colour-type-1": head(7, 1 | 3 << 3),
-        "colour-type-7": head(7, 7 | 3 << 3),
-        "bits-32": head(7, 5 << 3),
-        "rgb-of-4-bits": head(7, 2 | 2 << 3),
-        "palette-of-16-bits": head(7, 3 | 4 << 3),
-        "form-reserved-bit": head(7, 3 << 3 | 0x80),
         "grey-with-alpha-apart": remade(data, alpha_apart=True, codings=[Coding(0), Coding(0)], chunks=[one.tobytes()] * 2),
         "side-too-large": remade(data, width=(1 << 24) + 1),
-        "deep-too-wide": remade(deep, width=(1 << 20) + 1),
+        "deep-too-wide": remade(deep, width=(1 << 20) + 1, height=1, codings=[Coding(2)], chunks=[bytes(99)]),
         "varint-not-shortest": checked(data[:5] + b"\x85\0" + data[6 : read(data).front.size - 4]) + data[read(data).front.size :],
         "varint-too-long": checked(data[:5] + b"\x85\x80\x80\x80\x80\1" + data[6 : read(data).front.size - 4])
         + data[read(data).front.size :],
@@ -352,6 +346,12 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "box-that-must-be-known": by_hand((6, b"tomorrow's")),
         "method-31": remade(data, codings=[Coding(31)]),
         "variant-1": remade(data, codings=[Coding(0, 1)]),
+        "colour-type-1": head(7, 1 | 3 << 3),
+        "colour-type-7": head(7, 7 | 3 << 3),
+        "bits-32": head(7, 5 << 3),
+        "rgb-of-4-bits": head(7, 2 | 2 << 3),
+        "palette-of-16-bits": head(7, 3 | 4 << 3),
+        "form-reserved-bit": head(7, 3 << 3 | 0x80),
     }
     kinds = {"DamagedError": damaged, "NotIgptError": foreign, "NewerVersionError": newer}
     return {f"{name}.{error}": (error, file) for error, files in kinds.items() for name, file in files.items()}

@@ -645,6 +645,7 @@ class Coding:
             self.least = [self.row_bytes * height]
         elif self.method in (1, 2):
             assert bits == 8 * self.method
+            assert self.method == 1 or width <= 2**20
             self.words = False
             rows = -(-height // -(-height // max(1, 2**22 // width)))
             self.bands = [min(rows, height - y) for y in range(0, height, rows)]

@@ -226,7 +226,7 @@ REFUSED = {
     "32 bits": file_of(GREY, 0, 32, payloads=[GREY.tobytes()]),
     "grey with alpha apart": file_of(GREY, 0, 8, apart=1, payloads=[GREY.tobytes()] * 2),
     "no width": file_of(np.zeros((1, 0, 1), np.uint8), 0, 8, payloads=[b"x"]),
-    "wide with 16 bits": file_of(np.zeros((1, (1 << 20) + 1, 1), np.uint16), 0, 16),
+    "wide with 16 bits, mixed": file_of(np.zeros((1, (1 << 20) + 1, 1), np.uint16), 0, 16, payloads=[bytes(99)], codings=[b"\2"]),
     "other digest": file_of(GREY, 0, 8, payloads=[bytes(15)]),
     "one sample more": file_of(GREY, 0, 8, payloads=[GREY.tobytes() + b"\0"]),
     "one sample less": file_of(GREY, 0, 8, payloads=[GREY.tobytes()[:-1]]),
