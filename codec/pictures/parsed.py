@@ -1,7 +1,7 @@
 """What taking a picture file apart gives. Each format has a module with a function `parsed`, which accounts for every byte of the file.
 
-But for these, which are neither stored nor named: how the pixels were packed and cut in pieces; spare bits at the ends of the rows of an
-interlaced PNG; how many bits a GIF says that its colours had before.
+But for these, which are neither stored nor named: how the pixels were packed and cut in pieces; spare bits at the ends of a PNG's
+rows, which its standard leaves unspecified; how many bits a GIF says that its colours had before.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bitstream.form import DEPTHS, PALETTE, Form
 from bitstream.metadata import MOST_CHUNKS
 from codec.pictures.decoding import opened_by_pillow, samples_of
-from codec.pictures.parsed import BYTES_BEHIND, SPARE_BITS, Decoded, Parsed
+from codec.pictures.parsed import BYTES_BEHIND, Decoded, Parsed
 from codec.pictures.png_chunks import ANIMATION, SIGNATURE, chunk, chunks_in
 from codec.pictures.refusals import refuse_damaged, refuse_unkept
 
@@ -113,11 +113,9 @@ def _require_palette(form: Form, names: Sequence[bytes], sizes: Sequence[int]) -
 
 
 def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """Samples of up to 8 bits, and what the stream has beside them. Rows of few bits are read up to the end of their last byte."""
+    """Samples of up to 8 bits, and what the stream has beside them."""
     plain = io.BytesIO()
-    step = 1 if header.interlaced else 8 // header.form.depth  # samples in a byte
-    head = struct.pack(">I", -(-header.width // step) * step) + data[len(SIGNATURE) + 12 : len(SIGNATURE) + 21]
-    plain.write(SIGNATURE + chunk(b"IHDR", head))
+    plain.write(data[: len(SIGNATURE) + 25])
     plain.write(chunk(b"IDAT", b"\x78\x01"))
     check = 1
 
@@ -133,9 +131,7 @@ def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt
     plain.write(chunk(b"IDAT", struct.pack("<BHH", 1, 0, 0xFFFF) + struct.pack(">I", check)))
     plain.write(chunk(b"IEND", b""))
     plain.seek(0)
-    samples = samples_of(opened_by_pillow("PNG", plain), header.form)
-    spare = samples[:, header.width :].any()
-    return np.ascontiguousarray(samples[:, : header.width]), (*left_out, *[SPARE_BITS] * bool(spare))
+    return samples_of(opened_by_pillow("PNG", plain), header.form), left_out
 
 
 def _deep(header: Header, stream: list[memoryview], _: bytes) -> tuple[npt.NDArray[np.uint16], tuple[str, ...]]:
