@@ -136,10 +136,9 @@ def read_front(start: bytes) -> Front:
     """Of a file that begins with `start`. Raises as `read`; TruncatedError where the front does not end in `start`."""
     reader = FileReader(start, "its beginning")
     head, form = _head(reader)
-    apart = bool(form & ALPHA_APART)
     found: list[tuple[int, bytes]] = []
     codings = 0
-    while codings < 1 + apart:
+    while codings < 1 + head.alpha_apart:
         kind, size = reader.byte(), reader.varint()
         require(reader.position + size + CRC_BYTES <= MAX_FRONT_BYTES, f"its beginning has more than {MAX_FRONT_BYTES:,} bytes")
         if kind == CODING:
@@ -160,7 +159,7 @@ def read_front(start: bytes) -> Front:
     if not head.form.kept or form & RESERVED:
         msg = f"the file has samples of a form ({form:#04x}) that this igpt does not know: update igpt"
         raise NewerVersionError(msg)
-    _validate(head, apart)
+    _validate(head)
     bodies = dict(found)
     coded = [Coding(body[0] % MOST_METHODS, body[0] // MOST_METHODS, body[1:]) for kind, body in found if kind == CODING and body]
     require(len(coded) == codings, "a coding has no method")
@@ -189,8 +188,8 @@ def _head(reader: Reader) -> tuple[Head, int]:
     return Head(width, height, Form(form & 7, 1 << (form >> 3 & 7)), digest, bool(form & ALPHA_APART)), form
 
 
-def _validate(head: Head, apart: bool) -> None:
-    width, height, form = head[:3]
+def _validate(head: Head) -> None:
+    width, height, form, _, apart = head
     require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
     require(form.colour in ALPHA or not apart, f"colour type {form.colour} has no alpha")
 

@@ -144,8 +144,8 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
     return found.data
 
 
-def compress_pictures(found: Sequence[sources.Source], options: Options, progress: Progress = ignore) -> list[bytes]:
-    """As `compress_picture`, side by side on all threads; what is found is opened where its turn comes. What is raised for one ends all.
+def compress_pictures(pictures: Sequence[sources.Source], options: Options, progress: Progress = ignore) -> list[bytes]:
+    """As `compress_picture`, side by side on all threads; each is opened when its turn comes. What is raised for one ends all.
 
     Raises what `sources.picture_from` raises, too.
     """
@@ -154,4 +154,4 @@ def compress_pictures(found: Sequence[sources.Source], options: Options, progres
     def compress(source: sources.Source) -> bytes:
         return compress_picture(sources.picture_from(source, options.max_pixels), options, update)
 
-    return list(side_by_side(compress, found, max(1, min(threads(), len(found)))))
+    return list(side_by_side(compress, pictures, max(1, min(threads(), len(pictures)))))

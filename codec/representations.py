@@ -100,9 +100,8 @@ def _deep(samples: Samples) -> Iterator[Representation]:
         yield Representation(ranks[samples], 8, boxes, original=False)
         return
     if samples.shape[1] > MAX_DEEP_WIDTH:
-        msg = (
-            f"a picture of more than 256 levels of 16 bits can be at most {MAX_DEEP_WIDTH:,} pixels wide, this one has {samples.shape[1]:,}"
-        )
+        width = samples.shape[1]
+        msg = f"a picture of more than 256 levels of 16 bits can be at most {MAX_DEEP_WIDTH:,} pixels wide, this one has {width:,}"
         raise TooLargeError(msg)
     yield Representation(samples, 16)
     yield Representation(ranks[samples], 16, boxes, original=False)

@@ -343,11 +343,10 @@ def _kept(model: "AnyModel", cards: list[Path], made_from: dict[str, Any]) -> Pa
 def remove(text: str) -> Path:
     """Removes the added model of this name, digest or folder; returns its folder. Raises ModelError for others, and where its folder holds
     what is not of a model."""
-    ways = (path for path in added() if text == path.name or os.path.realpath(path) == os.path.realpath(text))
-    folder = next(ways, None) or named(text, added())
+    ours = (path for path in added() if text == path.name or os.path.realpath(path) == os.path.realpath(text))
+    folder = next(ours, None) or named(text, added())
     if folder is None:
-        ours = named(text, shipped())
-        what = "this model came with igpt, and stays" if ours else "no added model is called so; `igpt models` lists them"
+        what = "this model came with igpt, and stays" if named(text, shipped()) else "no added model is called so; `igpt models` lists them"
         msg = f"{text}: {what}"
         raise ModelError(msg)
     if folder.is_symlink():

@@ -124,10 +124,10 @@ def _metadata(directory: Directory, layout: Layout, used: set[int]) -> tuple[lis
         chunks.append(resolution[0])
         left_out += resolution[1]
     else:
-        missing = not directory.entries.keys() & {X_RESOLUTION, Y_RESOLUTION} and not directory.says(
-            UNIT, (2,)
-        )  # which it is without a tag
-        left_out += [_name(tag) for tag in RESOLUTION if tag in directory.entries and (tag != UNIT or missing)]
+        lost = [tag for tag in (X_RESOLUTION, Y_RESOLUTION) if tag in directory.entries]
+        if not lost and UNIT in directory.entries and not directory.says(UNIT, (2,)):  # which it is without the tag
+            lost = [UNIT]
+        left_out += map(_name, lost)
     if layout.compression not in PREDICTED and PREDICTOR in directory.entries and not directory.says(PREDICTOR, (1,)):
         left_out.append(_name(PREDICTOR))
     if any(tag != ORIENTATION for tag, *_ in fields) or (fields and not directory.says(ORIENTATION, (1,))):
