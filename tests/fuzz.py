@@ -181,7 +181,7 @@ def form_in(data: bytes) -> Form:
     """Of the first byte; one that there is."""
     byte = data[0] if data else 0
     form = Form(byte & 7, 1 << (byte >> 3 & 7))
-    return form if form.kept else Form(RGB, 8)
+    return form if form.known else Form(RGB, 8)
 
 
 def palette_box(data: bytes) -> bool:
