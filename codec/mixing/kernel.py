@@ -56,7 +56,7 @@ def hashed(a, b):
 
 
 @part
-def _coded(bit, probability, coder, stream, decoding, spent):
+def coded(bit, probability, coder, stream, decoding, spent):
     """One decision through the arithmetic coder: low, high, value, position. probability: of a 1, 1 to ONE - 1. Returns the bit.
 
     spent: empty, or one number to which the cost in bits is added.
@@ -137,7 +137,7 @@ def mixed(bit, mixer, more, first, second, third, refinement, tables, coder, str
     map_ = refined[refinement]
     better = (map_[step] * (2 * LIMIT + 2 - part) + map_[step + 1] * part) // (2 * LIMIT + 2)
     probability = min(max((tables.squash[total + LIMIT] + better) >> 1, 1), ONE - 1)
-    bit = _coded(bit, probability, coder, stream, decoding, spent)
+    bit = coded(bit, probability, coder, stream, decoding, spent)
     target = bit << PROBABILITY_BITS
     wrong_one = target - tables.squash[sum_one + LIMIT]
     wrong_two = target - tables.squash[sum_two + LIMIT]
