@@ -28,7 +28,8 @@ _GOING_ON = bytes(range(0x80, 0x100))  # bytes of a varint, but the last
 
 
 class Head(NamedTuple):
-    """width, height: in pixels, of a kept file 0 where they are not known; digest: of the samples; alpha_apart: whether alpha has a coding of its own."""
+    """width, height: in pixels, of a kept file 0 where they are not known; digest: of the samples; alpha_apart: whether alpha has a coding
+    of its own."""
 
     width: int
     height: int

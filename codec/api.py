@@ -38,14 +38,15 @@ def compress(
     """The bytes of an igpt file.
 
     picture: a Pillow image of mode RGB, RGBA, L, LA, P, 1 or I;16; an array (height, width) or (height, width, 1 to 4), uint8 or uint16; or
-    a picture file's bytes or its path. Of an image or an array the pixels are kept. Of a JPEG file the file is, byte for byte, and `jpeg`
-    gives it back; but for `pixels`, which keeps what it decodes to. Of other files the pixels are. Colour profile, EXIF, XMP and resolution are kept; the logger "igpt" is told what else a picture has.
-    Where Pillow has opened a file of more bits than its image has, the image is refused; its copy() is not. model: see Options: an integer
-    model, which is used instead of the default ones for what it codes, or a published ImageGPT checkpoint, which then codes colours by its
-    palette; without one, drawings are coded without any. palette_only: refuse other colours than the palette's. device: auto, cpu or
-    cuda; it does not change the bytes. past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
-    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. max_pixels: refuse larger
-    pictures; the default is Pillow's limit for files, and none for images and arrays. progress: called with the number of pixels just done.
+    a picture file's bytes or its path. Of a JPEG file all of it is kept, byte for byte, and `jpeg_file` gives it back; but for `pixels`,
+    which keeps what it decodes to. Of other files, images and arrays the pixels are kept. Colour profile, EXIF, XMP and resolution are,
+    too; the logger "igpt" is told what else a picture has. Where Pillow has opened a file of more bits than its image has, the image is
+    refused; its copy() is not. model: see Options: an integer model, which is used instead of the default ones for what it codes, or a
+    published ImageGPT checkpoint, which then codes colours by its palette; without one, drawings are coded without any. palette_only:
+    refuse other colours than the palette's. device: auto, cpu or cuda; it does not change the bytes. past: whether what a decoded JPEG or
+    PhotoCD was made of may be coded instead of the pixels. verify: decompress all of the result and compare it with the picture, not only
+    how each of its chunks begins. max_pixels: refuse larger pictures; the default is Pillow's limit for files, and none for images, arrays
+    and JPEG files that are kept. progress: called with the number of pixels just done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
     unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not there,
@@ -150,7 +151,7 @@ def decode(
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
-def jpeg(
+def jpeg_file(
     data: bytes | str | Path,
     *,
     model: str | Path | None = None,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         decompress,
         decompress_many,
         info,
-        jpeg,
+        jpeg_file,
         register_igpt_opener,
     )
 
@@ -50,7 +50,7 @@ __all__ = [
     "decompress",
     "decompress_many",
     "info",
-    "jpeg",
+    "jpeg_file",
     "register_igpt_opener",
 ]
 

@@ -26,8 +26,8 @@ class Scan(NamedTuple):
 
     layout: (components, 4), of each its first block, blocks in a row of its plane, and blocks of an MCU across and down. size: MCUs across
     and down. first, last: coefficients in zigzag order; high, low: bits of successive approximation. progressive: as the frame is.
-    interval: MCUs between restarts, 0 for none. symbols: (8, 65536), of tables 0 to 3 for DC and then AC, by the next 16 bits, length * 256 +
-    symbol, or -1; codes, lengths: (8, 256), by symbol, length 0 where it has none. tables: (components, 2), which of these.
+    interval: MCUs between restarts, 0 for none. symbols: (8, 65536), of tables 0 to 3 for DC and then AC, by the next 16 bits, length *
+    256 + symbol, or -1; codes, lengths: (8, 256), by symbol, length 0 where it has none. tables: (components, 2), which of these.
     """
 
     layout: Numbers

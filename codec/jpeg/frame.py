@@ -50,7 +50,7 @@ class Frame(NamedTuple):
     def mcus(self) -> tuple[int, int]:
         """Across and down."""
         across, down = (max(c[k] for c in self.components) for k in (1, 2))
-        return -(-self.width // (8 * across)), -(-self.height // (8 * down))
+        return _parts(self.width, 8 * across), _parts(self.height, 8 * down)
 
 
 class Unfit(Exception):
@@ -63,6 +63,11 @@ def require_fit(holds: bool) -> None:
         raise Unfit
 
 
+def _parts(whole: int, size: int) -> int:
+    """Of this size, the last of which may be smaller."""
+    return -(-whole // size)
+
+
 def frame_of(marker: int, body: bytes) -> Frame:
     """Of a segment with one of FRAMES. Raises Unfit."""
     require_fit(len(body) >= 6)
@@ -73,10 +78,10 @@ def frame_of(marker: int, body: bytes) -> Frame:
     require_fit(all(across in possible and down in possible and steps < TABLES for _, across, down, steps in sampled))
     require_fit(len({identity for identity, *_ in sampled}) == count)
     most_across, most_down = (max(s[k] for s in sampled) for k in (1, 2))
-    columns, rows = -(-width // (8 * most_across)), -(-height // (8 * most_down))
+    columns, rows = _parts(width, 8 * most_across), _parts(height, 8 * most_down)
     components, first = [], 0
     for identity, across, down, steps in sampled:
-        wide, high = -(-(-(-width * across // most_across)) // 8), -(-(-(-height * down // most_down)) // 8)
+        wide, high = _parts(_parts(width * across, most_across), 8), _parts(_parts(height * down, most_down), 8)
         components.append(Component(identity, across, down, wide, high, columns * across, rows * down, first, steps))
         first += columns * across * rows * down
     return Frame(width, height, bits, marker == PROGRESSIVE, tuple(components))
@@ -167,11 +172,10 @@ def header_of(body: bytes, frame: Frame, codes: Codes, interval: int) -> Header:
         require_fit((first, last, high, low) == (0, 63, 0, 0))
     tables = tuple((body[2 + 2 * k] >> 4, TABLES + (body[2 + 2 * k] & 15)) for k in range(count))
     require_fit(all(dc < TABLES and ac < 2 * TABLES for dc, ac in tables))
+    layout: tuple[tuple[int, int, int, int], ...]
     if count == 1:
         layout, size = ((chosen[0].first, chosen[0].stride, 1, 1),), (chosen[0].wide, chosen[0].high)
     else:
         require_fit(sum(c.across * c.down for c in chosen) <= MCU_BLOCKS)
         layout, size = tuple((c.first, c.stride, c.across, c.down) for c in chosen), frame.mcus
-    return Header(
-        layout, size, first, last, high, low, frame.progressive, interval, tables, codes.symbols, codes.codes, codes.lengths
-    )
+    return Header(layout, size, first, last, high, low, frame.progressive, interval, tables, codes.symbols, codes.codes, codes.lengths)

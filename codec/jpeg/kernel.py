@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jit import compiled, part
-from codec.jpeg.mixture import END_SLOTS, CONTEXTS, NODES, SITUATIONS, State, decided, simple
+from codec.jpeg.mixture import CONTEXTS, END_SLOTS, NODES, SITUATIONS, decided, simple
 from codec.mixing.kernel import LIMIT
 
 LARGEST = 32767  # magnitude of a coefficient
@@ -144,7 +144,11 @@ def _coefficient(value, place, last, negative, second, constants, state, work, t
             break
         j += 1
     if j == THRESHOLDS:
-        found = thresholds[j - 1] + 1 + _exponential(magnitude - thresholds[j - 1] - 1, 3072 + 64 * (place >> 6), state, tables, coder, stream, decoding, spent)
+        found = (
+            thresholds[j - 1]
+            + 1
+            + _exponential(magnitude - thresholds[j - 1] - 1, 3072 + 64 * (place >> 6), state, tables, coder, stream, decoding, spent)
+        )
     else:
         found, width = thresholds[j - 1] + 1, thresholds[j] - thresholds[j - 1]
         bits = 0
@@ -171,7 +175,26 @@ def _end(end, chroma, activity, state, tables, coder, stream, decoding, spent):
 
 
 @compiled
-def code(blocks, steps, kind, luma, other, network, constants, state, work, tables, coder, stream, decoding, final, costs, stopped, records, recorded):
+def code(
+    blocks,
+    steps,
+    kind,
+    luma,
+    other,
+    network,
+    constants,
+    state,
+    work,
+    tables,
+    coder,
+    stream,
+    decoding,
+    final,
+    costs,
+    stopped,
+    records,
+    recorded,
+):
     """Codes the (rows, columns, 64) blocks of a plane into `stream`, or fills them from it.
 
     kind: 0 luma, 1 first and 2 second chroma; luma, other: the blocks of luma and of the first chroma. final: the stream ends with this
@@ -364,11 +387,25 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
                 abs_ww, abs_nn = abs(np.int64(val_ww[at])), abs(np.int64(val_nn[at]))
                 near = min(_log(log, 3 * (abs_w + abs_n) + abs_nw + abs_ne + abs_ww + abs_nn) >> 3, 15)
                 left = min(_log(log, end - k) >> 3, 15)
-                high = abs(np.int64(own[at - 1])) * 2 + abs(np.int64(own[at - 2])) + abs(np.int64(own[at - WIDE])) * 2 + abs(np.int64(own[at - 2 * WIDE]))
+                high = (
+                    abs(np.int64(own[at - 1])) * 2
+                    + abs(np.int64(own[at - 2]))
+                    + abs(np.int64(own[at - WIDE])) * 2
+                    + abs(np.int64(own[at - 2 * WIDE]))
+                )
                 high += abs(np.int64(own[at + 1])) + abs(np.int64(own[at + WIDE]))
                 high = min(_log(log, high) >> 3, 15)
                 corner = abs(np.int64(own[at - WIDE - 1])) + abs(np.int64(own[at + WIDE - 1])) + abs(np.int64(own[at - WIDE + 1]))
-                beside = (log_w[at - 1] + log_w[at + 1] + log_w[at - WIDE] + log_w[at + WIDE] + log_n[at - 1] + log_n[at + 1] + log_n[at - WIDE] + log_n[at + WIDE])
+                beside = (
+                    log_w[at - 1]
+                    + log_w[at + 1]
+                    + log_w[at - WIDE]
+                    + log_w[at + WIDE]
+                    + log_n[at - 1]
+                    + log_n[at + 1]
+                    + log_n[at - WIDE]
+                    + log_n[at + WIDE]
+                )
                 beside = min(beside >> 5, 15)
                 strong = min(pulled >> 3, 15)
                 t = (chroma * 64 + k) * SITUATIONS
@@ -400,7 +437,19 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
                         record[FEATURES + 1] = _clamped(value * s, LARGEST)
                         record[FEATURES + 2] = int(k == end and k > 0)
                 value = _coefficient(
-                    value, chroma * 64 + k, k == end and k > 0, negative, (chroma * 16 + near) * 16 + strong, constants, state, work, tables, coder, stream, decoding, spent
+                    value,
+                    chroma * 64 + k,
+                    k == end and k > 0,
+                    negative,
+                    (chroma * 16 + near) * 16 + strong,
+                    constants,
+                    state,
+                    work,
+                    tables,
+                    coder,
+                    stream,
+                    decoding,
+                    spent,
                 )
                 if decoding:
                     block[k] = _clamped(prediction + value, LARGEST)

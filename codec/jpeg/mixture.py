@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jit import part
-from codec.mixing.kernel import COUNT_BITS, COUNTER_BITS, LIMIT, MOST_COUNT, ONE, PROBABILITY_BITS, STEPS, Tables, coded
+from codec.mixing.kernel import COUNT_BITS, COUNTER_BITS, LIMIT, MOST_COUNT, ONE, PROBABILITY_BITS, STEPS, coded
 
 KINDS = 3  # of planes: luma, first and second chroma
 NODES = 32  # decisions about one coefficient, of which each has a counter in every context

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bitstream.container import require
 from codec.jpeg import entropy
-from codec.jpeg.entropy import FAULT, PADDING, POSITION, Coefficients
+from codec.jpeg.entropy import PADDING, POSITION, Coefficients
 from codec.jpeg.frame import FRAMES, TABLES, Codes, Frame, Header, Unfit, frame_of, header_of, require_fit
 
 EOI, SOS, DQT, DHT, DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
@@ -32,7 +32,8 @@ _CODED = re.compile(rb"\xff[^\xff\x00\xd0-\xd7]", re.DOTALL)  # where the code o
 
 
 class Patch(NamedTuple):
-    """Of a scan. kept: how many bytes of what its coefficients give are in the file, None: all; ones: with which bits bytes are filled up."""
+    """Of a scan. kept: how many bytes of what its coefficients give are in the file, None: all; ones: with which bits bytes are filled
+    up."""
 
     kept: int | None = None
     ones: bool = True

@@ -13,47 +13,13 @@ import numpy.typing as npt
 from bitstream import metadata
 from bitstream.container import require
 from bitstream.reader import Reader
-from codec.jit import compiled
+from codec.jpeg.history import CONTEXTS, code
 from codec.mixing.bands import mixer, tables
-from codec.mixing.kernel import WEIGHT_BITS, ended, hashed, mixed, started
+from codec.mixing.kernel import WEIGHT_BITS
 
 PLAIN, DEFLATED, MIXED = range(3)  # how bytes are packed
-CONTEXTS = 6
 MIN_TABLE_BITS, MAX_TABLE_BITS = 17, 20
 MOST_MIXED = 1 << 20  # bytes, more take too long
-
-
-@compiled
-def code(data, known, stream, decoding, mixer, tables):
-    """Codes data[known:] into `stream`, or fills it; returns how many bytes that took. data[:known] is learnt from before."""
-    size = mixer.counters.shape[1] - 1
-    nothing, spent = np.zeros(0, np.uint8), np.zeros(0)
-    coder, learning = started(stream, decoding), started(nothing, False)
-    bases = np.zeros(CONTEXTS, np.int64)
-    last, word, matched = 0, 0, 0
-    for at in range(len(data)):
-        if coder[3] > len(stream) + 3:
-            break
-        bases[0] = 0
-        for k in range(1, CONTEXTS - 1):
-            bases[k] = hashed(bases[k - 1] + k, data[at - k]) if at >= k else k
-        bases[CONTEXTS - 1] = hashed(word, CONTEXTS)
-        byte, node = np.int64(data[at]), 1
-        for k in range(7, -1, -1):
-            for i in range(CONTEXTS):
-                mixer.chosen[i] = hashed(bases[i], node) & size
-            bit = (byte >> k) & 1
-            if at < known:
-                bit = mixed(bit, mixer, 0, node, 256 + last, 512 + k * CONTEXTS, node, tables, learning, nothing, False, spent)
-            else:
-                bit = mixed(bit, mixer, 0, node, 256 + last, 512 + k * CONTEXTS, node, tables, coder, stream, decoding, spent)
-            node = node << 1 | bit
-        last = node & 255
-        if at >= known:
-            data[at] = last
-        letter = last | 32
-        word = hashed(word, letter) if 97 <= letter <= 122 else 0
-    return ended(coder, stream, decoding)
 
 
 def _mixed(data: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], decoding: bool) -> int:
@@ -131,9 +97,7 @@ def _dictionary() -> bytes:
     dc = [bytes((k,)) + bytes.fromhex(codes) + bytes(range(12)) for k, codes in enumerate(DC_CODES)]
     ac = [bytes((16 | k,)) + bytes.fromhex(codes) for k, codes in enumerate(AC_CODES)]
     codes = [table for pair in zip(dc, ac, strict=True) for table in pair]
-    frames = [
-        _segment(0xC0, bytes.fromhex(f"0801e002800301{sampling}0002110103{'11'}01")) for sampling in ("11", "21", "22")
-    ]
+    frames = [_segment(0xC0, bytes.fromhex(f"0801e002800301{sampling}0002110103{'11'}01")) for sampling in ("11", "21", "22")]
     return b"".join(
         (
             metadata.DICTIONARY,

@@ -4,7 +4,6 @@ Who runs tasks is in `executors.py` and `cluster.py`.
 """
 
 import contextlib
-import io
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -262,9 +261,11 @@ class Decompression(Task):
 
     def transform(self, data: bytes, suffix: str, report: Report) -> Output:
         from codec.decompression import decompress_file
+        from codec.pictures.outputs import require_output
 
         start = time.perf_counter()
         file = container.read(data)
+        require_output(file.head.form, suffix)
         use_threads(self.threads)
         report(0, file.head.pixels)
         picture = decompress_file(file, self.options, lambda pixels: report(pixels, 0))

@@ -23,8 +23,8 @@ class Picture:
 
     pixels: (height, width, channels) samples of the form, uint8, or uint16 where it has 16 bits; indices where it has a palette. chunks:
     the metadata, as a PNG file has them, with the PLTE; an empty IDAT stands where the pixels are. left_out: names of what the file had and
-    igpt does not store, for people. Of a file that is kept as it is, pixels are its bytes, (1, bytes, 1), and `shown` is the width and height
-    of what it shows, (0, 0) where they are not known.
+    igpt does not store, for people. Of a file that is kept as it is, pixels are its bytes, (1, bytes, 1), and `shown` is the width and
+    height of what it shows, (0, 0) where they are not known.
     """
 
     pixels: npt.NDArray[Any]

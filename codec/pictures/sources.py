@@ -27,8 +27,8 @@ def picture_from(source: Source, max_pixels: int | None = None, pixels: bool = F
     "igpt".
 
     max_pixels: refuse larger pictures; None: files of more than MAX_PIXELS, and no image or array, which are there already, nor JPEG file,
-    of which no pixels are made. Raises TypeError for what is none of those, UnsupportedImageError for what cannot be kept exactly, TooLargeError, and OSError for a file
-    that cannot be read.
+    of which no pixels are made. Raises TypeError for what is none of those, UnsupportedImageError for what cannot be kept exactly,
+    TooLargeError, and OSError for a file that cannot be read.
     """
     match source:
         case Image.Image():
