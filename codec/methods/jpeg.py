@@ -76,8 +76,6 @@ class JpegFiles(DirectMethod):
     def _joined(self, part: Part, progress: Progress, first: int = 0) -> bytes:
         """The file; with another `first` without the code of the pictures before that one."""
         fields, chunks = self.fields(part), part.chunks
-        behind = part.width - fields.size - sum(place.code for place in fields.places)
-        left = fields.front + (rest.unpack(chunks[0], behind) if fields.behind else b"")
         ends = [*accumulate((place.chunks for place in fields.places), initial=int(fields.behind))]
 
         def decode(found: Walk, number: int) -> Coefficients:
@@ -87,7 +85,7 @@ class JpegFiles(DirectMethod):
             planes = coefficients.decode(payloads, sizes, found.steps, None, heartbeat(progress))
             return np.concatenate([plane.reshape(-1, plane.shape[2]) for plane in planes])
 
-        return joined(left, fields.places, decode, first)
+        return joined(rest_of(part, fields), fields.places, decode, first)
 
     def decode(self, part: Part, progress: Progress) -> Samples:
         data = self._joined(part, progress)
@@ -103,14 +101,19 @@ class JpegFiles(DirectMethod):
         """That the coefficients give the file, as far as it was made of them; and how each chunk of them begins."""
         pictures: Sequence[Taken] = coded.made_of
         fields = self.fields(part)
-        left = fields.front + (rest.unpack(part.chunks[0], part.width - len(fields.front)) if fields.behind else b"")
-        found = joined(left, fields.places, lambda _, number: pictures[number].coefficients)
+        found = joined(rest_of(part, fields), fields.places, lambda _, number: pictures[number].coefficients)
         require_same(found == samples.tobytes(), "its bytes differ")
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)
         what = described(walk(skeleton(fields.front, fields.places), 0))
         return ", ".join(("JPEG file", *what)) + "; comes back byte for byte"
+
+
+def rest_of(part: Part, fields: Fields) -> bytes:
+    """All bytes of the file but those of its pictures' code. Raises DamagedError."""
+    behind = part.width - fields.size - sum(place.code for place in fields.places)
+    return fields.front + (rest.unpack(part.chunks[0], behind) if fields.behind else b"")
 
 
 def planes_of(found: Walk, blocks: Coefficients) -> list[Plane]:
