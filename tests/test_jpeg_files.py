@@ -180,10 +180,9 @@ def test_other_bytes_come_back(raw):
     packed = rest.pack(raw)
     assert rest.unpack(packed, len(raw)) == raw
     assert len(packed) <= len(raw) + 1
-    for wrong in (packed[:-1], packed + b"x", b"\3" + packed[1:], b""):
+    for wrong in (packed + b"x", b"\3" + packed[1:], b""):
         with pytest.raises(DamagedError):
-            assert rest.unpack(wrong, len(raw)) != raw  # a byte less may be taken for zeros
-            raise DamagedError
+            rest.unpack(wrong, len(raw))
 
 
 def test_an_ordinary_header_takes_few_bytes():
