@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bitstream.errors import DamagedError
 from codec.jpeg.kernel import FEATURES, LOGS, OUTPUTS, Constants, Network, Work, code
-from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, RARE, SECOND_SETS, SLOTS, State
+from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
 from codec.mixing.bands import tables
 from codec.mixing.kernel import LIMIT, ONE, STEPS
 from codec.threads import threads
@@ -64,12 +64,13 @@ def no_network() -> Network:
 def _state(alone: bool) -> State:
     """Before the first decision."""
     start = tables().squash[(np.arange(STEPS + 1) * 192 - LIMIT - 1).clip(-LIMIT, LIMIT) + LIMIT]
-    weights = np.full((FIRST_SETS + SECOND_SETS, INPUTS), int(ONE * (ALONE_WEIGHT if alone else COUNTER_WEIGHT)), np.int32)
+    weights = np.full((FIRST_SETS + SECOND_SETS, INPUTS + 1), int(ONE * (ALONE_WEIGHT if alone else COUNTER_WEIGHT)), np.int32)
     weights[:, CONTEXTS:] = 0
     weights[:, CONTEXTS] = 0 if alone else int(ONE * NETWORK_WEIGHT)
     return State(
         np.zeros((CONTEXTS, SLOTS), np.uint32),
         weights,
+        8 + 3584 // (64 + np.arange(MOST_USES + 1)),
         np.tile(start, (FIRST_SETS, 1)),
         np.zeros(RARE, np.uint32),
         np.zeros(CONTEXTS, np.int64),

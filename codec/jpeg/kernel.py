@@ -279,7 +279,8 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
             bases[9] = start + (t + active * 16 + (end_light >> 2)) * END_SLOTS
             bases[10] = start + (t + end_other * 4 + (around >> 5)) * END_SLOTS
             bases[11] = start + t * END_SLOTS
-            end = _end(end, chroma, active, state, tables, coder, stream, decoding, spent)
+            if not recorded[1]:
+                end = _end(end, chroma, active, state, tables, coder, stream, decoding, spent)
             ends[now, x + 2] = end
             log_steps = _log(log, steps[1] + steps[2])
             zeros = nonzero = size = 0
@@ -399,9 +400,10 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
                         record[FEATURES] = place
                         record[FEATURES + 1] = _clamped(value * s, LARGEST)
                         record[FEATURES + 2] = int(k == end and k > 0)
-                value = _coefficient(
-                    value, chroma * 64 + k, k == end and k > 0, negative, (chroma * 16 + near) * 16 + strong, constants, state, work, tables, coder, stream, decoding, spent
-                )
+                else:
+                    value = _coefficient(
+                        value, chroma * 64 + k, k == end and k > 0, negative, (chroma * 16 + near) * 16 + strong, constants, state, work, tables, coder, stream, decoding, spent
+                    )
                 if decoding:
                     block[k] = _clamped(prediction + value, LARGEST)
                 magnitude = abs(value)
