@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.errors import DamagedError
-from codec.jpeg.kernel import FEATURES, LOGS, OUTPUTS, Constants, Network, Work, code
+from codec.jpeg.kernel import FEATURES, LOGS, OUTPUTS, WIDTH, Constants, Network, Work, code
 from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
 from codec.mixing.bands import tables
 from codec.mixing.kernel import LIMIT, ONE, STEPS
@@ -57,8 +57,8 @@ def constants() -> Constants:
 
 @cache
 def no_network() -> Network:
-    integers, weights = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
-    return Network(integers, *(3 * (weights, integers, integers)))
+    shorts, integers = np.zeros((0, 0), np.int16), np.zeros((0, 0), np.int32)
+    return Network(shorts, *(3 * (shorts, shorts, integers)))
 
 
 def _state(alone: bool) -> State:
@@ -78,9 +78,8 @@ def _state(alone: bool) -> State:
     )
 
 
-def _work(network: Network) -> Work:
-    widths = (FEATURES, network.first.shape[1], network.second.shape[1], network.third.shape[1])
-    return Work(np.zeros(FEATURES, np.int32), *(np.zeros(n, np.float32) for n in widths), np.zeros(OUTPUTS, np.int32))
+def _work() -> Work:
+    return Work(*(np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH, OUTPUTS)))
 
 
 def _run(
@@ -97,7 +96,7 @@ def _run(
 
     records: where every so many-th coefficient leaves its features and its value; then returns how many did.
     """
-    state, used, work = _state(network is None), network or no_network(), _work(network or no_network())
+    state, used, work = _state(network is None), network or no_network(), _work()
     coder, recorded = np.array([0, 0xFFFFFFFF, 0, 0], np.int64), np.array([0, every], np.int64)
     if decoding:
         coder[2:] = int.from_bytes(stream[:4].tobytes().ljust(4, b"\0"), "big"), 4

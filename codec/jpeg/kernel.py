@@ -11,6 +11,8 @@ from codec.mixing.kernel import LIMIT
 
 LARGEST = 32767  # magnitude of a coefficient
 FEATURES = 76
+WIDTH = 96  # inputs of a layer
+ACTIVE = 511  # the largest
 THRESHOLDS = 14
 SIGN = 15  # its node
 NETWORK_THRESHOLDS = 11
@@ -34,30 +36,29 @@ class Constants(NamedTuple):
 
 
 class Network(NamedTuple):
-    """gains: (KINDS * 64, FEATURES); of each of three layers the weights, (inputs, outputs), whole numbers, and multipliers and offsets,
+    """gains: (KINDS * 64, FEATURES); of each of three layers the weights, (outputs, WIDTH), and multipliers and offsets,
     (KINDS * 64, outputs). Without a network all of them are empty."""
 
-    gains: npt.NDArray[np.int32]
-    first: npt.NDArray[np.float32]
-    first_multiplier: npt.NDArray[np.int32]
+    gains: npt.NDArray[np.int16]
+    first: npt.NDArray[np.int16]
+    first_multiplier: npt.NDArray[np.int16]
     first_offset: npt.NDArray[np.int32]
-    second: npt.NDArray[np.float32]
-    second_multiplier: npt.NDArray[np.int32]
+    second: npt.NDArray[np.int16]
+    second_multiplier: npt.NDArray[np.int16]
     second_offset: npt.NDArray[np.int32]
-    third: npt.NDArray[np.float32]
-    third_multiplier: npt.NDArray[np.int32]
+    third: npt.NDArray[np.int16]
+    third_multiplier: npt.NDArray[np.int16]
     third_offset: npt.NDArray[np.int32]
 
 
 class Work(NamedTuple):
-    """Room for one run of the network: its inputs, the sums and the outputs of its layers, logits in 1/256."""
+    """Room for one run of the network: the features, (FEATURES,), what each layer takes, (WIDTH,), and the logits in 1/256, (OUTPUTS,)."""
 
-    features: npt.NDArray[np.int32]
-    scaled: npt.NDArray[np.float32]
-    first: npt.NDArray[np.float32]
-    second: npt.NDArray[np.float32]
-    third: npt.NDArray[np.float32]
-    logits: npt.NDArray[np.int32]
+    features: npt.NDArray[np.int16]
+    scaled: npt.NDArray[np.int16]
+    first: npt.NDArray[np.int16]
+    second: npt.NDArray[np.int16]
+    logits: npt.NDArray[np.int16]
 
 
 @part
@@ -72,36 +73,24 @@ def _log(log, value):
 
 
 @part
-def _layer(inputs, count, weights, sums):
-    """sums = inputs @ weights, of whole numbers below 2^24, where float32 is exact in every order."""
-    for j in range(len(sums)):
-        sums[j] = np.float32(0)
-    for i in range(count):
-        value = inputs[i]
-        if value != 0:
-            row = weights[i]
-            for j in range(len(sums)):
-                sums[j] += value * row[j]
+def _layer(inputs, weights, multiplier, offset, least, most, outputs):
+    """outputs = the sums of inputs times weights, scaled. Sums are below 2^24, so that nothing exceeds 31 bits."""
+    for j in range(len(outputs)):
+        total = np.int32(0)
+        for i in range(WIDTH):
+            total = np.int32(total + np.int32(np.int32(weights[j, i]) * np.int32(inputs[i])))  # of 32 bits, for speed
+        outputs[j] = min(max(((np.int64(total) >> 8) * multiplier[j] + offset[j]) >> 14, least), most)
 
 
 @part
 def _predict(place, network, work):
     """The logits of the decisions about one coefficient, from its features."""
-    gains, scaled = network.gains[place], work.scaled
     for i in range(FEATURES):
-        scaled[i] = np.float32(min(max((work.features[i] * gains[i] + 32) >> 6, -511), 511))
-    sums, multiplier, offset = work.first, network.first_multiplier[place], network.first_offset[place]
-    _layer(scaled, FEATURES, network.first, sums)
-    for j in range(len(sums)):
-        sums[j] = np.float32(min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, 0), 511))
-    before, sums, multiplier, offset = sums, work.second, network.second_multiplier[place], network.second_offset[place]
-    _layer(before, len(before), network.second, sums)
-    for j in range(len(sums)):
-        sums[j] = np.float32(min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, 0), 511))
-    before, sums, multiplier, offset = sums, work.third, network.third_multiplier[place], network.third_offset[place]
-    _layer(before, len(before), network.third, sums)
-    for j in range(OUTPUTS):
-        work.logits[j] = min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, -LIMIT), LIMIT)
+        work.scaled[i] = min(max((work.features[i] * network.gains[place, i] + 32) >> 6, -ACTIVE), ACTIVE)
+    n = network
+    _layer(work.scaled, n.first, n.first_multiplier[place], n.first_offset[place], 0, ACTIVE, work.first)
+    _layer(work.first, n.second, n.second_multiplier[place], n.second_offset[place], 0, ACTIVE, work.second[:len(n.second)])
+    _layer(work.second, n.third, n.third_multiplier[place], n.third_offset[place], -LIMIT, LIMIT, work.logits)
 
 
 @part
@@ -139,7 +128,7 @@ def _coefficient(value, place, last, negative, second, constants, state, work, t
     thresholds = constants.thresholds
     j = 1
     while j < THRESHOLDS:
-        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else np.int32(0)
+        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else np.int16(0)
         if not _mixed(int(magnitude > thresholds[j]), side + j, logit, place, second, state, tables, coder, stream, decoding, spent):
             break
         j += 1
@@ -164,7 +153,7 @@ def _end(end, chroma, activity, state, tables, coder, stream, decoding, spent):
     """The position of the last coefficient that is not 0, or 0: six decisions."""
     node = 1
     for i in range(5, -1, -1):
-        bit = decided((end >> i) & 1, node, np.int32(0), 2 * 64 * NODES + chroma * END_SLOTS + node, 2 * 16 * 16 * NODES + (chroma * 6 + i) * 16 + activity,
+        bit = decided((end >> i) & 1, node, np.int16(0), 2 * 64 * NODES + chroma * END_SLOTS + node, 2 * 16 * 16 * NODES + (chroma * 6 + i) * 16 + activity,
             state, tables, coder, stream, decoding, spent)  # fmt: skip
         node = node << 1 | bit
     return node & 63
