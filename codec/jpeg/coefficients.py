@@ -26,6 +26,7 @@ Blocks = npt.NDArray[np.int16]  # (rows, columns, 64), zigzag order
 Result = TypeVar("Result")
 
 EDGE = (724, 1081, 1221, 1377, 1448, 1356, 1061, 584)  # 1024 c(u) (1.5 cos(u pi / 16) - 0.5 cos(3 u pi / 16)), c(0) = sqrt(1 / 2)
+SLOPE = (0, 153, 554, 1051, 1448, 1573, 1338, 769)  # 1024 c(u) (cos(u pi / 16) - cos(3 u pi / 16))
 THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
 MOST_THREADS = 4  # as every band in work has tables of its own
@@ -52,7 +53,7 @@ def constants() -> Constants:
         while 1 << (2 * level + 1) <= (n + 1) ** 32:  # the next level is nearer
             level += 1
         log[n] = level
-    return Constants(raster, np.argsort(raster), np.array(EDGE, np.int64), log, np.array(THRESHOLDS, np.int64))
+    return Constants(raster, np.argsort(raster), np.array(EDGE, np.int64), np.array(SLOPE, np.int64), log, np.array(THRESHOLDS, np.int64))
 
 
 @cache

@@ -22,10 +22,10 @@ RATE_BITS = 14
 MOST_USES = 4095  # of a set of weights, that are counted
 HALF = 1 << (COUNTER_BITS - 1)
 
-END_SLOTS = 64  # of one situation
+END_SLOTS = 256  # of one situation
 SLOTS = 2 * 64 * SITUATIONS * NODES + 2 * SITUATIONS * END_SLOTS
 FIRST_SETS = 2 * 64 * NODES + 2 * END_SLOTS
-SECOND_SETS = 2 * 16 * 16 * NODES + 2 * 6 * 16
+SECOND_SETS = 2 * 16 * 16 * NODES + 2 * END_SLOTS * 16
 RARE = 1 << 12
 
 
