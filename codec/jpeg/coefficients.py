@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.errors import DamagedError
-from codec.jpeg.kernel import FEATURES, LOGS, OUTPUTS, WIDTH, Constants, Network, Work, code
+from codec.jpeg.kernel import FEATURES, LARGEST, LOGS, OUTPUTS, WIDTH, Constants, Network, Work, code
 from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
+from codec.jpeg.network import CoefficientNetwork
 from codec.mixing.bands import tables
 from codec.mixing.kernel import LIMIT, ONE, STEPS
 from codec.threads import threads
@@ -80,14 +81,14 @@ def _state(alone: bool) -> State:
 
 
 def _work() -> Work:
-    return Work(*(np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH, OUTPUTS)))
+    return Work(*(np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH)), np.zeros(OUTPUTS, np.int64))
 
 
 def _run(
     planes: Sequence[Plane],
     stream: npt.NDArray[np.uint8],
     decoding: bool,
-    network: Network | None,
+    network: CoefficientNetwork | None,
     stopped: npt.NDArray[np.bool_],
     costs: Sequence[npt.NDArray[np.float32]] = (),
     records: npt.NDArray[np.int16] = NO_RECORDS,
@@ -97,7 +98,7 @@ def _run(
 
     records: where every so many-th coefficient leaves its features and its value; then returns how many did.
     """
-    state, used, work = _state(network is None), network or no_network(), _work()
+    state, used, work = _state(network is None), network.runnable if network else no_network(), _work()
     coder, recorded = np.array([0, 0xFFFFFFFF, 0, 0], np.int64), np.array([0, every], np.int64)
     if decoding:
         coder[2:] = int.from_bytes(stream[:4].tobytes().ljust(4, b"\0"), "big"), 4
@@ -166,7 +167,7 @@ def _side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def encode(planes: Sequence[Plane], network: Network | None, progress: Callable[[int], None]) -> list[bytes]:
+def encode(planes: Sequence[Plane], network: CoefficientNetwork | None, progress: Callable[[int], None]) -> list[bytes]:
     """A payload for every band of one to four planes. progress: is told of numbers of coefficients."""
 
     def encode_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane]) -> bytes:
@@ -181,7 +182,7 @@ def encode(planes: Sequence[Plane], network: Network | None, progress: Callable[
     return _side_by_side(encode_band, _parts(planes), progress)
 
 
-def costs(planes: Sequence[Plane], network: Network | None) -> list[npt.NDArray[np.float32]]:
+def costs(planes: Sequence[Plane], network: CoefficientNetwork | None) -> list[npt.NDArray[np.float32]]:
     """The bits of each block of each plane, (rows, columns), in `encode`."""
 
     def costs_of_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane]) -> list[npt.NDArray[np.float32]]:
@@ -197,7 +198,7 @@ def decode(
     payloads: Sequence[bytes],
     sizes: Sequence[Size],
     steps: Sequence[npt.NDArray[np.int64]],
-    network: Network | None,
+    network: CoefficientNetwork | None,
     progress: Callable[[int], None],
 ) -> list[Blocks]:
     """The inverse of `encode`, which gave as many payloads as `bands` says. Raises DamagedError where one is not what an encoder writes."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jit import compiled, part
-from codec.jpeg.mixture import END_SLOTS, CONTEXTS, NODES, SITUATIONS, State, decided, simple
+from codec.jpeg.mixture import CONTEXTS, END_SLOTS, KINDS, NODES, SITUATIONS, State, decided, simple
 from codec.mixing.kernel import LIMIT
 
 LARGEST = 32767  # magnitude of a coefficient
@@ -17,7 +17,8 @@ THRESHOLDS = 14
 SIGN = 15  # its node
 NETWORK_THRESHOLDS = 11
 END_THRESHOLDS = 12
-END_PLACE = 192
+END_PLACE = KINDS * 64
+PLACES = END_PLACE + KINDS
 OUTPUTS = 2 + 2 * NETWORK_THRESHOLDS
 WIDE = 10  # of a padded block
 PADDED = 12 * WIDE
@@ -61,7 +62,7 @@ class Work(NamedTuple):
     scaled: npt.NDArray[np.int16]
     first: npt.NDArray[np.int16]
     second: npt.NDArray[np.int16]
-    logits: npt.NDArray[np.int16]
+    logits: npt.NDArray[np.int64]
 
 
 @part
@@ -82,17 +83,17 @@ def _layer(inputs, weights, multiplier, offset, least, most, outputs):
         total = np.int32(0)
         for i in range(WIDTH):
             total = np.int32(total + np.int32(np.int32(weights[j, i]) * np.int32(inputs[i])))  # of 32 bits, for speed
-        outputs[j] = min(max(((np.int64(total) >> 8) * multiplier[j] + offset[j]) >> 14, least), most)
+        outputs[j] = min(max(((np.int64(total) >> 8) * np.int64(multiplier[j]) + offset[j]) >> 14, least), most)
 
 
 @part
 def _predict(place, network, work):
     """The logits of the decisions about one coefficient, from its features."""
     for i in range(FEATURES):
-        work.scaled[i] = min(max((work.features[i] * network.gains[place, i] + 32) >> 6, -ACTIVE), ACTIVE)
+        work.scaled[i] = min(max((np.int64(work.features[i]) * np.int64(network.gains[place, i]) + 32) >> 6, -ACTIVE), ACTIVE)
     n = network
-    _layer(work.scaled, n.first, n.first_multiplier[place], n.first_offset[place], 0, ACTIVE, work.first)
-    _layer(work.first, n.second, n.second_multiplier[place], n.second_offset[place], 0, ACTIVE, work.second[:len(n.second)])
+    _layer(work.scaled, n.first, n.first_multiplier[place], n.first_offset[place], 0, ACTIVE, work.first[: len(n.first)])
+    _layer(work.first, n.second, n.second_multiplier[place], n.second_offset[place], 0, ACTIVE, work.second[: len(n.second)])
     _layer(work.second, n.third, n.third_multiplier[place], n.third_offset[place], -LIMIT, LIMIT, work.logits)
 
 
@@ -131,7 +132,7 @@ def _coefficient(value, place, last, negative, second, constants, state, work, t
     thresholds = constants.thresholds
     j = 1
     while j < THRESHOLDS:
-        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else np.int16(0)
+        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else 0
         if not _mixed(int(magnitude > thresholds[j]), side + j, logit, place, second, state, tables, coder, stream, decoding, spent):
             break
         j += 1
@@ -170,7 +171,7 @@ def _end(end, chroma, activity, logits, state, thresholds, tables, coder, stream
     low, node = end - found, 1
     for i in range(bits - 1, -1, -1):
         at = 16 * j + node
-        node = node << 1 | decided((low >> i) & 1, at, np.int16(0), first + at, second + at * 16, state, tables, coder, stream, decoding, spent)
+        node = node << 1 | decided((low >> i) & 1, at, 0, first + at, second + at * 16, state, tables, coder, stream, decoding, spent)
     return min(found + node - (1 << bits), 63)
 
 
