@@ -6,14 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jit import compiled, part
-from codec.jpeg.mixture import CONTEXTS, END_SLOTS, NODES, SITUATIONS, decided, simple
+from codec.jpeg.mixture import CONTEXTS, END_SLOTS, KINDS, NODES, SITUATIONS, State, decided, simple
 from codec.mixing.kernel import LIMIT
 
 LARGEST = 32767  # magnitude of a coefficient
-FEATURES = 76
+FEATURES = 92
+WIDTH = 96  # inputs of a layer
+ACTIVE = 511  # the largest
 THRESHOLDS = 14
 SIGN = 15  # its node
 NETWORK_THRESHOLDS = 11
+END_THRESHOLDS = 12
+END_PLACE = KINDS * 64
+PLACES = END_PLACE + KINDS
 OUTPUTS = 2 + 2 * NETWORK_THRESHOLDS
 WIDE = 10  # of a padded block
 PADDED = 12 * WIDE
@@ -29,35 +34,35 @@ class Constants(NamedTuple):
     raster: npt.NDArray[np.int64]
     zigzag: npt.NDArray[np.int64]
     edge: npt.NDArray[np.int64]
+    slope: npt.NDArray[np.int64]
     log: npt.NDArray[np.int64]
     thresholds: npt.NDArray[np.int64]
 
 
 class Network(NamedTuple):
-    """gains: (KINDS * 64, FEATURES); of each of three layers the weights, (inputs, outputs), whole numbers, and multipliers and offsets,
-    (KINDS * 64, outputs). Without a network all of them are empty."""
+    """gains: (PLACES, FEATURES); of each of three layers the weights, (outputs, WIDTH), and multipliers and offsets,
+    (PLACES, outputs). Without a network all of them are empty."""
 
-    gains: npt.NDArray[np.int32]
-    first: npt.NDArray[np.float32]
-    first_multiplier: npt.NDArray[np.int32]
+    gains: npt.NDArray[np.int16]
+    first: npt.NDArray[np.int16]
+    first_multiplier: npt.NDArray[np.int16]
     first_offset: npt.NDArray[np.int32]
-    second: npt.NDArray[np.float32]
-    second_multiplier: npt.NDArray[np.int32]
+    second: npt.NDArray[np.int16]
+    second_multiplier: npt.NDArray[np.int16]
     second_offset: npt.NDArray[np.int32]
-    third: npt.NDArray[np.float32]
-    third_multiplier: npt.NDArray[np.int32]
+    third: npt.NDArray[np.int16]
+    third_multiplier: npt.NDArray[np.int16]
     third_offset: npt.NDArray[np.int32]
 
 
 class Work(NamedTuple):
-    """Room for one run of the network: its inputs, the sums and the outputs of its layers, logits in 1/256."""
+    """Room for one run of the network: the features, (FEATURES,), what each layer takes, (WIDTH,), and the logits in 1/256, (OUTPUTS,)."""
 
-    features: npt.NDArray[np.int32]
-    scaled: npt.NDArray[np.float32]
-    first: npt.NDArray[np.float32]
-    second: npt.NDArray[np.float32]
-    third: npt.NDArray[np.float32]
-    logits: npt.NDArray[np.int32]
+    features: npt.NDArray[np.int16]
+    scaled: npt.NDArray[np.int16]
+    first: npt.NDArray[np.int16]
+    second: npt.NDArray[np.int16]
+    logits: npt.NDArray[np.int64]
 
 
 @part
@@ -72,36 +77,24 @@ def _log(log, value):
 
 
 @part
-def _layer(inputs, count, weights, sums):
-    """sums = inputs @ weights, of whole numbers below 2^24, where float32 is exact in every order."""
-    for j in range(len(sums)):
-        sums[j] = np.float32(0)
-    for i in range(count):
-        value = inputs[i]
-        if value != 0:
-            row = weights[i]
-            for j in range(len(sums)):
-                sums[j] += value * row[j]
+def _layer(inputs, weights, multiplier, offset, least, most, outputs):
+    """outputs = the sums of inputs times weights, scaled. Sums are below 2^24, so that nothing exceeds 31 bits."""
+    for j in range(len(outputs)):
+        total = np.int32(0)
+        for i in range(WIDTH):
+            total = np.int32(total + np.int32(np.int32(weights[j, i]) * np.int32(inputs[i])))  # of 32 bits, for speed
+        outputs[j] = min(max(((np.int64(total) >> 8) * np.int64(multiplier[j]) + offset[j]) >> 14, least), most)
 
 
 @part
 def _predict(place, network, work):
     """The logits of the decisions about one coefficient, from its features."""
-    gains, scaled = network.gains[place], work.scaled
     for i in range(FEATURES):
-        scaled[i] = np.float32(min(max((work.features[i] * gains[i] + 32) >> 6, -511), 511))
-    sums, multiplier, offset = work.first, network.first_multiplier[place], network.first_offset[place]
-    _layer(scaled, FEATURES, network.first, sums)
-    for j in range(len(sums)):
-        sums[j] = np.float32(min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, 0), 511))
-    before, sums, multiplier, offset = sums, work.second, network.second_multiplier[place], network.second_offset[place]
-    _layer(before, len(before), network.second, sums)
-    for j in range(len(sums)):
-        sums[j] = np.float32(min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, 0), 511))
-    before, sums, multiplier, offset = sums, work.third, network.third_multiplier[place], network.third_offset[place]
-    _layer(before, len(before), network.third, sums)
-    for j in range(OUTPUTS):
-        work.logits[j] = min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, -LIMIT), LIMIT)
+        work.scaled[i] = min(max((np.int64(work.features[i]) * np.int64(network.gains[place, i]) + 32) >> 6, -ACTIVE), ACTIVE)
+    n = network
+    _layer(work.scaled, n.first, n.first_multiplier[place], n.first_offset[place], 0, ACTIVE, work.first[: len(n.first)])
+    _layer(work.first, n.second, n.second_multiplier[place], n.second_offset[place], 0, ACTIVE, work.second[: len(n.second)])
+    _layer(work.second, n.third, n.third_multiplier[place], n.third_offset[place], -LIMIT, LIMIT, work.logits)
 
 
 @part
@@ -139,16 +132,12 @@ def _coefficient(value, place, last, negative, second, constants, state, work, t
     thresholds = constants.thresholds
     j = 1
     while j < THRESHOLDS:
-        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else np.int32(0)
+        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else 0
         if not _mixed(int(magnitude > thresholds[j]), side + j, logit, place, second, state, tables, coder, stream, decoding, spent):
             break
         j += 1
     if j == THRESHOLDS:
-        found = (
-            thresholds[j - 1]
-            + 1
-            + _exponential(magnitude - thresholds[j - 1] - 1, 3072 + 64 * (place >> 6), state, tables, coder, stream, decoding, spent)
-        )
+        found = thresholds[j - 1] + 1 + _exponential(magnitude - thresholds[j - 1] - 1, 3072 + 64 * (place >> 6), state, tables, coder, stream, decoding, spent)
     else:
         found, width = thresholds[j - 1] + 1, thresholds[j] - thresholds[j - 1]
         bits = 0
@@ -164,37 +153,30 @@ def _coefficient(value, place, last, negative, second, constants, state, work, t
 
 
 @part
-def _end(end, chroma, activity, state, tables, coder, stream, decoding, spent):
-    """The position of the last coefficient that is not 0, or 0: six decisions."""
-    node = 1
-    for i in range(5, -1, -1):
-        bit = decided((end >> i) & 1, node, np.int32(0), 2 * 64 * NODES + chroma * END_SLOTS + node, 2 * 16 * 16 * NODES + (chroma * 6 + i) * 16 + activity,
-            state, tables, coder, stream, decoding, spent)  # fmt: skip
-        node = node << 1 | bit
-    return node & 63
+def _end(end, chroma, activity, logits, state, thresholds, tables, coder, stream, decoding, spent):
+    """The position of the last coefficient that is not 0, or 0: how many thresholds it is above, and its place among those."""
+    first, second = 2 * 64 * NODES + chroma * END_SLOTS, 2 * 16 * 16 * NODES + (chroma * END_SLOTS) * 16 + activity
+    j = 0
+    while j < END_THRESHOLDS:
+        logit = logits[0] if j == 0 else logits[1 + j]
+        if not decided(int(end > thresholds[j]), j, logit, first + j, second + j * 16, state, tables, coder, stream, decoding, spent):
+            break
+        j += 1
+    if j == 0:
+        return 0
+    found, width = thresholds[j - 1] + 1, thresholds[j] - thresholds[j - 1]
+    bits = 0
+    while (1 << bits) < width:
+        bits += 1
+    low, node = end - found, 1
+    for i in range(bits - 1, -1, -1):
+        at = 16 * j + node
+        node = node << 1 | decided((low >> i) & 1, at, 0, first + at, second + at * 16, state, tables, coder, stream, decoding, spent)
+    return min(found + node - (1 << bits), 63)
 
 
 @compiled
-def code(
-    blocks,
-    steps,
-    kind,
-    luma,
-    other,
-    network,
-    constants,
-    state,
-    work,
-    tables,
-    coder,
-    stream,
-    decoding,
-    final,
-    costs,
-    stopped,
-    records,
-    recorded,
-):
+def code(blocks, steps, kind, luma, other, network, constants, state, work, tables, coder, stream, decoding, final, costs, stopped, records, recorded):
     """Codes the (rows, columns, 64) blocks of a plane into `stream`, or fills them from it.
 
     kind: 0 luma, 1 first and 2 second chroma; luma, other: the blocks of luma and of the first chroma. final: the stream ends with this
@@ -203,7 +185,7 @@ def code(
     """
     spent = np.zeros(min(1, costs.size))
     rows, columns = blocks.shape[0], blocks.shape[1]
-    raster, zigzag, edge, log = constants.raster, constants.zigzag, constants.edge, constants.log
+    raster, zigzag, edge, slope, log = constants.raster, constants.zigzag, constants.edge, constants.slope, constants.log
     chroma = 1 if kind else 0
     across = -(-luma.shape[1] // columns) if luma.shape[1] >= columns else 0
     down = -(-luma.shape[0] // rows) if luma.shape[0] >= rows else 0
@@ -213,6 +195,10 @@ def code(
     ends = np.zeros((3, columns + 4), np.int64)
     right, below = np.zeros(8, np.int64), np.zeros((columns, 8), np.int64)
     west, north = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    right_slope, below_slope = np.zeros(8, np.int64), np.zeros((columns, 8), np.int64)
+    west_slope, north_slope = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    slope_west, slope_north = np.zeros(64, np.int64), np.zeros(64, np.int64)
+    sizes, counts = np.zeros((3, columns + 4), np.int64), np.zeros((3, columns + 4), np.int64)
     light, bright = np.zeros(64, np.int64), np.zeros(64, np.int64)
     inverse, inverse_west, inverse_north = np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.int64)
     for k in range(64):
@@ -220,6 +206,10 @@ def code(
         inverse[k] = (4 << FINE) // (edge[0] * steps[k])
         inverse_west[k] = (4 << FINE) // (edge[u] * steps[k])
         inverse_north[k] = (4 << FINE) // (edge[v] * steps[k])
+        if u:
+            slope_west[k] = (4 << FINE) // (slope[u] * steps[k])
+        if v:
+            slope_north[k] = (4 << FINE) // (slope[v] * steps[k])
     predicted = len(network.gains) > 0
     counted = 0
     for y in range(rows):
@@ -274,6 +264,7 @@ def code(
                 end_other = 63
                 while end_other and same[end_other] == 0:
                     end_other -= 1
+            size_w, size_n, count_w, count_n = sizes[row_w, col_w], sizes[row_n, col_n], counts[row_w, col_w], counts[row_n, col_n]
             end = 0
             if not decoding:
                 end = 63
@@ -283,6 +274,8 @@ def code(
             for i in range(8):
                 west[i] = right[i] if has_west else 0
                 north[i] = below[x, i] if has_north else 0
+                west_slope[i] = right_slope[i] if has_west else 0
+                north_slope[i] = below_slope[x, i] if has_north else 0
                 if i:
                     activity += abs(west[i]) + abs(north[i])
             if has_west != has_north:
@@ -302,7 +295,31 @@ def code(
             bases[9] = start + (t + active * 16 + (end_light >> 2)) * END_SLOTS
             bases[10] = start + (t + end_other * 4 + (around >> 5)) * END_SLOTS
             bases[11] = start + t * END_SLOTS
-            end = _end(end, chroma, active, state, tables, coder, stream, decoding, spent)
+            for i in range(FEATURES):
+                f[i] = 0
+            for i in range(8):
+                f[i] = log[min((min(abs(west[i]), RESIDUAL_LIMIT) * inverse[zigzag[8 * i]]) >> FINE, LOGS - 1)]
+                f[8 + i] = log[min((min(abs(north[i]), RESIDUAL_LIMIT) * inverse[zigzag[i]]) >> FINE, LOGS - 1)]
+            f[21], f[22], f[23], f[24] = 4 * end_w, 4 * end_n, 4 * end_nw, 4 * end_ne
+            f[25], f[26] = 4 * ends[row_ww, col_ww], 4 * ends[row_nn, col_nn]
+            f[36], f[37], f[38], f[39] = log[end_w], log[end_n], log[count_w], log[count_n]
+            f[40], f[41], f[42], f[43] = log[count_w], log[count_n], 4 * count_w, 4 * count_n
+            f[44], f[45], f[46], f[47] = log_w[2 * WIDE + 1], log_n[2 * WIDE + 1], log[end_nw], log[end_ne]
+            f[55] = log[min(abs(end_w - end_n), 63)]
+            f[63], f[64], f[67], f[72] = _log(log, steps[0]), _log(log, steps[1] + steps[2]), 4 * end_light, 4 * end_other
+            f[73], f[74], f[75], f[90], f[91] = int(has_west) * 64, int(has_north) * 64, active * 8, _log(log, size_w), _log(log, size_n)
+            if predicted:
+                _predict(END_PLACE + kind, network, work)
+            if recorded[1]:
+                counted += 1
+                if counted % recorded[1] == 0 and recorded[0] < len(records):
+                    record = records[recorded[0]]
+                    recorded[0] += 1
+                    for i in range(FEATURES):
+                        record[i] = f[i]
+                    record[FEATURES], record[FEATURES + 1], record[FEATURES + 2] = END_PLACE + kind, end, 0
+            else:
+                end = _end(end, chroma, active, work.logits, state, constants.thresholds, tables, coder, stream, decoding, spent)
             ends[now, x + 2] = end
             log_steps = _log(log, steps[1] + steps[2])
             zeros = nonzero = size = 0
@@ -378,6 +395,18 @@ def code(
                     twin = np.int64(same[k])
                     f[70], f[71], f[72] = _log(log, abs(twin)), _log(log, twin) * s, 4 * end_other
                 f[73], f[74], f[75] = int(has_west) * 64, int(has_north) * 64, active * 8
+                steep_w = _log(log, s * _clamped((_clamped(west_slope[v], RESIDUAL_LIMIT) * slope_west[k]) >> FINE, LOGS - 1))
+                steep_n = _log(log, s * _clamped((_clamped(north_slope[u], RESIDUAL_LIMIT) * slope_north[k]) >> FINE, LOGS - 1))
+                f[76], f[77], f[78], f[79] = steep_w, steep_n, abs(steep_w), abs(steep_n)
+                f[80] = log[min(steps[k - 1], LOGS - 1)] - f[63] if k else 0
+                f[81] = log_steps - f[63]
+                f[82] = log_w[at - 1] * s if val_w[at - 1] > 0 else -log_w[at - 1] * s
+                f[83] = log_w[at + 1] * s if val_w[at + 1] > 0 else -log_w[at + 1] * s
+                f[84] = log_n[at - WIDE] * s if val_n[at - WIDE] > 0 else -log_n[at - WIDE] * s
+                f[85] = log_n[at + WIDE] * s if val_n[at + WIDE] > 0 else -log_n[at + WIDE] * s
+                f[86], f[87] = log_w[at - WIDE - 1], log_n[at - WIDE - 1]
+                f[88], f[89] = log_nw[at + 1] + log_nw[at + WIDE], log_ne[at + 1] + log_ne[at + WIDE]
+                f[90], f[91] = _log(log, size_w), _log(log, size_n)
                 place = kind * 64 + k
                 if predicted:
                     _predict(place, network, work)
@@ -387,25 +416,11 @@ def code(
                 abs_ww, abs_nn = abs(np.int64(val_ww[at])), abs(np.int64(val_nn[at]))
                 near = min(_log(log, 3 * (abs_w + abs_n) + abs_nw + abs_ne + abs_ww + abs_nn) >> 3, 15)
                 left = min(_log(log, end - k) >> 3, 15)
-                high = (
-                    abs(np.int64(own[at - 1])) * 2
-                    + abs(np.int64(own[at - 2]))
-                    + abs(np.int64(own[at - WIDE])) * 2
-                    + abs(np.int64(own[at - 2 * WIDE]))
-                )
+                high = abs(np.int64(own[at - 1])) * 2 + abs(np.int64(own[at - 2])) + abs(np.int64(own[at - WIDE])) * 2 + abs(np.int64(own[at - 2 * WIDE]))
                 high += abs(np.int64(own[at + 1])) + abs(np.int64(own[at + WIDE]))
                 high = min(_log(log, high) >> 3, 15)
                 corner = abs(np.int64(own[at - WIDE - 1])) + abs(np.int64(own[at + WIDE - 1])) + abs(np.int64(own[at - WIDE + 1]))
-                beside = (
-                    log_w[at - 1]
-                    + log_w[at + 1]
-                    + log_w[at - WIDE]
-                    + log_w[at + WIDE]
-                    + log_n[at - 1]
-                    + log_n[at + 1]
-                    + log_n[at - WIDE]
-                    + log_n[at + WIDE]
-                )
+                beside = (log_w[at - 1] + log_w[at + 1] + log_w[at - WIDE] + log_w[at + WIDE] + log_n[at - 1] + log_n[at + 1] + log_n[at - WIDE] + log_n[at + WIDE])
                 beside = min(beside >> 5, 15)
                 strong = min(pulled >> 3, 15)
                 t = (chroma * 64 + k) * SITUATIONS
@@ -436,21 +451,10 @@ def code(
                         record[FEATURES] = place
                         record[FEATURES + 1] = _clamped(value * s, LARGEST)
                         record[FEATURES + 2] = int(k == end and k > 0)
-                value = _coefficient(
-                    value,
-                    chroma * 64 + k,
-                    k == end and k > 0,
-                    negative,
-                    (chroma * 16 + near) * 16 + strong,
-                    constants,
-                    state,
-                    work,
-                    tables,
-                    coder,
-                    stream,
-                    decoding,
-                    spent,
-                )
+                else:
+                    value = _coefficient(
+                        value, chroma * 64 + k, k == end and k > 0, negative, (chroma * 16 + near) * 16 + strong, constants, state, work, tables, coder, stream, decoding, spent
+                    )
                 if decoding:
                     block[k] = _clamped(prediction + value, LARGEST)
                 magnitude = abs(value)
@@ -459,18 +463,23 @@ def code(
                     weight = np.int64(block[k]) * step
                     west[v] -= weight * edge[u]
                     north[u] -= weight * edge[v]
+                    west_slope[v] -= weight * slope[u]
+                    north_slope[u] -= weight * slope[v]
                     nonzero += 1
                     size += magnitude
                 zeros = 0 if magnitude else zeros + 1
                 before_that, before = before, magnitude
             for i in range(8):
-                right[i] = below[x, i] = 0
+                right[i] = below[x, i] = right_slope[i] = below_slope[x, i] = 0
             for k in range(end + 1):
                 if block[k]:
                     v, u = raster[k] >> 3, raster[k] & 7
                     weight = np.int64(block[k]) * steps[k]
                     right[v] += -weight * edge[u] if u & 1 else weight * edge[u]
                     below[x, u] += -weight * edge[v] if v & 1 else weight * edge[v]
+                    right_slope[v] += weight * slope[u] if u & 1 else -weight * slope[u]
+                    below_slope[x, u] += weight * slope[v] if v & 1 else -weight * slope[v]
+            counts[now, x + 2], sizes[now, x + 2] = nonzero, size
             if len(spent):
                 costs[y, x] = spent[0]
                 spent[0] = 0
