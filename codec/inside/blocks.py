@@ -23,8 +23,9 @@ LIMIT_NOISE = 400.0  # of what is behind the limits
 
 
 @part
-def _fetch(low, high, y, x, lowest, highest, target):
-    """Fills in the block at (y, x) of the planes: (64) reals, and what to begin with; gives the number of samples that are not certain."""
+def _fetch(plane, low, high, y, x, lowest, highest, target):
+    """Fills in the block at (y, x) of planes: the lowest and highest of (64) samples, and what to begin with; gives the number of those that
+    are not certain. Where the lowest is above the highest, anything will do."""
     height, width = low.shape
     open_ = 0
     for k in range(64):
@@ -32,7 +33,7 @@ def _fetch(low, high, y, x, lowest, highest, target):
         inside = 0 <= row < height and 0 <= column < width
         row, column = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
         one, two = np.int64(low[row, column]), np.int64(high[row, column])
-        target[k] = (one + two) * 0.5
+        target[k] = plane[row, column]
         if not inside or one > two:
             lowest[k], highest[k] = -FAR, FAR
         else:
@@ -280,7 +281,7 @@ def _decided(target, lowest, highest, steps, bases, variances, covariance, means
 
 
 @compiled
-def rounded(first, last, where, low, high, top, left, steps, basis, zigzag, coefficients, wrong):
+def rounded(first, last, where, plane, low, high, top, left, steps, basis, zigzag, coefficients, wrong):
     """The coefficients of the blocks where[first] to where[last - 1], by number, row by row, of planes that lack `top` rows and `left`
     columns of the first; and how many of their samples are wrong."""
     lowest, highest, target, real = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
@@ -288,14 +289,14 @@ def rounded(first, last, where, low, high, top, left, steps, basis, zigzag, coef
     columns = coefficients.shape[1]
     for n in range(first, last):
         row, column = where[n] // columns, where[n] % columns
-        open_ = _fetch(low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
+        open_ = _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
         wrong[where[n]] = _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
         for c in range(64):
             coefficients[row, column, c] = chosen[c]
 
 
 @compiled
-def searched(first, last, where, low, high, top, left, steps, basis, bases, zigzag, variances, many, coefficients, wrong):
+def searched(first, last, where, plane, low, high, top, left, steps, basis, bases, zigzag, variances, many, coefficients, wrong):
     """The same by search, for blocks where rounding was not enough; at most `many` with unknown samples are searched for the likeliest."""
     lowest, highest, target, real = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
     chosen, block, work = np.zeros(64, np.int64), np.empty(64, np.int64), np.empty(128)
@@ -306,14 +307,14 @@ def searched(first, last, where, low, high, top, left, steps, basis, bases, zigz
     columns = coefficients.shape[1]
     for n in range(first, last):
         row, column = where[n] // columns, where[n] % columns
-        open_ = _fetch(low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
+        open_ = _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
         fewest = _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
         if fewest:
             fewest = _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, DEPTH)
         for c in range(64):
             kept[c] = chosen[c]
         if fewest and open_ and n - first < many:
-            _fetch(low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
+            _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
             count = _decided(
                 target, lowest, highest, steps, bases, variances, covariance, states, spare, whole, spare_whole, errors
             )
