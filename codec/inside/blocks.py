@@ -18,6 +18,7 @@ ROUNDS = 6  # of filling in unknown samples
 DOUBTFUL = 1.6  # distance from a border between two coefficients, in samples' units, at which the nearest is beyond doubt
 BEAM, DEPTH = 32, 12
 DECIDED = 16  # beam of `_decided`
+ATTEMPTS = 4  # at samples that are limited
 SAMPLE_NOISE = 1 / 12  # variance
 LIMIT_NOISE = 400.0  # of what is behind the limits
 
@@ -183,6 +184,30 @@ def _climbed(chosen, steps, bases, zigzag, lowest, highest, samples, block):
 
 
 @part
+def _weighed(lowest, highest, weights):
+    """How certain samples are, as inverse variances; gives the number of those that are limited on one side, or to a range."""
+    limited = 0
+    for k in range(64):
+        weights[k] = 0.0
+        if lowest[k] == highest[k]:
+            weights[k] = 1.0 / SAMPLE_NOISE
+        elif lowest[k] > -FAR or highest[k] < FAR:
+            weights[k] = 1.0 / LIMIT_NOISE
+            limited += 1
+    return limited
+
+
+@part
+def _moved(chosen, steps, bases, lowest, highest, samples, target, weights):
+    """Limited samples are looked for where coefficients bring them, or at their limits."""
+    _restored(chosen, steps, bases, samples)
+    for k in range(64):
+        if lowest[k] != highest[k] and weights[k] > 0.0:
+            target[k] = min(max(samples[k], lowest[k]), highest[k])
+            weights[k] = 1.0 / LIMIT_NOISE if target[k] == samples[k] else 16.0 / LIMIT_NOISE
+
+
+@part
 def _inverted(matrix):
     """The inverse of a positive definite matrix, in place, by Gauss and Jordan."""
     n = len(matrix)
@@ -200,22 +225,20 @@ def _inverted(matrix):
 
 
 @part
-def _decided(target, lowest, highest, steps, bases, variances, covariance, means, spare, whole, spare_whole, errors):
-    """The likeliest whole coefficients, given the known samples and what variances coefficients have: (DECIDED, 64), the best first. They
-    are decided one after the other, the most certain first, each by what the ones before leave of it. Gives how many there are."""
+def _decided(target, weights, freedom, steps, bases, variances, covariance, means, spare, whole, spare_whole, errors):
+    """The likeliest whole coefficients, given samples, how certain each is, and what variances coefficients have, but for a factor:
+    (DECIDED, 64), the best first. They are decided one after the other, the most certain first, each by what the ones before leave of it.
+    Gives how many there are."""
     n = 64
     right = np.zeros(n)
     for c in range(n):
         for d in range(n):
             covariance[c, d] = 0.0
-        covariance[c, c] = 1.0 / variances[c]
+        covariance[c, c] = 1.0 / (variances[c] * freedom)
     row = np.empty(n)
     for k in range(64):
-        if lowest[k] == highest[k]:
-            weight = 1.0 / SAMPLE_NOISE
-        elif lowest[k] > -FAR or highest[k] < FAR:
-            weight = 1.0 / LIMIT_NOISE
-        else:
+        weight = weights[k]
+        if weight == 0.0:
             continue
         for c in range(n):
             row[c] = bases[c, k] * steps[c]
@@ -303,6 +326,7 @@ def searched(first, last, where, plane, low, high, top, left, steps, basis, base
     best, kept = np.zeros(64, np.int64), np.zeros(64, np.int64)
     states, spare = np.empty((2 * BEAM, 64)), np.empty((2 * BEAM, 64))
     errors, flips = np.empty(2 * BEAM), np.empty(2 * BEAM, np.int64)
+    weights = np.empty(64)
     covariance, whole, spare_whole = np.empty((64, 64)), np.zeros((BEAM, 64), np.int64), np.zeros((BEAM, 64), np.int64)
     columns = coefficients.shape[1]
     for n in range(first, last):
@@ -315,22 +339,27 @@ def searched(first, last, where, plane, low, high, top, left, steps, basis, base
             kept[c] = chosen[c]
         if fewest and open_ and n - first < many:
             _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
-            count = _decided(
-                target, lowest, highest, steps, bases, variances, covariance, states, spare, whole, spare_whole, errors
-            )
-            for m in range(count):
-                for c in range(64):
-                    chosen[c] = whole[m, c]
-                islow(chosen, steps, zigzag, block)
-                now = _wrong(block, lowest, highest)
-                if now and m < 4:
-                    now = _climbed(chosen, steps, bases, zigzag, lowest, highest, work, block)
-                if now < fewest:
-                    fewest = now
+            limited = _weighed(lowest, highest, weights)
+            for attempt in range(ATTEMPTS if limited else 1):
+                if attempt:
+                    _moved(whole[0], steps, bases, lowest, highest, work, target, weights)
+                freedom = 4.0**attempt
+                count = _decided(target, weights, freedom, steps, bases, variances, covariance, states, spare, whole, spare_whole, errors)
+                for m in range(count):
                     for c in range(64):
-                        kept[c] = chosen[c]
-                    if fewest == 0:
-                        break
+                        chosen[c] = whole[m, c]
+                    islow(chosen, steps, zigzag, block)
+                    now = _wrong(block, lowest, highest)
+                    if now and m < 4:
+                        now = _climbed(chosen, steps, bases, zigzag, lowest, highest, work, block)
+                    if now < fewest:
+                        fewest = now
+                        for c in range(64):
+                            kept[c] = chosen[c]
+                        if fewest == 0:
+                            break
+                if fewest == 0:
+                    break
         wrong[where[n]] = fewest
         for c in range(64):
             coefficients[row, column, c] = min(max(kept[c], -32768), 32767)
