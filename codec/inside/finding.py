@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bitstream.constants import MAX_OUTLIER_SHARE
 from codec.inside import blocks, colours, kernel
 from codec.inside.antecedent import Antecedent, Coefficients, Layout, all_samples
-from codec.inside.steps import SEEN_BLOCKS, TRIED_BLOCKS, Seen, Steps, corners, steps_of, transforms
+from codec.inside.steps import SEEN_BLOCKS, TABLES, TRIED_BLOCKS, Reals, Seen, Steps, corners, steps_of, transforms
 from codec.jit import run
 from codec.pasts.chroma import Bytes
 from codec.pasts.colour import Mask, clipped
@@ -22,9 +22,11 @@ from codec.pasts.past import Past
 from codec.progress import Progress, ignore
 
 QUIET = 0.75  # magnitude of most coefficients that are 0
-TESTED_BLOCKS, SOLVED_SHARE = 200, 0.4  # of luma that are tried before all, and how many of these must come out exactly
+TESTED_BLOCKS, SOLVED_SHARE = 200, 0.75  # of luma that are tried before all, and how many of these must come out exactly
 CHROMA_NOISE = 0.30  # mean distance of chroma's coefficients from multiples of their steps: the past's chroma is not the JPEG's
 LEAST_VARIANCE = 0.003  # of a coefficient, in steps
+USUAL_WORSE = 0.05  # share of blocks that need not come back with libjpeg's table of chroma that goes with that of luma
+UNSURE = 40  # how far chroma may be from where a past has it, at clipped pixels
 REPAIRS = 2
 AVERAGED = 7  # code of PhotoCD's filter
 MOST_UNKNOWN = 1500  # blocks with unknown samples that are searched for the likeliest, per part of the work
@@ -47,7 +49,9 @@ class Plane:
 
 
 def exact(samples: Bytes, known: Mask, top: int, left: int) -> Plane:
-    return Plane(samples, np.where(known, samples, 1).astype(np.uint8), np.where(known, samples, 0).astype(np.uint8), top, left)
+    """Known samples, and others that are not far away."""
+    low, high = np.where(known, samples, samples - np.minimum(samples, UNSURE)), np.where(known, samples, samples + np.minimum(255 - samples, UNSURE))
+    return Plane(samples, low, high, top, left)
 
 
 def inside(pixels: Bytes, past: Past | None, progress: Progress = ignore) -> Antecedent | None:
@@ -97,13 +101,24 @@ def luma_of(luma: Bytes, known: Mask) -> tuple[int, int, Seen] | None:
 
 def _convincing(luma: Bytes, known: Mask, top: int, left: int) -> Seen | None:
     """The steps, if they are more than 1 and a part of the blocks comes back with them."""
-    seen = steps_of(transforms(luma, corners(known, top, left, SEEN_BLOCKS)), 0)
+    seen = steps_of(*_seen([luma], known, top, left), 0)
     places = corners(known, top, left, TESTED_BLOCKS)
     if not len(places) or seen.steps.max() == 1:
         return None
-    rows = np.concatenate([luma[y : y + 8, x : x + 8] for y, x in places])  # as a plane of one column
-    _, wrong = solved(Plane(rows, rows, rows, 0, 0), seen.steps, (len(places), 1))
-    return seen if (wrong == 0).mean() >= SOLVED_SHARE else None
+    return seen if 1 - _unsolved(luma, places, seen.steps).mean() >= SOLVED_SHARE else None
+
+
+def _seen(planes: Sequence[Bytes], known: Mask, top: int, left: int) -> tuple[Reals, Reals]:
+    """The transforms of blocks in which all samples are known, and of others."""
+    clear, all_ = corners(known, top, left, SEEN_BLOCKS), corners(np.ones_like(known), top, left, SEEN_BLOCKS)
+    others = all_[[not known[y : y + 8, x : x + 8].all() for y, x in all_]]
+    return tuple(np.concatenate([transforms(plane, places) for plane in planes]) for places in (clear, others))
+
+
+def _unsolved(plane: Bytes, places: npt.NDArray[np.int64], steps: Steps) -> Mask:
+    """Which of the first of the blocks there do not come back with these steps."""
+    rows = np.concatenate([plane[y : y + 8, x : x + 8] for y, x in places[:TESTED_BLOCKS]])  # as a plane of one column
+    return solved(Plane(rows, rows, rows, 0, 0), steps, (len(rows) // 8, 1))[1] > 0
 
 
 def quiet_share(planes: Sequence[Bytes], known: Mask, top: int, left: int) -> float:
@@ -131,9 +146,15 @@ def chroma_of(pixels: Bytes, past: Past, top: int, left: int, quality: int) -> t
     offsets = [tuple(n - sampling.ring for n in layout.offsets[1]) for layout in layouts]
     shares = [quiet_share(list(past.chroma), known, *offset) for offset in offsets]
     best = int(np.argmax(shares))
-    where = corners(known, *offsets[best], SEEN_BLOCKS)
-    coefficients = np.concatenate([transforms(plane, where) for plane in past.chroma])
-    return layouts[best], known, steps_of(coefficients, 1, CHROMA_NOISE, quality).steps
+    where = corners(known, *offsets[best], TESTED_BLOCKS)
+    if not len(where):
+        return layouts[best], known, TABLES[1][max(quality, 1) - 1]
+    steps = steps_of(*_seen(past.chroma, known, *offsets[best]), 1, CHROMA_NOISE, quality).steps
+    if quality:
+        usual = TABLES[1][quality - 1]
+        unsolved = [np.mean([_unsolved(plane, where, table).mean() for plane in past.chroma]) for table in (usual, steps)]
+        steps = usual if unsolved[0] <= unsolved[1] + USUAL_WORSE else steps
+    return layouts[best], known, steps
 
 
 def with_chroma(

@@ -16,7 +16,7 @@ from codec.pasts.colour import Mask
 Reals = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 
-SEEN_BLOCKS = 6000  # for steps, at most
+SEEN_BLOCKS, SEEN_LIVE = 50000, 4000  # for steps, at most, and live coefficients of each position
 TRIED_BLOCKS = 400  # for each place where blocks could begin
 LIVE = 1.2  # magnitude of a coefficient that is hardly noise of one that is 0
 LIVELY = 4  # such coefficients in a block that tells something: in flat ones samples are not rounded at random
@@ -25,6 +25,11 @@ AGREEING_SHARE = 0.9  # of the steps that are well known, with a table of libjpe
 WELL_KNOWN = 12  # live coefficients
 NOISE = 0.262  # mean distance from a multiple
 TAIL = 2.4  # magnitude that a coefficient of 0 hardly reaches even where samples are not rounded at random
+WRONG_NOISE, UNSURE_NOISE = 0.45, 0.7  # mean distance in a block whose samples are not those of a JPEG
+NEAR = 0.9  # distance that is more than noise's, mostly
+BY_CHANCE = 0.03  # probability of strays at a half or third of a step
+SURELY_OFF = 1.2
+CLOSE_VOTES = 0.9  # share of the most votes among which errors decide
 NOISY_SHARE = 0.05  # of blocks in which a coefficient is live that is not all noise
 SMALL_SHARE = 0.5  # of the steps before it, below which a step is not believed
 RELATIVE = 0.05  # of a step, the mean distance that is well below a random one
@@ -37,11 +42,12 @@ _CHROMA = "17 18 24 47 " + "99 " * 4 + "18 21 26 66 " + "99 " * 4 + "24 26 56 " 
 
 
 def scaled_tables(component: int) -> npt.NDArray[np.int64]:
-    """(100, 64) in zigzag order: libjpeg's tables of quality 1 to 100, for luma (0) or chroma."""
+    """(200, 64) in zigzag order: libjpeg's tables of quality 1 to 100, for luma (0) or chroma, and those that cameras make of them by leaving
+    out the rounding."""
     table = np.array([int(step) for step in (_CHROMA if component else _LUMA).split()])[kernel.ZIGZAG]
     quality = np.arange(1, 101)[:, None]
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    return ((table * scale + 50) // 100).clip(1, 255)
+    return np.concatenate([(table * scale + half) // 100 for half in (50, 0)]).clip(1, 255)
 
 
 TABLES = [scaled_tables(0), scaled_tables(1)]
@@ -98,15 +104,60 @@ class Seen:
     quality: int
 
 
-def steps_of(coefficients: Reals, component: int, noise: float = NOISE, hint: int = 0) -> Seen:
-    """Of (n, 64) coefficients of a component's blocks. hint: the quality of another component's table, if it was one of libjpeg's."""
+def steps_of(coefficients: Reals, others: Reals, component: int, noise: float = NOISE, hint: int = 0) -> Seen:
+    """Of (n, 64) coefficients of a component's blocks, and of others, where not all samples are certain: these tell of steps that are rare.
+    hint: the quality of another component's table, if it was one of libjpeg's."""
+    seen = _steps_of(coefficients, component, noise, hint)
+    telling = (seen.steps > 2) & (seen.counts >= WELL_KNOWN)
+    if seen.quality or not telling.any():
+        return seen
+    together = np.concatenate([coefficients, others])
+    some, steps = together[:, telling], seen.steps[telling]
+    fine = np.abs(some - np.rint(some / steps) * steps).mean(1) <= np.repeat([WRONG_NOISE, UNSURE_NOISE], [len(coefficients), len(others)])
+    if not fine[: len(coefficients)].all():
+        seen = _steps_of(coefficients[fine[: len(coefficients)]], component, noise, hint)
+    clear, together = coefficients[fine[: len(coefficients)]], together[fine]
+    steps, counts = seen.steps.copy(), seen.counts.copy()
+    for c in np.flatnonzero(seen.counts < WELL_KNOWN):
+        values, certain = (np.abs(some[np.abs(some[:, c]) > TAIL, c])[:SEEN_LIVE] for some in (together, clear))
+        if len(values):
+            steps[c], counts[c] = _voted(values, certain), len(values)
+        else:
+            steps[c] = 0
+    return Seen(_completed(steps, counts), counts, 0)
+
+
+def _voted(values: Reals, certain: Reals) -> int:
+    """The step near whose multiples most of the (n) magnitudes lie, against what chance would bring there, and those that are certain."""
+    steps = np.arange(2, LARGEST_STEP + 1)
+    if len(certain):
+        off = np.abs(certain[:, None] - np.maximum(np.rint(certain[:, None] / steps), 1) * steps)
+        steps = steps[((off > SURELY_OFF).mean(0) <= STRAYS) | (steps == 2)]
+    off = np.abs(values[:, None] - np.maximum(np.rint(values[:, None] / steps), 1) * steps)  # (n, steps)
+    chance = np.minimum(2 * NEAR / steps, 0.9)
+    votes = ((off < NEAR).mean(0) - chance) / np.sqrt(chance * (1 - chance))
+    errors = np.where(off < NEAR, off, 0).sum(0) / np.maximum((off < NEAR).sum(0), 1)
+    best = int(votes.argmax())
+    near = np.flatnonzero((np.abs(steps - steps[best]) <= max(1, steps[best] // 10)) & (votes >= CLOSE_VOTES * votes[best]))
+    step = int(steps[near[errors[near].argmin()]])
+    for parts in (2, 3):
+        rest = values[np.abs(values - np.maximum(np.rint(values / step), 1) * step) >= NEAR]
+        part = step / parts
+        fits = np.abs(rest - np.maximum(np.rint(rest / part), 1) * part) < NEAR
+        if step % parts == 0 and fits.sum() >= 0.8 * len(rest) and min(2 * NEAR / part, 1) ** fits.sum() < BY_CHANCE:
+            return step // parts
+    return step
+
+
+def _steps_of(coefficients: Reals, component: int, noise: float, hint: int) -> Seen:
     live = np.abs(coefficients) > LIVE
     counts, sure = live.sum(0), (np.abs(coefficients) > TAIL).sum(0)
-    columns = np.zeros((64, max(1, int(counts.max(initial=0)))))
+    columns = np.zeros((64, SEEN_LIVE))
+    many = counts.clip(0, SEEN_LIVE)
     for c in range(64):
-        columns[c, : counts[c]] = np.abs(coefficients[live[:, c], c])
+        columns[c, : many[c]] = np.abs(coefficients[live[:, c], c][:SEEN_LIVE])
     distances = np.empty((64, LARGEST_STEP + 1))
-    run(explained, 64, columns, counts, noise, distances)
+    run(explained, 64, columns, many, noise, distances)
     distances[:, 0] = -1
     steps = np.zeros(64, np.int64)
     for c in np.flatnonzero((sure > 0) | (counts > NOISY_SHARE * len(coefficients))):
