@@ -16,7 +16,10 @@ from codec.jit import compiled, part
 FAR = 1e4  # beyond all samples
 ROUNDS = 6  # of filling in unknown samples
 DOUBTFUL = 1.6  # distance from a border between two coefficients, in samples' units, at which the nearest is beyond doubt
-BEAM, DEPTH = 32, 12
+FEW, SOME = 6, 8  # choices kept, coefficients tried
+BEAM, DEPTH = 32, 14  # where these do not serve
+CLOSE = 8.0  # of a range that is as it is
+HOPELESS = 1.0  # excess beyond which no exact block is found
 DECIDED = 16  # beam of `_decided`
 ATTEMPTS = 4  # at samples that are limited
 SAMPLE_NOISE = 1 / 12  # variance
@@ -85,12 +88,16 @@ def _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen,
 @part
 def _excess(samples, move, basis, lowest, highest):
     """How far samples + move * basis lie beyond where they are rounded to what they should be: the sum of squares."""
-    total = 0.0
-    for k in range(64):
-        value = samples[k] + move * basis[k]
-        over = max(max(lowest[k] - 0.5 - value, value - highest[k] - 0.5), 0.0)
-        total += over * over
-    return total
+    one, two, three, four = 0.0, 0.0, 0.0, 0.0  # side by side
+    for k in range(0, 64, 4):
+        a, b = samples[k] + move * basis[k], samples[k + 1] + move * basis[k + 1]
+        c, d = samples[k + 2] + move * basis[k + 2], samples[k + 3] + move * basis[k + 3]
+        a = max(max(lowest[k] - a, a - highest[k]) - 0.5, 0.0)
+        b = max(max(lowest[k + 1] - b, b - highest[k + 1]) - 0.5, 0.0)
+        c = max(max(lowest[k + 2] - c, c - highest[k + 2]) - 0.5, 0.0)
+        d = max(max(lowest[k + 3] - d, d - highest[k + 3]) - 0.5, 0.0)
+        one, two, three, four = one + a * a, two + b * b, three + c * c, four + d * d
+    return one + two + three + four
 
 
 @part
@@ -105,7 +112,7 @@ def _restored(chosen, steps, bases, samples):
 
 
 @part
-def _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, depth):
+def _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, beam, depth):
     """Tries doubtful coefficients both ways, a beam of choices at a time; improves `chosen` and gives its number of wrong samples."""
     doubt, order = np.empty(64), np.empty(64, np.int64)
     for c in range(64):
@@ -122,7 +129,7 @@ def _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, sta
         move = steps[c] if real[c] > chosen[c] * steps[c] else -steps[c]
         for b in range(count):
             errors[count + b] = _excess(states[b], move, bases[c], lowest, highest)
-        kept = np.argsort(errors[: 2 * count])[:BEAM]
+        kept = np.argsort(errors[: 2 * count])[:beam]
         chosen_errors, chosen_flips = np.empty(len(kept)), np.empty(len(kept), np.int64)
         for at in range(len(kept)):
             b = kept[at]
@@ -141,6 +148,8 @@ def _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, sta
     islow(chosen, steps, zigzag, block)
     fewest = _wrong(block, lowest, highest)
     for b in range(count):
+        if b and errors[b] > HOPELESS:
+            break
         for c in range(64):
             best[c] = chosen[c]
         for n in range(tried):
@@ -192,7 +201,8 @@ def _weighed(lowest, highest, weights):
         if lowest[k] == highest[k]:
             weights[k] = 1.0 / SAMPLE_NOISE
         elif lowest[k] > -FAR or highest[k] < FAR:
-            weights[k] = 1.0 / LIMIT_NOISE
+            far = highest[k] - lowest[k]
+            weights[k] = 1.0 / (SAMPLE_NOISE + min(far * far / 12.0, LIMIT_NOISE))
             limited += 1
     return limited
 
@@ -204,7 +214,8 @@ def _moved(chosen, steps, bases, lowest, highest, samples, target, weights):
     for k in range(64):
         if lowest[k] != highest[k] and weights[k] > 0.0:
             target[k] = min(max(samples[k], lowest[k]), highest[k])
-            weights[k] = 1.0 / LIMIT_NOISE if target[k] == samples[k] else 16.0 / LIMIT_NOISE
+            if highest[k] - lowest[k] > 2.0 * CLOSE:
+                weights[k] = 1.0 / LIMIT_NOISE if target[k] == samples[k] else 16.0 / LIMIT_NOISE
 
 
 @part
@@ -334,7 +345,10 @@ def searched(first, last, where, plane, low, high, top, left, steps, basis, base
         open_ = _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
         fewest = _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
         if fewest:
-            fewest = _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, DEPTH)
+            fewest = _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, FEW, SOME)
+        if fewest:
+            _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
+            fewest = _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, BEAM, DEPTH)
         for c in range(64):
             kept[c] = chosen[c]
         if fewest and open_ and n - first < many:

@@ -16,8 +16,9 @@ from codec.pasts.colour import FORMULAS
 FORMULA = FORMULAS[0]
 FRACTION = 16
 MOST_EMPTY = 4  # of a pixel's luma interval, that counts
+ALL = 1 << 30
 TRIED = 20  # coefficients of a block and component
-MOVES = 8  # of one coefficient after the other
+MOVES = 10  # of one coefficient after the other
 
 
 def upsampling(layout: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -78,8 +79,8 @@ def intervals(first_row, last_row, pixels, one, two, upsampling, first, second, 
 
 
 @part
-def _emptiness(pixels, one, two, row, column, upsampling, first, second):
-    """How empty the luma intervals are of the pixels that a block reaches."""
+def _emptiness(pixels, one, two, row, column, upsampling, first, second, enough):
+    """How empty the luma intervals are of the pixels that a block reaches; it counts no further than `enough`."""
     _, _, _, cells, _ = upsampling
     top, left = cells[2], cells[3]
     more_down, more_across = 1 if cells[0] > 1 else 0, 1 if cells[1] > 1 else 0
@@ -92,6 +93,8 @@ def _emptiness(pixels, one, two, row, column, upsampling, first, second):
             low, high = _interval(pixels[y, x], c1, c2, first, second)
             if low > high:
                 total += min(low - high, MOST_EMPTY)
+        if total >= enough:
+            break
     return total
 
 
@@ -104,15 +107,18 @@ def _put(block, small, row, column):
 @compiled
 def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, upsampling, first, second, basis, zigzag, empty):
     """Moves doubtful coefficients of the blocks where[begin] to where[end - 1], by number, row by row, to their second nearest as long as
-    pixels get a luma thereby; no two of these blocks reach the same pixel. aims: (2, rows, columns), what the small planes should come
+    pixels get a luma thereby, and any by 1 of blocks that do not lie in the picture as a whole; no two of these blocks reach the same pixel. aims: (2, rows, columns), what the small planes should come
     near to. coefficients: (2, rows, columns, 64), which change, and the small planes with them; empty: (blocks), what is left."""
     block, target, real, between = np.empty(64, np.int64), np.empty(64), np.empty((2, 64)), np.empty(64)
-    work, order, old = np.empty(64), np.empty((2, TRIED), np.int64), np.empty(64, np.int64)
+    work, order, old = np.empty(64), np.empty((2, 64), np.int64), np.empty(64, np.int64)
     columns = coefficients.shape[2]
     for n in range(begin, end):
         row, column = where[n] // columns, where[n] % columns
-        least = _emptiness(pixels, one, two, row, column, upsampling, first, second)
+        least = _emptiness(pixels, one, two, row, column, upsampling, first, second, ALL)
         if least:
+            y, x = 8 * row * upsampling[3][0] - upsampling[3][2], 8 * column * upsampling[3][1] - upsampling[3][3]
+            whole = y >= 0 and x >= 0 and y + 8 * upsampling[3][0] <= pixels.shape[0] and x + 8 * upsampling[3][1] <= pixels.shape[1]
+            many = TRIED if whole else 64
             for plane in range(2):
                 for k in range(64):
                     target[k] = aims[plane, 8 * row + k // 8, 8 * column + k % 8] - 128.0
@@ -122,7 +128,7 @@ def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, ups
                 for c in range(64):
                     value = real[plane, c] - coefficients[plane, row, column, c] * steps[plane, c]
                     work[c] = 0.5 * steps[plane, c] - abs(value)
-                order[plane] = np.argsort(work)[:TRIED]
+                order[plane] = np.argsort(work)
             for _ in range(MOVES):
                 best, whose, which, by = least, 0, -1, 0
                 for plane in range(2):
@@ -130,13 +136,13 @@ def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, ups
                     chosen = coefficients[plane, row, column]
                     for k in range(64):
                         old[k] = small[8 * row + k // 8, 8 * column + k % 8]
-                    for t in range(TRIED):
-                        c = order[plane, t]
-                        move = 1 if real[plane, c] > chosen[c] * steps[plane, c] else -1
+                    for t in range(many if whole else 2 * many):
+                        c = order[plane, t % many]
+                        move = 1 if (real[plane, c] > chosen[c] * steps[plane, c]) == (t < many) else -1
                         chosen[c] += move
                         islow(chosen, steps[plane], zigzag, block)
                         _put(block, small, row, column)
-                        now = _emptiness(pixels, one, two, row, column, upsampling, first, second)
+                        now = _emptiness(pixels, one, two, row, column, upsampling, first, second, best)
                         chosen[c] -= move
                         if now < best:
                             best, whose, which, by = now, plane, c, move

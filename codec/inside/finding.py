@@ -26,7 +26,7 @@ TESTED_BLOCKS, SOLVED_SHARE = 200, 0.75  # of luma that are tried before all, an
 CHROMA_NOISE = 0.30  # mean distance of chroma's coefficients from multiples of their steps: the past's chroma is not the JPEG's
 LEAST_VARIANCE = 0.003  # of a coefficient, in steps
 USUAL_WORSE = 0.05  # share of blocks that need not come back with libjpeg's table of chroma that goes with that of luma
-UNSURE = 40  # how far chroma may be from where a past has it, at clipped pixels
+CLIPPED_DOUBT, RING_DOUBT = 40, 3  # how far chroma may be from where a past has it, at clipped pixels and beyond edges
 REPAIRS = 2
 AVERAGED = 7  # code of PhotoCD's filter
 MOST_UNKNOWN = 1500  # blocks with unknown samples that are searched for the likeliest, per part of the work
@@ -48,9 +48,9 @@ class Plane:
         return (self.low == self.high) & (self.low > 0) & (self.low < 255)
 
 
-def exact(samples: Bytes, known: Mask, top: int, left: int) -> Plane:
-    """Known samples, and others that are not far away."""
-    low, high = np.where(known, samples, samples - np.minimum(samples, UNSURE)), np.where(known, samples, samples + np.minimum(255 - samples, UNSURE))
+def about(samples: Bytes, doubt: Bytes, top: int, left: int) -> Plane:
+    """Samples that may each be wrong by so much."""
+    low, high = samples - np.minimum(samples, doubt), samples + np.minimum(255 - samples, doubt)
     return Plane(samples, low, high, top, left)
 
 
@@ -127,8 +127,8 @@ def quiet_share(planes: Sequence[Bytes], known: Mask, top: int, left: int) -> fl
     return float(np.mean([(np.abs(transforms(plane, places, lively=0)) < QUIET).mean() for plane in planes])) if len(places) else 0.0
 
 
-def chroma_of(pixels: Bytes, past: Past, top: int, left: int, quality: int) -> tuple[Layout, Mask, Steps] | None:
-    """The layout, which samples of the small planes are known, and their steps; of what is known of luma."""
+def chroma_of(pixels: Bytes, past: Past, top: int, left: int, quality: int) -> tuple[Layout, Bytes, Steps] | None:
+    """The layout, how wrong the samples of the small planes may be, and their steps; of what is known of luma."""
     sampling, (height, width) = past.sampling, past.luma.shape
     down, across = sampling.filter.down, sampling.filter.across
     places = [
@@ -141,30 +141,34 @@ def chroma_of(pixels: Bytes, past: Past, top: int, left: int, quality: int) -> t
     core = Layout(height, width, sampling, sampling.top, sampling.left).sizes[1]
     around = ((sampling.top, core[0] * down - height - sampling.top), (sampling.left, core[1] * across - width - sampling.left))
     seen = np.pad(~clipped(pixels), around).reshape(core[0], down, core[1], across).any((1, 3))
-    known = np.pad(seen, sampling.ring, "edge")
+    inside = np.pad(np.ones((height, width), np.bool_), around).reshape(core[0], down, core[1], across).all((1, 3))
+    doubt = np.pad(np.where(inside, 0, 1), sampling.ring, constant_values=RING_DOUBT)
+    doubt = np.maximum(doubt, np.pad(np.where(seen, 0, CLIPPED_DOUBT), sampling.ring, "edge")).astype(np.uint8)
+    known = doubt == 0
     layouts = [Layout(height, width, sampling, *place) for place in places]
     offsets = [tuple(n - sampling.ring for n in layout.offsets[1]) for layout in layouts]
     shares = [quiet_share(list(past.chroma), known, *offset) for offset in offsets]
     best = int(np.argmax(shares))
     where = corners(known, *offsets[best], TESTED_BLOCKS)
     if not len(where):
-        return layouts[best], known, TABLES[1][max(quality, 1) - 1]
-    steps = steps_of(*_seen(past.chroma, known, *offsets[best]), 1, CHROMA_NOISE, quality).steps
-    if quality:
+        return layouts[best], doubt, TABLES[1][max(quality, 1) - 1]
+    own = steps_of(*_seen(past.chroma, known, *offsets[best]), 1, CHROMA_NOISE, quality)
+    steps = own.steps
+    if quality and not own.quality:
         usual = TABLES[1][quality - 1]
         unsolved = [np.mean([_unsolved(plane, where, table).mean() for plane in past.chroma]) for table in (usual, steps)]
         steps = usual if unsolved[0] <= unsolved[1] + USUAL_WORSE else steps
-    return layouts[best], known, steps
+    return layouts[best], doubt, steps
 
 
 def with_chroma(
-    pixels: Bytes, past: Past, layout: Layout, known: Mask, chroma_steps: Steps, luma_steps: Steps, progress: Progress
+    pixels: Bytes, past: Past, layout: Layout, doubt: Bytes, chroma_steps: Steps, luma_steps: Steps, progress: Progress
 ) -> Antecedent | None:
     """The antecedent with this layout and these steps."""
     ring, (top, left), shape = past.sampling.ring, layout.offsets[1], layout.blocks[1]
     found = []
     for plane in past.chroma:
-        found.append(solved(exact(plane, known, top - ring, left - ring), chroma_steps, shape, progress)[0])
+        found.append(solved(about(plane, doubt, top - ring, left - ring), chroma_steps, shape, progress)[0])
     chroma = np.stack(found)
     low, high = repaired(pixels, past, layout, chroma, chroma_steps, progress)
     luma = np.where(low <= high, past.luma.clip(low, np.maximum(low, high)), past.luma)
@@ -214,7 +218,9 @@ def _reaching(wrong: Mask, layout: Layout) -> Mask:
     return out
 
 
-def solved(plane: Plane, steps: Steps, shape: tuple[int, int], progress: Progress = ignore) -> tuple[Coefficients, npt.NDArray[np.int64]]:
+def solved(
+    plane: Plane, steps: Steps, shape: tuple[int, int], progress: Progress = ignore
+) -> tuple[Coefficients, npt.NDArray[np.int64]]:
     """Coefficients (rows, columns, 64) of blocks in this shape, and how many samples (blocks) are wrong with them."""
     coefficients, wrong = np.zeros((*shape, 64), np.int16), np.zeros(shape[0] * shape[1], np.int64)
     known = plane.samples, plane.low, plane.high, plane.top, plane.left, steps

@@ -197,7 +197,7 @@ def _quality(distances: Reals, counts: npt.NDArray[np.int64], steps: Steps, comp
     there = distances[np.arange(64), tables]
     fits = (there >= 0) & ((counts < WELL_KNOWN) | (tables >= steps))  # 1 explains everything
     scores = (fits * weight).sum(1) / weight.sum()
-    if hint and scores[hint - 1] >= AGREEING_SHARE:
+    if hint and scores[hint - 1] >= max(AGREEING_SHARE, scores.max() - 0.02):
         return hint
     if scores.max() < AGREEING_SHARE:
         return 0
