@@ -150,7 +150,12 @@ def compress(
         bool, typer.Option("--palette-only", help="With a published ImageGPT: refuse pictures with other colours than its palette's.")
     ] = False,
     use_past: UsePast = True,
-    strip: Annotated[bool, typer.Option("--strip", help="Leave out metadata: colour profile, EXIF, XMP, text, resolution, time.")] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Of JPEG files code the decoded pixels; they do not come back as the files they were.")
+    ] = False,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave out metadata: colour profile, EXIF, XMP, text, resolution, time. Implies --pixels.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 0,
     max_pixels: MaxPixels = None,
@@ -159,6 +164,8 @@ def compress(
     verbose: Verbose = False,
 ) -> None:
     """Compress pictures: IN OUT, or with --out-dir, -r or more than two names all are inputs.
+
+    JPEG files come back byte for byte, pictures of other formats pixel for pixel, with their metadata.
 
     Of two names the second is an input, too, if it has a picture's extension, or is a file with something else in it than an igpt file; -o
     names an output in any case.
@@ -173,7 +180,14 @@ def compress(
             msg = "--strip and --delete-input together would lose the metadata"
             raise RequestError(msg)
     options = Options(
-        model=model, revision=revision, palette_only=palette_only, device=device, past=use_past, verify=verify, max_pixels=max_pixels
+        model=model,
+        revision=revision,
+        palette_only=palette_only,
+        device=device,
+        past=use_past,
+        pixels=pixels,
+        verify=verify,
+        max_pixels=max_pixels,
     )
     task = Compression(
         options=options,
@@ -208,10 +222,11 @@ def decompress(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Decompress igpt files to PNG, or to what OUT's extension says: PPM, BMP, TIFF, lossless WebP.
+    """Decompress igpt files to PNG, or to what OUT's extension says: PPM, BMP, TIFF, lossless WebP; to the JPEG file that there was.
 
     IN OUT, or with --out-dir, -r or more than two names all are inputs. Of two names the second is an input, too, if it ends in .igpt, or
-    is an igpt file; -o names an output in any case. An output is by default the input with the extension .png.
+    is an igpt file; -o names an output in any case. An output is by default the input with the extension .png,
+    or .jpg where a JPEG file comes back. To another extension its pixels are written.
     """
     task = Decompression(
         options=Options(model=model, device=device, max_pixels=max_pixels),
@@ -239,7 +254,7 @@ def on_files(
 ) -> None:
     """Does the task with every input, whatever happens to the others, and says what came of it."""
     with reported(inputs[0], task.verbose):
-        plan = planned(inputs, output, out_dir, recursive, task.suffix, extensions)
+        plan = planned(inputs, output, out_dir, recursive, task.suffix_for, extensions)
         if as_json and not plan.several and (plan.jobs[0].target == PIPE or stream_of(plan.jobs[0].target) == 1):
             msg = "--json and the output would both go to standard output"
             raise RequestError(msg)
@@ -376,7 +391,7 @@ def heatmap(
     OUT is by default IN with the extension .heat.png.
     """
     with reported(source, verbose):
-        target = png_destination(source, output_of(source, out, option, ".heat.png"), force)
+        target = png_destination(source, output_of(source, out, option, lambda _: ".heat.png"), force)
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec.analysis import bits_per_pixel, heat_map
 

@@ -15,6 +15,7 @@ CODER_BYTES = 3  # of a mixed band, asked for behind its end
 WORD_BYTES = 4
 
 MAX_SIDE = 1 << 24
+MAX_KEPT_BYTES = 1 << 28  # of a file that is kept as it is
 MAX_FRONT_BYTES = (1 << 26) + (1 << 24)  # of a file, all but its chunks
 MAX_DEEP_WIDTH = 1 << 20  # of deep mixing, which keeps hundreds of bytes a column
 MAX_MODEL_NAME_BYTES = 64

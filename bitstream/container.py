@@ -9,16 +9,16 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
-from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_FRONT_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
+from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_FRONT_BYTES, MAX_KEPT_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError, TruncatedError
-from bitstream.form import ALPHA, Form
+from bitstream.form import ALPHA, KEPT, Form
 from bitstream.reader import FileReader, Reader, varint
 
-PALETTE, LEVELS, COLOURS, INDEX, CODING = 1, 2, 3, 4, 5  # types of boxes
+PALETTE, LEVELS, COLOURS, INDEX, CODING, SIZE = 1, 2, 3, 4, 5, 6  # types of boxes
 SKIPPABLE = 0x80  # in a type: who does not know the box may skip it
 METADATA = SKIPPABLE | 1
-KNOWN = {METADATA: "metadata", PALETTE: "palette", LEVELS: "levels", COLOURS: "colours", INDEX: "index", CODING: "coding"}
-ORDER = (METADATA, PALETTE, LEVELS, COLOURS)  # of those that are written before INDEX and CODING
+KNOWN = {METADATA: "metadata", PALETTE: "palette", LEVELS: "levels", COLOURS: "colours", INDEX: "index", CODING: "coding", SIZE: "size"}
+ORDER = (METADATA, PALETTE, LEVELS, COLOURS, SIZE)  # of those that are written before INDEX and CODING
 
 ALPHA_APART, RESERVED = 0x40, 0x80  # in the byte of the form
 MOST_METHODS = 32
@@ -28,7 +28,8 @@ _GOING_ON = bytes(range(0x80, 0x100))  # bytes of a varint, but the last
 
 
 class Head(NamedTuple):
-    """width, height: in pixels; digest: of the samples; alpha_apart: whether alpha has a coding of its own."""
+    """width, height: in pixels, of a kept file 0 where they are not known; digest: of the samples; alpha_apart: whether alpha has a coding
+    of its own."""
 
     width: int
     height: int
@@ -156,7 +157,7 @@ def read_front(start: bytes) -> Front:
         if kind not in KNOWN and not kind & SKIPPABLE:
             msg = f"the file has a part of type {kind} that this igpt does not know: update igpt"
             raise NewerVersionError(msg)
-    if not head.form.kept or form & RESERVED:
+    if not head.form.known or form & RESERVED:
         msg = f"the file has samples of a form ({form:#04x}) that this igpt does not know: update igpt"
         raise NewerVersionError(msg)
     _validate(head)
@@ -190,7 +191,8 @@ def _head(reader: Reader) -> tuple[Head, int]:
 
 def _validate(head: Head) -> None:
     width, height, form, _, apart = head
-    require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
+    least = 0 if form.colour == KEPT else 1
+    require(least <= width <= MAX_SIDE and least <= height <= MAX_SIDE, f"the size {width}x{height} is out of range")
     require(form.colour in ALPHA or not apart, f"colour type {form.colour} has no alpha")
 
 
@@ -211,7 +213,9 @@ def front_in(stream: IO[bytes]) -> Front:
 def largest_file(start: bytes) -> int:
     """A bound on the bytes of a file that begins with `start`, by its size in pixels. Raises as `read`."""
     head, _ = _head(FileReader(start, "its beginning"))
-    samples = head.pixels * head.form.channels if head.form.kept else 0
+    if head.form.colour == KEPT:
+        return MAX_FRONT_BYTES + MAX_KEPT_BYTES * LARGEST_SAMPLE
+    samples = head.pixels * head.form.channels if head.form.known else 0
     return MAX_FRONT_BYTES + samples * LARGEST_SAMPLE
 
 

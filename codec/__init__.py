@@ -21,7 +21,7 @@ from bitstream.errors import (
 )
 
 if TYPE_CHECKING:
-    from codec.api import compress, compress_many, decode, decompress, decompress_many, info, register_igpt_opener
+    from codec.api import compress, compress_many, decode, decompress, decompress_many, info, jpeg_file, register_igpt_opener
     from codec.description import Info
 
 __version__ = "0.1.0"
@@ -43,6 +43,7 @@ __all__ = [
     "decompress",
     "decompress_many",
     "info",
+    "jpeg_file",
     "register_igpt_opener",
 ]
 

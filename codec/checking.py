@@ -25,7 +25,7 @@ from codec.representations import digest_of
 def check_whole(data: bytes, picture: Picture, options: Options, progress: Progress) -> None:
     """Decompresses everything. Raises VerificationError where that is not the picture."""
     with _verified():
-        height, width, _ = picture.pixels.shape
+        width, height = picture.size
         found = decompress_file(read(data), replace(options, max_pixels=height * width), progress)
         require_same(found.form == picture.form and _without_place(found) == _without_place(picture), "its form or its metadata differ")
         require_same(np.array_equal(found.pixels, picture.pixels), "its pixels differ")
@@ -39,7 +39,7 @@ def check_beginnings(data: bytes, picture: Picture, samples: Sequence[Samples], 
     with _verified():
         file = read(data)
         head, (is_meant, found) = file.head, understood(file.front)
-        height, width, _ = picture.pixels.shape
+        width, height = picture.size
         require_same((head.width, head.height, head.form) == (width, height, picture.form), "its size or form differs")
         require_same(_without_place(Picture(picture.pixels, head.form, is_meant.chunks)) == _without_place(picture), "its metadata differ")
         coded = samples[0] if len(samples) == 1 else np.concatenate(samples, 2)

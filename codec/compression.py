@@ -65,6 +65,8 @@ def offers(source: Source, progress: Progress) -> Offers:
     *methods, last = METHODS
     candidates: list[Candidate] = []
     for method in methods:
+        if source.kept not in method.of_files:
+            continue
         candidates += method.offer(source, heartbeat(progress))
         if any(candidate.settled for candidate in candidates):
             break
@@ -94,7 +96,8 @@ def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
     """At least one; only one where a palette is to code the colours, as they are. Raises UnsupportedImageError."""
     found: list[Way] = []
     for representation in representations(picture):
-        whole = Source(representation.samples, representation.depth, options, representation.indices, representation.original)
+        r = representation
+        whole = Source(r.samples, r.depth, options, r.indices, r.original, kept=r.kept)
         if options.palette_only:
             parts = _apart(whole) if picture.form.colour in ALPHA else [whole]
             return [Way(representation, [offers(part, progress) for part in parts])]
@@ -117,10 +120,10 @@ def compressed(picture: Picture, options: Options, progress: Progress) -> Compre
     """Not checked yet. Raises UnsupportedImageError, ModelError."""
     check_device(options.device)
     boxes = picture_boxes(picture)
-    height, width, _ = picture.pixels.shape
+    width, height = picture.size
     possible = ways(picture, options, progress)
     way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)
-    update = scaled(progress, height * width, height * width * len(way.parts))
+    update = scaled(progress, picture.area, picture.area * len(way.parts))
     parts = [part.coded(update) for part in way.parts]
     head = Head(width, height, picture.form, digest_of(picture.pixels), len(parts) > 1)
     chunks = [chunk for part in parts for chunk in part.chunks]
@@ -134,8 +137,7 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
     Raises UnsupportedImageError for a picture that cannot be kept exactly, TooLargeError, ModelError for an unusable model,
     VerificationError where the result does not give back the picture.
     """
-    pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
-    update = scaled(progress, pixels, 2 * pixels) if options.verify else progress
+    update = scaled(progress, picture.area, 2 * picture.area) if options.verify else progress
     found = compressed(picture, options, update)
     if options.verify:
         check_whole(found.data, picture, options, update)
@@ -152,6 +154,6 @@ def compress_pictures(pictures: Sequence[sources.Source], options: Options, prog
     update = one_at_a_time(progress)
 
     def compress(source: sources.Source) -> bytes:
-        return compress_picture(sources.picture_from(source, options.max_pixels), options, update)
+        return compress_picture(sources.picture_from(source, options.max_pixels, options.of_pixels), options, update)
 
     return list(side_by_side(compress, pictures, max(1, min(threads(), len(pictures)))))

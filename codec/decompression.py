@@ -9,8 +9,10 @@ import numpy as np
 
 from bitstream.container import File, Front, require
 from bitstream.errors import DamagedError, IgptError
+from bitstream.form import KEPT
 from codec.devices import check_device
 from codec.methods import method_of
+from codec.methods.jpeg import JpegFiles
 from codec.methods.method import Method, Part, Samples
 from codec.network.layers import Request, decode_layers
 from codec.options import Options
@@ -29,7 +31,9 @@ def understood(front: Front) -> tuple[Meant, Channels]:
     methods = [method_of(coding) for coding in front.codings]
     head, is_meant = front.head, meant(front)
     channels = [is_meant.channels - 1, 1] if head.alpha_apart else [is_meant.channels]
-    parts = [Part(head.width, head.height, n, is_meant.depth, coding) for n, coding in zip(channels, front.codings, strict=True)]
+    size = (is_meant.kept_bytes, 1) if head.form.colour == KEPT else (head.width, head.height)
+    require(all((head.form.colour == KEPT) in method.of_files for method in methods), "what it has is not coded so")
+    parts = [Part(*size, n, is_meant.depth, coding) for n, coding in zip(channels, front.codings, strict=True)]
     return is_meant, [*zip(methods, parts, strict=True)]
 
 
@@ -103,6 +107,13 @@ def decompress_files(files: Sequence[File], options: Options, progress: Progress
     return [found[k] for k in range(len(files))]
 
 
+def header_in(file: File) -> bytes:
+    """Of a kept file: all of it, or without the code of the picture that it shows, so that all else of it is known soon. Raises as
+    `decompress_file`."""
+    ((method, part),) = _read(file, Options()).parts
+    return method.header(part) if isinstance(method, JpegFiles) else decompress_file(file, Options()).file
+
+
 class Reading(NamedTuple):
     """A file whose boxes and fields have been read. front; is_meant: what its boxes say; parts: with their chunks."""
 
@@ -114,7 +125,8 @@ class Reading(NamedTuple):
 def _read(file: File, options: Options) -> Reading:
     """Nothing is decoded yet. Raises as `decompress_file`."""
     head = file.head
-    check_size(head.width, head.height, MAX_PIXELS if options.max_pixels is None else options.max_pixels)
+    default = None if head.form.colour == KEPT else MAX_PIXELS  # of a kept file no pixels are made
+    check_size(head.width, head.height, default if options.max_pixels is None else options.max_pixels)
     is_meant, parts = understood(file.front)
     return Reading(file.front, is_meant, with_chunks(parts, file.chunks))
 
@@ -137,6 +149,7 @@ def _picture(reading: Reading, options: Options, progress: Progress) -> Way:
         found.append((yield from method.decoding(part, options, progress)))
     samples = is_meant.samples(found[0] if len(found) == 1 else np.concatenate(found, 2), reading.front)
     if digest_of(samples) != head.digest:
-        msg = "the file is damaged: the pixels do not match their digest"
+        msg = f"the file is damaged: the {'bytes' if head.form.colour == KEPT else 'pixels'} do not match their digest"
         raise DamagedError(msg)
-    return Picture(samples, head.form, is_meant.chunks, tuple(reading.front.unknown))
+    shown = (head.width, head.height) if head.form.colour == KEPT else None
+    return Picture(samples, head.form, is_meant.chunks, tuple(reading.front.unknown), shown)

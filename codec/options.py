@@ -11,7 +11,8 @@ class Options:
     model: instead of the default ones: the folder, name or digest of an integer model, or the folder or hub id of a published ImageGPT, of
     `revision`, which codes colours by its palette; decompressing: the folder of the model that the file names. palette_only: refuse other
     colours than the palette's. device: auto, cpu or cuda; never changes a byte. past: code what a decoded JPEG or PhotoCD was made of,
-    where it is recognised. verify: decompress all of the result and compare. max_pixels: refuse larger pictures; None: Pillow's limit.
+    where it is recognised. pixels: of a JPEG file code the decoded pixels, not the file. verify: decompress all of the result and compare.
+    max_pixels: refuse larger pictures; None: Pillow's limit.
     """
 
     model: str | Path | None = None
@@ -19,5 +20,11 @@ class Options:
     palette_only: bool = False
     device: str = "auto"
     past: bool = True
+    pixels: bool = False
     verify: bool = False
     max_pixels: int | None = None
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether a JPEG file's pixels are coded: a palette has to see them."""
+        return self.pixels or self.palette_only

@@ -7,10 +7,11 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from bitstream.constants import MAGIC
 from bitstream.container import FIRST_BYTES, front_in, largest_file, read
 from bitstream.errors import IgptError, UnsupportedImageError
-from bitstream.form import GREY, Form
+from bitstream.form import GREY, KEPT, Form
 from codec.compression import compress_picture
-from codec.decompression import decompress_file
+from codec.decompression import decompress_file, header_in
 from codec.options import Options
+from codec.pictures.kept import image_in, opened_header
 from codec.pictures.pillow import bare, known_of, picture_kept
 from codec.representations import meant
 
@@ -30,6 +31,9 @@ class IgptImageFile(ImageFile.ImageFile):
         try:
             front = front_in(self.fp)
             form = front.head.form
+            if form.colour == KEPT:
+                self._show(opened_header(header_in(read(self._data()))))
+                return
             require_mode(form)
             known = known_of(form, meant(front).chunks)
         except IgptError as error:
@@ -39,6 +43,11 @@ class IgptImageFile(ImageFile.ImageFile):
         self.info, self.text, self.palette = known
         self.raw_mode = f"L;{form.depth}" if self.mode == "L" and form.depth < 8 else self.mode
         self._coded = True
+
+    def _show(self, jpeg: Image.Image) -> None:
+        """As a kept JPEG file is shown; jpeg: its header."""
+        self._size, self._mode, self.info = jpeg.size, jpeg.mode, jpeg.info
+        self.raw_mode, self._coded = jpeg.mode, True
 
     def _data(self) -> bytes:
         """All of the file; no more than one that is valid can have."""
@@ -54,7 +63,7 @@ class IgptImageFile(ImageFile.ImageFile):
         if self._coded:
             try:
                 picture = decompress_file(read(self._data()), Options(max_pixels=self.width * self.height))
-                image = bare(picture)
+                image = image_in(picture, self.width * self.height) if picture.is_file else bare(picture)
             except IgptError as error:
                 raise OSError(str(error)) from error
             if (image.size, image.mode) != (self.size, self.mode):

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream import metadata, palette
-from bitstream.constants import MAX_DEEP_WIDTH, SAMPLE_DIGEST_BYTES
-from bitstream.container import COLOURS, LEVELS, METADATA, PALETTE, Front, require
+from bitstream.constants import MAX_DEEP_WIDTH, MAX_KEPT_BYTES, SAMPLE_DIGEST_BYTES
+from bitstream.container import COLOURS, LEVELS, METADATA, PALETTE, SIZE, Front, require
 from bitstream.errors import TooLargeError, UnsupportedImageError
-from bitstream.form import CHANNELS
+from bitstream.form import CHANNELS, KEPT
 from bitstream.form import PALETTE as PALETTE_COLOUR
 from bitstream.reader import Reader, varint
 from codec.pictures.picture import Picture
@@ -32,7 +32,8 @@ SAMPLES_AT_ONCE = 1 << 20  # samples that are looked at together
 class Representation:
     """samples: (height, width, channels), of `depth` bits, what is coded; boxes: bodies by type, that say how they are meant.
 
-    indices: whether they are no brightnesses, or have few bits; original: whether they are the picture's own.
+    indices: whether they are no brightnesses, or have few bits; original: whether they are the picture's own; kept: whether they are the
+    bytes of a file.
     """
 
     samples: Samples
@@ -40,6 +41,7 @@ class Representation:
     boxes: Mapping[int, bytes] = field(default_factory=dict)
     indices: bool = False
     original: bool = True
+    kept: bool = False
 
     @property
     def box_bytes(self) -> int:
@@ -50,6 +52,9 @@ class Representation:
 def representations(picture: Picture) -> Iterator[Representation]:
     """What may be coded of a picture: its own samples, and whatever else may turn out to be smaller. Raises TooLargeError."""
     samples, form = picture.pixels, picture.form
+    if form.colour == KEPT:
+        yield Representation(samples, 8, {SIZE: varint(samples.size)}, kept=True)
+        return
     if form.depth == 16:
         yield from _deep(samples)
         return
@@ -159,7 +164,7 @@ def _lowest_indices(table: npt.NDArray[np.uint8]) -> dict[tuple[int, ...], int]:
 
 class Meant(NamedTuple):
     """What the boxes of a file say of its samples. chunks: of a PNG, its metadata; entries: of its palette; channels, depth: of what is
-    coded; levels: what ranks stand for, by channel, or of all channels."""
+    coded; levels: what ranks stand for, by channel, or of all channels; kept_bytes: how many a kept file has."""
 
     chunks: metadata.Chunks
     entries: bytes
@@ -167,6 +172,7 @@ class Meant(NamedTuple):
     depth: int
     levels: Mapping[int, npt.NDArray[Any]]
     coloured: bool
+    kept_bytes: int
 
     def samples(self, coded: Samples, front: Front) -> Samples:
         """The picture's own samples. Raises DamagedError."""
@@ -208,6 +214,7 @@ class Meant(NamedTuple):
 def meant(front: Front) -> Meant:
     """Raises DamagedError where the boxes are wrong, or do not go with the form."""
     form, boxes = front.head.form, front.boxes
+    require(form.colour != KEPT or METADATA not in boxes, "it has metadata that it cannot have")
     chunks = metadata.unpack(boxes[METADATA], form.colour) if METADATA in boxes else ()
     has_palette = form.colour == PALETTE_COLOUR
     require((PALETTE in boxes) == has_palette, "its palette is missing" if has_palette else "it has a palette that it cannot have")
@@ -225,7 +232,15 @@ def meant(front: Front) -> Meant:
         require(form.meaningful, "it has levels that it cannot have")
         levels = _levels(boxes[LEVELS], form.depth, channels)
         depth = 8 if form.depth == 16 and len(levels[0]) <= 256 else depth
-    return Meant(chunks, entries, channels, depth, levels, coloured)
+    require((SIZE in boxes) == (form.colour == KEPT), "its number of bytes is missing, or has no place")
+    return Meant(chunks, entries, channels, depth, levels, coloured, _kept_bytes(boxes[SIZE]) if SIZE in boxes else 0)
+
+
+def _kept_bytes(body: bytes) -> int:
+    reader = Reader(body, "its number of bytes")
+    count = reader.varint()
+    require(1 <= count <= MAX_KEPT_BYTES and not reader.remaining, f"a file of {count} bytes is not kept")
+    return count
 
 
 def _levels(body: bytes, depth: int, channels: int) -> dict[int, npt.NDArray[Any]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         decompress,
         decompress_many,
         info,
+        jpeg_file,
         register_igpt_opener,
     )
 
@@ -49,6 +50,7 @@ __all__ = [
     "decompress",
     "decompress_many",
     "info",
+    "jpeg_file",
     "register_igpt_opener",
 ]
 

@@ -156,7 +156,7 @@ def test_input_is_read_no_further_than_it_can_go(photo):
 def test_outputs_that_make_no_sense(photo, tmp_path):
     packed = compressed(photo)
     assert_refused(igpt("compress", photo, tmp_path), 2, "folder")
-    assert_refused(igpt("decompress", packed, tmp_path / "x.jpg"), 2, ".png")
+    assert_refused(igpt("decompress", packed, tmp_path / "x.jpg"), 1, "not a JPEG file")
     assert_refused(igpt("compress", photo, tmp_path / "none" / "x.igpt", "--model", TINY), 1, "No such file")
     assert_refused(igpt("compress", photo, photo / "x.igpt"), 1, "Not a directory")
     assert_refused(igpt("compress", photo, "--out-dir", photo), 2, "no folder")
@@ -280,10 +280,10 @@ def test_limits(photo):
 def test_metadata_that_is_left_out_is_said(photo):
     jpeg = photo.with_suffix(".jpg")
     Image.fromarray(PIXELS).save(jpeg, comment="hello")
-    result = igpt("compress", jpeg, "--model", TINY)
+    result = igpt("compress", jpeg, "--pixels", "--model", TINY)
     assert "not stored: the JPEG itself: these are its decoded pixels, the JPEG's comment" in result.stderr.splitlines()[0]
     assert "the JPEG's comment" in igpt("compress", jpeg, "-f", "-q", "--strip", "--model", TINY).stderr
-    result = igpt("compress", jpeg, "-f", "-q", "--json", "--model", TINY)
+    result = igpt("compress", jpeg, "-f", "-q", "--json", "--pixels", "--model", TINY)
     assert result.stderr == ""
     assert json.loads(result.stdout)["left_out"][1] == "the JPEG's comment"
 

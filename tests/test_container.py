@@ -107,7 +107,7 @@ def test_an_unknown_box_is_skipped_or_not():
     file = read(FILE)
     assert file.front.unknown == ["box 0xc5"]
     assert file.front.boxes[0xC5] == TOMORROW[1]
-    for kind in (6, 0x45, 0x7F):
+    for kind in (7, 0x45, 0x7F):
         with pytest.raises(errors.NewerVersionError, match=f"type {kind} "):
             read(by_hand([(kind, b"what must be known"), *INDEXED]))
     with pytest.raises(errors.DamagedError, match="type 0"):
@@ -193,7 +193,7 @@ def test_heads_that_cannot_be_are_refused_although_the_checksum_is_right(head, m
 
 @pytest.mark.parametrize(
     "head",
-    [headed(form=Form(*form)) for form in ((1, 8), (5, 8), (7, 8), (RGB, 4), (PALETTE, 16), (GREY, 32), (GREY, 128))]
+    [headed(form=Form(*form)) for form in ((1, 8), (5, 8), (7, 16), (RGB, 4), (PALETTE, 16), (GREY, 32), (GREY, 128))]
     + [headed(form_byte=0x80 | RGB | 3 << 3), headed(form_byte=0xFF), headed(width=0, form=Form(7, 8))],
 )
 def test_forms_of_tomorrow_need_a_newer_igpt(head):
@@ -208,7 +208,7 @@ def test_forms_of_tomorrow_need_a_newer_igpt(head):
 
 def test_what_is_newer_is_said_before_what_is_damaged():
     """A box or a method that is not known may explain what seems wrong."""
-    for boxes, coding in (([(LEVELS, b"\xff")], b"\6"), ([(LEVELS, b"\xff"), (6, b"new")], b"\0"), ([(COLOURS, b"\2")], b"\xe1")):
+    for boxes, coding in (([(LEVELS, b"\xff")], b"\7"), ([(LEVELS, b"\xff"), (7, b"new")], b"\0"), ([(COLOURS, b"\2")], b"\xe1")):
         data = by_hand(boxes, head=headed(), codings=(coding,), chunks=(b"x",))
         for work in (codec.info, codec.decode):
             with pytest.raises(errors.NewerVersionError, match="update igpt"):

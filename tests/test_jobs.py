@@ -194,7 +194,7 @@ def test_a_stopped_run_leaves_no_process_and_no_half_file(number, tmp_path):
 
 
 def test_inputs_are_planned_before_anything_is_done(tree):
-    jobs, unread, notes, _ = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
+    jobs, unread, notes, _ = planned([tree / "in"], None, tree / "out", True, lambda _: ".igpt", (".png",))
     assert (unread, notes) == ([], [])
     assert [job.target.relative_to(tree / "out").as_posix() for job in jobs] == [
         "0.igpt",
@@ -214,7 +214,7 @@ def test_what_is_no_file_in_a_tree(tree):
     os.mkfifo(tree / "in" / "pipe.png")
     (tree / "in" / "link.png").symlink_to("0.png")
     (tree / "in" / "folder.png").mkdir()
-    jobs, unread, notes, _ = planned([tree / "in"], None, tree / "out", True, ".igpt", (".png",))
+    jobs, unread, notes, _ = planned([tree / "in"], None, tree / "out", True, lambda _: ".igpt", (".png",))
     assert [job.source.name for job in jobs] == ["0.png", "2.png", "dead.png", "1.png", "3.png", "link.png", "loop.png", "bad.png"]
     assert unread == []
     assert sorted(note.partition(": note: ")[0] for note in notes) == [str(tree / "in" / "pipe.png"), str(tree / "in" / "up")]
@@ -240,7 +240,7 @@ def test_one_output_by_two_ways_is_noticed(tree):
     (tree / "link").symlink_to("in")
     (tree / "in" / "0.bmp").write_bytes((tree / "in" / "2.png").read_bytes())
     with pytest.raises(RequestError, match="would both become"):
-        planned([tree / "in" / "0.png", tree / "link" / "0.bmp"], None, None, False, ".igpt", ())
+        planned([tree / "in" / "0.png", tree / "link" / "0.bmp"], None, None, False, lambda _: ".igpt", ())
 
 
 def sent(task, model, data, version=codec.__version__):

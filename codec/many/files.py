@@ -110,7 +110,7 @@ def _named(path: Path, pipe: str = "") -> Iterator[None]:
         raise
 
 
-def output_of(source: Path, out: Path | None, option: Path | None, suffix: str) -> Path:
+def output_of(source: Path, out: Path | None, option: Path | None, suffix_for: Callable[[Path], str]) -> Path:
     """The output that is named, or that of an input by default. Raises RequestError where it is named twice, or the input is a folder."""
     if out and option:
         msg = "the output is named twice"
@@ -118,7 +118,7 @@ def output_of(source: Path, out: Path | None, option: Path | None, suffix: str) 
     if os.path.isdir(source):
         msg = f"{source} is a folder, not a file"
         raise RequestError(msg)
-    return out or option or (PIPE if source == PIPE or stream_of(source) is not None else source.with_suffix(suffix))
+    return out or option or (PIPE if source == PIPE or stream_of(source) is not None else source.with_suffix(suffix_for(source)))
 
 
 def destination(source: Path, target: Path, force: bool, folders: bool = False) -> Path:

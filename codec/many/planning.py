@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,8 @@ from bitstream.constants import MAGIC
 from codec.many.files import PIPE, RequestError, is_file, output_of, sentence, stream_of
 from codec.many.stopping import leave_if_stopped
 from codec.many.tasks import BATCH_FILES, Batch, Job, Result
+
+Suffix = Callable[[Path], str]
 
 BATCH_PIXELS = 1 << 18  # at once, at most
 
@@ -25,17 +27,17 @@ class Plan(NamedTuple):
 
 
 def planned(
-    inputs: Sequence[Path], output: Path | None, out_dir: Path | None, recursive: bool, suffix: str, extensions: Collection[str]
+    inputs: Sequence[Path], output: Path | None, out_dir: Path | None, recursive: bool, suffix_for: Suffix, extensions: Collection[str]
 ) -> Plan:
     """Inputs with their outputs.
 
     inputs: one, or one and its output, or several. output: of the only input, by an option. out_dir: where the outputs go, under their
-    inputs' names; folders are mirrored there. recursive: go through folders. suffix: of outputs; extensions: of inputs. Raises RequestError
-    where two inputs have the same output, or where the request makes no sense.
+    inputs' names; folders are mirrored there. recursive: go through folders. suffix_for: of the output of an input; extensions: of inputs.
+    Raises RequestError where two inputs have the same output, or where the request makes no sense.
     """
     second = inputs[1] if len(inputs) == 2 else None
     if not (out_dir or recursive or len(inputs) > 2 or (second and _is_input(second, extensions)) or os.path.isdir(inputs[0])):
-        return Plan([Job(inputs[0], output_of(inputs[0], second, output, suffix))], [], [], several=False)
+        return Plan([Job(inputs[0], output_of(inputs[0], second, output, suffix_for))], [], [], several=False)
     if output:
         msg = "several inputs have several outputs: use --out-dir"
         raise RequestError(msg)
@@ -46,7 +48,7 @@ def planned(
     taken: dict[Path, Path] = {}  # sources by their outputs
     folders: dict[Path, Path] = {}  # by their names
     for source, place in _sources(inputs, recursive, extensions, plan):
-        target = ((out_dir / place) if out_dir else source).with_suffix(suffix)
+        target = ((out_dir / place) if out_dir else source).with_suffix(suffix_for(source))
         if (parent := target.parent) not in folders:
             folders[parent] = Path(os.path.realpath(parent))
         real = folders[parent] / target.name

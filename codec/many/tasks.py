@@ -4,7 +4,6 @@ Who runs tasks is in `executors.py` and `cluster.py`.
 """
 
 import contextlib
-import io
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from bitstream import container
 from bitstream.errors import IgptError
+from bitstream.form import KEPT
 from bitstream.reader import Reader
 from codec.many.files import PIPE, RequestError, destination, is_file, is_passing, is_up_to_date, read, sentence, write
 from codec.options import Options
@@ -77,7 +77,7 @@ class Task(ABC):
     tracebacks. delete_input: remove inputs when their outputs are on the disk.
     """
 
-    suffix: ClassVar[str]
+    suffix: ClassVar[str]  # of outputs
     options: Options = field(default_factory=Options)
     threads: int = 0
     force: bool = False
@@ -90,6 +90,10 @@ class Task(ABC):
     @abstractmethod
     def pixels_in(self, source: Path) -> int:
         """As a file says at its beginning; 0 where that is no use."""
+
+    def suffix_for(self, source: Path) -> str:
+        """Of the output of an input, by default."""
+        return self.suffix
 
     @abstractmethod
     def largest(self, start: bytes) -> int:
@@ -186,18 +190,17 @@ class Compression(Task):
 
     def transform(self, data: bytes, suffix: str, report: Report) -> Output:
         from codec.compression import compress_picture
-        from codec.pictures.reading import open_picture
+        from codec.pictures.reading import picture_in
 
         start = time.perf_counter()
-        picture = open_picture(io.BytesIO(data), self.max_pixels)
+        picture = picture_in(data, self.options.max_pixels, self.options.of_pixels or self.strip)
         left_out = picture.left_out
         if self.delete_input and left_out:
             msg = f"with --delete-input this would be lost: {', '.join(left_out)}"
             raise IgptError(msg)
         picture = picture.stripped() if self.strip else picture
-        height, width, _ = picture.pixels.shape
         use_threads(self.threads)
-        report(0, height * width)
+        report(0, picture.area)
         options = replace(self.options, verify=self.options.verify or self.delete_input)
         compressed = compress_picture(picture, options, lambda pixels: report(pixels, 0))
         return self._output(data, picture, left_out, compressed, time.perf_counter() - start)
@@ -208,18 +211,19 @@ class Compression(Task):
         file = container.read(compressed)
         engine = engines_of(file, self.options)
         raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(compressed) / picture.pixels.size
-        ratios = f"{len(compressed) / len(data):.3f} of the input file, {len(compressed) / raw:.3f} of raw"
+        text = f"{len(compressed) / len(data):.3f} of the input file"
+        text = f"{text}, byte for byte" if picture.is_file else f"{bpsp:.3f} bpsp, {text}, {len(compressed) / raw:.3f} of raw"
         figures = {
             "input_bytes": len(data),
             "bytes": len(compressed),
-            "bpsp": round(bpsp, 4),
+            "bpsp": None if picture.is_file else round(bpsp, 4),
             "seconds": round(seconds, 3),
             "left_out": [*left_out],
             "engine": engine,
         }
         details = f"{seconds:.2f} s; coded as: {info_of(file).coding}{_by(engine)}"
         note = f"not stored: {', '.join(left_out)}" if left_out else ""
-        return Output(compressed, f"{len(compressed):,} bytes, {bpsp:.3f} bpsp, {ratios}", details, note, figures)
+        return Output(compressed, f"{len(compressed):,} bytes, {text}", details, note, figures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +231,14 @@ class Decompression(Task):
     """igpt files -> picture files. Small ones are decompressed together, several at once."""
 
     suffix: ClassVar[str] = ".png"
+
+    def suffix_for(self, source: Path) -> str:
+        """A JPEG file that was kept is one again."""
+        with contextlib.suppress(IgptError, OSError):
+            if is_file(source):
+                with source.open("rb") as stream:
+                    return ".jpg" if container.front_in(stream).head.form.colour == KEPT else self.suffix
+        return self.suffix
 
     def pixels_in(self, source: Path) -> int:
         try:
@@ -239,18 +251,21 @@ class Decompression(Task):
         return container.largest_file(start)
 
     def load(self, job: Job) -> Input | None:
+        from codec.pictures.kept import SUFFIXES as JPEGS
         from codec.pictures.outputs import OUTPUTS
 
-        if job.target.suffix.lower() not in ("", ".png", *OUTPUTS):
-            msg = f"{job.target}: the output cannot be {job.target.suffix}; choose .png, {', '.join(OUTPUTS)}"
+        if job.target.suffix.lower() not in ("", ".png", *OUTPUTS, *JPEGS):
+            msg = f"{job.target}: the output cannot be {job.target.suffix}; choose .png, {', '.join(OUTPUTS)}, or .jpg of a JPEG file"
             raise RequestError(msg)
         return super().load(job)
 
     def transform(self, data: bytes, suffix: str, report: Report) -> Output:
         from codec.decompression import decompress_file
+        from codec.pictures.outputs import require_output
 
         start = time.perf_counter()
         file = container.read(data)
+        require_output(file.head.form, suffix)
         use_threads(self.threads)
         report(0, file.head.pixels)
         picture = decompress_file(file, self.options, lambda pixels: report(pixels, 0))
@@ -260,7 +275,7 @@ class Decompression(Task):
         from codec.description import engines_of
         from codec.pictures.outputs import written_as
 
-        written, left_out = written_as(picture, suffix)
+        written, left_out = written_as(picture, suffix, self.options.max_pixels)
         engine = engines_of(file, self.options)
         figures = {"bytes": len(written), "seconds": round(seconds, 3), "left_out": [*left_out], "engine": engine}
         note = f"not written: {', '.join(left_out)}" if left_out else ""

@@ -2,6 +2,7 @@
 
 from bitstream.container import Coding
 from bitstream.errors import NewerVersionError
+from codec.methods.jpeg import JpegFiles
 from codec.methods.method import Method
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
@@ -15,6 +16,7 @@ METHODS: list[Method] = [  # in the order in which they offer
     DeepMixing(),
     PastMethod(),
     Network(),
+    JpegFiles(),
     Stored(),
 ]
 

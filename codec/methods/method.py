@@ -30,7 +30,8 @@ class Source:
     """What is to be coded, and how it may be.
 
     samples: (height, width, channels), uint8 or uint16, of `depth` bits. indices: whether they are no brightnesses, or have few bits.
-    original: whether they are the picture's own, in which a past shows. alpha: whether they are no colours, but how opaque these are.
+    original: whether they are the picture's own, in which a past shows. alpha: whether they are no colours, but how opaque these are. kept:
+    whether they are the bytes of a file, (1, bytes, 1).
     """
 
     samples: Samples
@@ -39,6 +40,7 @@ class Source:
     indices: bool = False
     original: bool = True
     alpha: bool = False
+    kept: bool = False
 
     @property
     def pixels(self) -> int:
@@ -117,11 +119,13 @@ class ModelName(NamedTuple):
 
 
 class Method(ABC):
-    """number: in the file; name: for people; variants: how many it has."""
+    """number: in the file; name: for people; variants: how many it has; of_files: whether it codes the bytes of kept
+    files, or pictures, or both."""
 
     number: ClassVar[int]
     name: ClassVar[str]
     variants: ClassVar[int] = 1
+    of_files: ClassVar[tuple[bool, ...]] = (False,)
 
     @abstractmethod
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:

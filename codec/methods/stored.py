@@ -43,6 +43,7 @@ def _packed(samples: Samples, depth: int) -> bytes:
 class Stored(DirectMethod):
     number = 0
     name = "stored"
+    of_files = (False, True)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         return [StoredCandidate(self, source)]

@@ -58,6 +58,7 @@ _OTHERS = {  # what igpt does not read
 }
 READ, OTHERS = ({name: re.compile(start, re.DOTALL) for name, start in table.items()} for table in (_READ, _OTHERS))
 
+_MARKER = re.compile(rb"\xff([^\xff\x00])", re.DOTALL)  # of a JPEG
 SPACES = b" \t\n\v\f\r"
 NUMBER = re.compile(rb"(?:[" + SPACES + rb"]++|#[^\r\n]*+)*+([0-9]{1,10})(?![0-9])")  # of a PPM's header, behind spaces and comments
 
@@ -125,6 +126,22 @@ def _webp_size(start: bytes) -> tuple[int, int]:
         case _:
             width, height = struct.unpack_from("<HH", start, 26)
             return width & 0x3FFF, height & 0x3FFF
+
+
+def size_of_jpeg(data: bytes) -> tuple[int, int]:
+    """(width, height), as all of a file says; (0, 0) where that is no use."""
+    at = 2
+    for _ in range(MOST_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if not found or len(data) < found.end() + 7:
+            break
+        marker, at = found[1][0], found.end()
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 3)
+            return (width, height) if width and height else (0, 0)
+        if marker != 1 and not 0xD0 <= marker <= 0xD8:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return 0, 0
 
 
 def _jpeg_size(stream: BinaryIO) -> tuple[int, int]:

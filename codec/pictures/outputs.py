@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.errors import UnsupportedImageError
-from bitstream.form import ALPHA, GREY, PALETTE, RGB, RGB_ALPHA, Form
+from bitstream.form import ALPHA, GREY, KEPT, PALETTE, RGB, RGB_ALPHA, Form
+from codec.pictures import kept
 from codec.pictures.decoding import DAMAGES
 from codec.pictures.metadata import EXIF, PROFILE, RESOLUTION, XMP, XMP_KEYWORD, Metadata
 from codec.pictures.picture import Picture
@@ -31,13 +32,28 @@ def png_of(picture: Picture) -> bytes:
     return written(picture.pixels, picture.form, picture.chunks)
 
 
-def written_as(picture: Picture, suffix: str) -> Written:
+def require_output(form: Form, suffix: str) -> None:
+    """Raises UnsupportedImageError where that is a JPEG's extension, but the picture of this form was none."""
+    if suffix.lower() in kept.SUFFIXES and form.colour != KEPT:
+        msg = f"it holds pixels, not a JPEG file, so it cannot become {suffix.lower()} without loss: choose .png"
+        raise UnsupportedImageError(msg)
+
+
+def written_as(picture: Picture, suffix: str, max_pixels: int | None = None) -> Written:
     """A picture file, of the format that the extension says, and names of what the picture has and the file has not.
 
-    No extension, as of a pipe, means PNG, which has everything. Raises UnsupportedImageError where the format cannot hold the samples as
+    No extension, as of a pipe, means PNG, which has everything; or the JPEG file itself, where one was kept, which other extensions get
+    decoded, if it has no more than `max_pixels`. Raises UnsupportedImageError where the format cannot hold the samples as
     they are and look.
     """
     suffix = suffix.lower()
+    if picture.is_file:
+        if suffix in ("", *kept.SUFFIXES):
+            return picture.file, ()
+        picture = kept.picture_shown(picture, max_pixels)
+        data, others = written_as(picture, suffix)
+        return data, tuple(dict.fromkeys((*picture.left_out, *others)))
+    require_output(picture.form, suffix)
     if suffix in ("", ".png"):
         return png_of(picture), ()
     if suffix not in OUTPUTS:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.errors import UnsupportedImageError
-from bitstream.form import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
+from bitstream.form import GREY, GREY_ALPHA, KEPT, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.metadata import Chunks
 
 _NAMES = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
@@ -23,13 +23,36 @@ class Picture:
 
     pixels: (height, width, channels) samples of the form, uint8, or uint16 where it has 16 bits; indices where it has a palette. chunks:
     the metadata, as a PNG file has them, with the PLTE; an empty IDAT stands where the pixels are. left_out: names of what the file had and
-    igpt does not store, for people.
+    igpt does not store, for people. Of a file that is kept as it is, pixels are its bytes, (1, bytes, 1), and `shown` is the width and
+    height of what it shows, (0, 0) where they are not known.
     """
 
     pixels: npt.NDArray[Any]
     form: Form
     chunks: Chunks = ()
     left_out: tuple[str, ...] = ()
+    shown: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.shown or (self.pixels.shape[1], self.pixels.shape[0])
+
+    @property
+    def area(self) -> int:
+        """How much there is to do: pixels, or bytes of a file."""
+        return int(self.pixels.shape[0] * self.pixels.shape[1])
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is one that is kept as it is."""
+        return self.form.colour == KEPT
+
+    @property
+    def file(self) -> bytes:
+        """That is kept as it is."""
+        assert self.is_file
+        return self.pixels.tobytes()
 
     @property
     def plain_pixels(self) -> npt.NDArray[np.uint8]:
@@ -42,7 +65,9 @@ class Picture:
     @property
     def described(self) -> str:
         """Its size and form, for people."""
-        height, width, _ = self.pixels.shape
+        if self.is_file:
+            return f"a JPEG file of {self.area:,} bytes"
+        width, height = self.size
         return f"{width}x{height} pixels, {_NAMES[self.form.colour]}, {self.form.depth} bits"
 
     def stripped(self) -> "Picture":

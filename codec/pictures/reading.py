@@ -1,21 +1,25 @@
 """Picture files -> pictures. What cannot be kept exactly is refused here, before anything else happens."""
 
 import importlib
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from bitstream.constants import MAX_SIDE
+import numpy as np
+
+from bitstream.constants import MAX_KEPT_BYTES, MAX_SIDE
 from bitstream.errors import TooLargeError, UnsupportedImageError
+from bitstream.form import KEPT, Form
 from codec.pictures.decoding import decoded_by_pillow
-from codec.pictures.formats import format_of, size_in
+from codec.pictures.formats import format_of, size_in, size_of_jpeg
 from codec.pictures.parsed import Parsed
 from codec.pictures.picture import Picture
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops by default
 PARSERS = {"PNG": "png", "PPM": "pnm", "BMP": "bmp", "TIFF": "tiff", "WEBP": "webp", "JPEG": "jpeg", "GIF": "gif"}  # modules beside this
-SUFFIXES = (".png", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif")
+SUFFIXES = (".png", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif")
 LARGEST_PIXEL = 16  # bytes in a file, for a picture that is stored plainly
 
 
@@ -32,6 +36,21 @@ def open_picture(stream: BinaryIO, max_pixels: int) -> Picture:
     check_size(*parsed.size, max_pixels)
     samples, form, more = parsed.decoded() if parsed.decoded else decoded_by_pillow(name, parsed)
     return Picture(samples, form, parsed.chunks, (*parsed.left_out, *more))
+
+
+def picture_in(data: bytes, max_pixels: int | None = None, pixels: bool = False) -> Picture:
+    """Of a picture file; of a JPEG the file itself, byte for byte, whatever is in it, but for `pixels`.
+
+    max_pixels: None: the default limit, and none for JPEG files, of which no pixels are made. Raises what `open_picture` raises.
+    """
+    if pixels or format_of(data) != "JPEG":
+        return open_picture(io.BytesIO(data), MAX_PIXELS if max_pixels is None else max_pixels)
+    if len(data) > MAX_KEPT_BYTES:
+        msg = f"the file has {len(data):,} bytes, more than the limit of {MAX_KEPT_BYTES:,} for a JPEG"
+        raise TooLargeError(msg)
+    size = size_of_jpeg(data)
+    check_size(*size, max_pixels)
+    return Picture(np.frombuffer(data, np.uint8).reshape(1, -1, 1), Form(KEPT, 8), shown=size)
 
 
 def largest_picture_file(start: bytes, max_pixels: int) -> int:

@@ -1,4 +1,4 @@
-"""What a caller may hand over as a picture: Pillow's image, an array, or the path of a picture file.
+"""What a caller may hand over as a picture: Pillow's image, an array, a picture file's bytes, or its path.
 
 Of Pillow's image only what Pillow tells is kept or named; of a file everything is.
 """
@@ -14,34 +14,35 @@ from bitstream.errors import UnsupportedImageError
 from bitstream.form import GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 from codec.pictures.picture import Picture, told
 from codec.pictures.pillow import picture_kept
-from codec.pictures.reading import MAX_PIXELS, check_size, open_picture
+from codec.pictures.reading import check_size, picture_in
 
-Source = Image.Image | npt.NDArray[Any] | str | Path
+Source = Image.Image | npt.NDArray[Any] | bytes | str | Path
 
 _COLOURS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}  # colour types by the number of channels
 _RIGHT = "an array (height, width) or (height, width, 1 to 4) of uint8 or uint16"
 
 
-def picture_from(source: Source, max_pixels: int | None = None) -> Picture:
-    """The picture that a caller means. What is not stored of it is logged by the logger "igpt".
+def picture_from(source: Source, max_pixels: int | None = None, pixels: bool = False) -> Picture:
+    """The picture that a caller means; of a JPEG file the file itself, but for `pixels`. What is not stored of it is logged by the logger
+    "igpt".
 
-    max_pixels: refuse larger pictures; None: files of more than MAX_PIXELS, and no image or array, which are there already. Raises
-    TypeError for what is none of the three, UnsupportedImageError for what cannot be kept exactly, TooLargeError, and OSError for a file
-    that cannot be read.
+    max_pixels: refuse larger pictures; None: files of more than MAX_PIXELS, and no image or array, which are there already, nor JPEG file,
+    of which no pixels are made. Raises TypeError for what is none of those, UnsupportedImageError for what cannot be kept exactly,
+    TooLargeError, and OSError for a file that cannot be read.
     """
     match source:
         case Image.Image():
             picture = picture_kept(source)
         case np.ndarray():
             picture = picture_of_array(source)
+        case bytes():
+            picture = told(picture_in(source, max_pixels, pixels))
         case str() | Path():
-            with open(source, "rb") as stream:
-                picture = told(open_picture(stream, MAX_PIXELS if max_pixels is None else max_pixels))
+            picture = told(picture_in(Path(source).read_bytes(), max_pixels, pixels))
         case _:
-            msg = f"a picture is a Pillow image, {_RIGHT}, or the path of a picture file, not {type(source).__name__}"
+            msg = f"a picture is a Pillow image, {_RIGHT}, a picture file's bytes or its path, not {type(source).__name__}"
             raise TypeError(msg)
-    height, width, _ = picture.pixels.shape
-    check_size(width, height, max_pixels)
+    check_size(*picture.size, max_pixels)
     return picture
 
 

@@ -281,7 +281,7 @@ def _form(directory: Directory, compression: int) -> Form:
         form = Form({(1, False): GREY, (1, True): GREY_ALPHA, (3, False): RGB, (3, True): RGB_ALPHA}[colours, alpha], bits[0])
     if form.colour < 0:
         refuse_unkept("a TIFF with a palette and alpha")
-    if not form.kept:
+    if not form.known:
         refuse_unkept(f"a TIFF with samples of {form.depth} bits")
     if compression in FAX and form != Form(GREY, 1):
         refuse_unkept("a TIFF of a facsimile in colours")

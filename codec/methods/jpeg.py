@@ -1,0 +1,124 @@
+"""JPEG files, byte for byte: the coefficients of the pictures in them, and all other bytes."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from bitstream.container import Coding, require
+from bitstream.reader import varint
+from codec.jpeg import coefficients, rest
+from codec.jpeg.coefficients import Plane
+from codec.jpeg.entropy import Coefficients
+from codec.jpeg.file import MOST_PICTURES, Place, joined, pictures_in, place_from, skeleton
+from codec.jpeg.picture import Patch, Taken, Walk, walk
+from codec.jpeg.words import described
+from codec.methods.method import Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, fields_reader, require_same
+from codec.progress import Progress, heartbeat
+
+FRONT_BYTES = 1 << 20  # of the rest; what more there is has a chunk
+
+
+class Fields(NamedTuple):
+    """places: of the pictures; size: of the beginning of the rest, in bytes, which is `packed`; behind: whether there is more of it."""
+
+    places: Sequence[Place]
+    size: int
+    packed: bytes
+    behind: bool
+
+    def to_bytes(self) -> bytes:
+        numbers = varint(len(self.places) << 1 | self.behind) + varint(self.size)
+        return numbers + b"".join(place.to_bytes() for place in self.places) + self.packed
+
+    @property
+    def front(self) -> bytes:
+        """The beginning of the rest. Raises DamagedError."""
+        return rest.unpack(self.packed, self.size)
+
+
+class JpegFiles(DirectMethod):
+    number = 6
+    name = "JPEG file"
+    of_files = (True,)
+
+    def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
+        pictures, left = pictures_in(source.samples.tobytes())
+        places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
+        for start, taken in pictures:
+            payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), None, heartbeat(progress))
+            unusual = [(number, patch) for number, patch in enumerate(taken.patches) if patch != Patch()]
+            places.append(Place(start, taken.code, len(payloads), unusual))
+            chunks += payloads
+        fields = Fields(places, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
+        coded = Coded(Coding(self.number, 0, fields.to_bytes()), chunks or [b""], [taken for _, taken in pictures])
+        return [Ready(coded, source.pixels)]
+
+    def fields(self, part: Part) -> Fields:
+        """Raises DamagedError."""
+        reader = fields_reader(part)
+        first, size = reader.varint(), reader.varint()
+        require(first >> 1 <= MOST_PICTURES and size <= FRONT_BYTES, "its pictures are too many")
+        places = [place_from(reader) for _ in range(first >> 1)]
+        beside = part.width - size - sum(place.code for place in places)
+        require(beside > 0 if first & 1 else beside == 0, "its parts have more bytes than it, or fewer")
+        return Fields(places, size, reader.take(reader.remaining), bool(first & 1))
+
+    def least_bytes(self, part: Part) -> Iterator[int]:
+        fields = self.fields(part)
+        chunks = fields.behind + sum(place.chunks for place in fields.places)
+        for _ in range(chunks):
+            yield 1
+        if not chunks:
+            yield 0
+
+    def _joined(self, part: Part, progress: Progress, first: int = 0) -> bytes:
+        """The file; with another `first` without the code of the pictures before that one."""
+        fields, chunks = self.fields(part), part.chunks
+        ends = [*accumulate((place.chunks for place in fields.places), initial=int(fields.behind))]
+
+        def decode(found: Walk, number: int) -> Coefficients:
+            sizes = [(c.rows, c.stride) for c in found.frame.components]
+            payloads = chunks[ends[number] : ends[number + 1]]
+            require(len(payloads) == coefficients.bands(sizes), "a JPEG in it has another number of chunks")
+            planes = coefficients.decode(payloads, sizes, found.steps, None, heartbeat(progress))
+            return np.concatenate([plane.reshape(-1, plane.shape[2]) for plane in planes])
+
+        return joined(rest_of(part, fields), fields.places, decode, first)
+
+    def decode(self, part: Part, progress: Progress) -> Samples:
+        data = self._joined(part, progress)
+        progress(part.width)
+        return np.frombuffer(data, np.uint8).reshape(1, -1, 1)
+
+    def header(self, part: Part) -> bytes:
+        """The file without the code of its own picture, the first: all that is known of that but its pixels. Raises DamagedError."""
+        fields = self.fields(part)
+        return self._joined(part, lambda pixels: None, first=int(bool(fields.places) and fields.places[0].start == 0))
+
+    def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
+        """That the coefficients give the file, as far as it was made of them; and how each chunk of them begins."""
+        pictures: Sequence[Taken] = coded.made_of
+        fields = self.fields(part)
+        found = joined(rest_of(part, fields), fields.places, lambda _, number: pictures[number].coefficients)
+        require_same(found == samples.tobytes(), "its bytes differ")
+
+    def description(self, part: Part) -> str:
+        fields = self.fields(part)
+        what = described(walk(skeleton(fields.front, fields.places), 0))
+        return ", ".join(("JPEG file", *what)) + "; comes back byte for byte"
+
+
+def rest_of(part: Part, fields: Fields) -> bytes:
+    """All bytes of the file but those of its pictures' code. Raises DamagedError."""
+    behind = part.width - fields.size - sum(place.code for place in fields.places)
+    return fields.front + (rest.unpack(part.chunks[0], behind) if fields.behind else b"")
+
+
+def planes_of(found: Walk, blocks: Coefficients) -> list[Plane]:
+    """Of each component."""
+    return [
+        Plane(steps, blocks[c.first : c.first + c.stride * c.rows].reshape(c.rows, c.stride, -1))
+        for c, steps in zip(found.frame.components, found.steps, strict=True)
+    ]
