@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bitstream.errors import DamagedError, ModelError
 from codec.jpeg import coefficients
-from codec.jpeg.coefficients import LARGEST, Plane, bands, decode, encode
-from codec.jpeg.kernel import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH
+from codec.jpeg.coefficients import Plane, bands, decode, encode
 from codec.jpeg.network import CoefficientConfig, CoefficientNetwork, expected_arrays
+from codec.jpeg.prediction import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH
+from codec.jpeg.values import LARGEST
 from codec.threads import use_threads
 
 FLAT = np.full(64, 3, np.int64)
@@ -29,7 +30,12 @@ def network(seed: int = 0, hidden: tuple[int, int] = (16, 8), largest: bool = Fa
     arrays = {}
     for name, (dtype, shape) in expected_arrays(config).items():
         kind = name.rpartition(".")[2]
-        most = {"gains": 32767 if largest else 200, "weight": (1 << 24) // ACTIVE // shape[-1] - 1, "multiplier": 32767, "offset": (1 << 30) - 1}[kind]
+        most = {
+            "gains": 32767 if largest else 200,
+            "weight": (1 << 24) // ACTIVE // shape[-1] - 1,
+            "multiplier": 32767,
+            "offset": (1 << 30) - 1,
+        }[kind]
         if kind == "offset" and not largest:
             most = 1 << 20
         if kind == "multiplier" and not largest:
@@ -62,8 +68,16 @@ def roundtrip(planes: list[Plane], predictor: CoefficientNetwork | None = None) 
 @pytest.mark.parametrize("predictor", [None, network()], ids=["alone", "network"])
 @pytest.mark.parametrize(
     "sizes",
-    [[(5, 7)], [(1, 1)], [(8, 6), (4, 3), (4, 3)], [(7, 5), (4, 3), (4, 3)], [(2, 9), (2, 9), (2, 9), (2, 9)], [(2, 2), (5, 7), (1, 1)], [(3, 8), (3, 2)]],
-)  # fmt: skip
+    [
+        [(5, 7)],
+        [(1, 1)],
+        [(8, 6), (4, 3), (4, 3)],
+        [(7, 5), (4, 3), (4, 3)],
+        [(2, 9), (2, 9), (2, 9), (2, 9)],
+        [(2, 2), (5, 7), (1, 1)],
+        [(3, 8), (3, 2)],
+    ],
+)
 def test_planes_of_any_sizes(sizes, predictor) -> None:
     roundtrip([Plane(STEPS, blocks(*size, seed)) for seed, size in enumerate(sizes)], predictor)
 

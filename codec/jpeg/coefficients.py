@@ -6,6 +6,7 @@ and above lead to expect. `kernel` walks through the blocks, `mixture` codes a d
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.errors import DamagedError
-from codec.jpeg.kernel import FEATURES, LARGEST, LOGS, OUTPUTS, WIDTH, Constants, Network, Work, code
+from codec.jpeg.kernel import LOGS, Constants, code
 from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
 from codec.jpeg.network import CoefficientNetwork
+from codec.jpeg.prediction import FEATURES, OUTPUTS, WIDTH, Network, Work
 from codec.mixing.bands import tables
 from codec.mixing.kernel import LIMIT, ONE, STEPS
 from codec.threads import threads
@@ -31,7 +33,7 @@ SLOPE = (0, 153, 554, 1051, 1448, 1573, 1338, 769)  # 1024 c(u) (cos(u pi / 16) 
 THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
 MOST_THREADS = 4  # as every band in work has tables of its own
-COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.16, 0.5, 0.26  # at first
+COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.26  # at first
 NO_COSTS = np.empty((0, 0), np.float32)
 NO_RECORDS = np.empty((0, FEATURES + 3), np.int16)
 
@@ -72,7 +74,7 @@ def _state(alone: bool) -> State:
     return State(
         np.zeros((CONTEXTS, SLOTS), np.uint32),
         weights,
-        8 + 3584 // (64 + np.arange(MOST_USES + 1)),
+        32 + 14336 // (64 + np.arange(MOST_USES + 1)),
         np.tile(start, (FIRST_SETS, 1)),
         np.zeros(RARE, np.uint32),
         np.zeros(CONTEXTS, np.int64),
@@ -81,7 +83,8 @@ def _state(alone: bool) -> State:
 
 
 def _work() -> Work:
-    return Work(*(np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH)), np.zeros(OUTPUTS, np.int64))
+    features, scaled, first, second = (np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH))
+    return Work(features, scaled, first, second, np.zeros(OUTPUTS, np.int64))
 
 
 def _run(
@@ -134,7 +137,7 @@ def _bands(sizes: Sequence[Size]) -> Iterator[list[slice]]:
     blocks, rows = sizes[0][0] * sizes[0][1], min(size[0] for size in sizes)
     count = min(rows, max(-(-blocks // BAND_BLOCKS), 2 if blocks >= SPLIT_BLOCKS else 1))
     cuts = [rows * k // count for k in range(count + 1)]
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in itertools.pairwise(cuts):
         yield [slice(-(-first * size[0] // rows), -(-last * size[0] // rows)) for size in sizes]
 
 

@@ -6,21 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jit import compiled, part
-from codec.jpeg.mixture import CONTEXTS, END_SLOTS, KINDS, NODES, SITUATIONS, State, decided, simple
-from codec.mixing.kernel import LIMIT
+from codec.jpeg.mixture import END_SLOTS, NODES, SITUATIONS
+from codec.jpeg.prediction import END_PLACE, FEATURES, predict
+from codec.jpeg.values import LARGEST, coefficient, end_of_block
 
-LARGEST = 32767  # magnitude of a coefficient
-FEATURES = 92
-WIDTH = 96  # inputs of a layer
-ACTIVE = 511  # the largest
-THRESHOLDS = 14
-SIGN = 15  # its node
-NETWORK_THRESHOLDS = 11
-END_THRESHOLDS = 12
-END_PLACE = KINDS * 64
-PLACES = END_PLACE + KINDS
-OUTPUTS = 2 + 2 * NETWORK_THRESHOLDS
-WIDE = 10  # of a padded block
+WIDE = 10  # of a block with a border
 PADDED = 12 * WIDE
 LOGS = 4096
 FINE = 30  # bits of an inverse step
@@ -28,8 +18,8 @@ RESIDUAL_LIMIT = 1 << 38
 
 
 class Constants(NamedTuple):
-    """raster: of a zigzag position, 8 * row + column; zigzag: the inverse; edge: (8,), 1024 times how a frequency shows at a block's border; log: (LOGS,), 16 log2(1 + n);
-    thresholds: a magnitude is above so many of them."""
+    """raster: 8 * row + column of a zigzag position; zigzag: the inverse; edge, slope: 1024 times how a frequency shows in value and
+    slope at a block's border; log: (LOGS,), 16 log2(1 + n); thresholds: a magnitude is above so many of them."""
 
     raster: npt.NDArray[np.int64]
     zigzag: npt.NDArray[np.int64]
@@ -37,32 +27,6 @@ class Constants(NamedTuple):
     slope: npt.NDArray[np.int64]
     log: npt.NDArray[np.int64]
     thresholds: npt.NDArray[np.int64]
-
-
-class Network(NamedTuple):
-    """gains: (PLACES, FEATURES); of each of three layers the weights, (outputs, WIDTH), and multipliers and offsets,
-    (PLACES, outputs). Without a network all of them are empty."""
-
-    gains: npt.NDArray[np.int16]
-    first: npt.NDArray[np.int16]
-    first_multiplier: npt.NDArray[np.int16]
-    first_offset: npt.NDArray[np.int32]
-    second: npt.NDArray[np.int16]
-    second_multiplier: npt.NDArray[np.int16]
-    second_offset: npt.NDArray[np.int32]
-    third: npt.NDArray[np.int16]
-    third_multiplier: npt.NDArray[np.int16]
-    third_offset: npt.NDArray[np.int32]
-
-
-class Work(NamedTuple):
-    """Room for one run of the network: the features, (FEATURES,), what each layer takes, (WIDTH,), and the logits in 1/256, (OUTPUTS,)."""
-
-    features: npt.NDArray[np.int16]
-    scaled: npt.NDArray[np.int16]
-    first: npt.NDArray[np.int16]
-    second: npt.NDArray[np.int16]
-    logits: npt.NDArray[np.int64]
 
 
 @part
@@ -76,107 +40,27 @@ def _log(log, value):
     return log[min(value, LOGS - 1)] if value >= 0 else -log[min(-value, LOGS - 1)]
 
 
-@part
-def _layer(inputs, weights, multiplier, offset, least, most, outputs):
-    """outputs = the sums of inputs times weights, scaled. Sums are below 2^24, so that nothing exceeds 31 bits."""
-    for j in range(len(outputs)):
-        total = np.int32(0)
-        for i in range(WIDTH):
-            total = np.int32(total + np.int32(np.int32(weights[j, i]) * np.int32(inputs[i])))  # of 32 bits, for speed
-        outputs[j] = min(max(((np.int64(total) >> 8) * np.int64(multiplier[j]) + offset[j]) >> 14, least), most)
-
-
-@part
-def _predict(place, network, work):
-    """The logits of the decisions about one coefficient, from its features."""
-    for i in range(FEATURES):
-        work.scaled[i] = min(max((np.int64(work.features[i]) * np.int64(network.gains[place, i]) + 32) >> 6, -ACTIVE), ACTIVE)
-    n = network
-    _layer(work.scaled, n.first, n.first_multiplier[place], n.first_offset[place], 0, ACTIVE, work.first[: len(n.first)])
-    _layer(work.first, n.second, n.second_multiplier[place], n.second_offset[place], 0, ACTIVE, work.second[: len(n.second)])
-    _layer(work.second, n.third, n.third_multiplier[place], n.third_offset[place], -LIMIT, LIMIT, work.logits)
-
-
-@part
-def _mixed(bit, node, logit, place, second, state, tables, coder, stream, decoding, spent):
-    """A decision about a coefficient; place: 64 for chroma, plus its zigzag position; second: chooses a set of weights."""
-    state.bases[CONTEXTS - 1] = (place * SITUATIONS + ((logit + LIMIT + 1) >> 5)) * NODES
-    return decided(bit, node, logit, place * NODES + node, second * NODES + node, state, tables, coder, stream, decoding, spent)
-
-
-@part
-def _exponential(value, at, state, tables, coder, stream, decoding, spent):
-    """A number from 0 on, as it is seldom needed: Exp-Golomb, of at most 17 bits."""
-    bits = 0
-    if not decoding:
-        while (value + 1) >> (bits + 1):
-            bits += 1
-    n = 0
-    while n < 17 and simple(int(bits > n), at + n, state, tables, coder, stream, decoding, spent):
-        n += 1
-    number = 1
-    for i in range(n - 1, -1, -1):
-        number = number << 1 | simple(((value + 1) >> i) & 1, at + 32 + i, state, tables, coder, stream, decoding, spent)
-    return number - 1
-
-
-@part
-def _coefficient(value, place, last, negative, second, constants, state, work, tables, coder, stream, decoding, spent):
-    """Codes a value, which is not 0 where it is the last one; negative: the sign that is expected. Returns the value."""
-    logits = work.logits
-    magnitude = abs(value)
-    if not last and not _mixed(int(magnitude > 0), 0, logits[0], place, second, state, tables, coder, stream, decoding, spent):
-        return 0
-    otherwise = _mixed(int((value < 0) != negative), SIGN, logits[1], place, second, state, tables, coder, stream, decoding, spent)
-    side = 16 * otherwise
-    thresholds = constants.thresholds
-    j = 1
-    while j < THRESHOLDS:
-        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else 0
-        if not _mixed(int(magnitude > thresholds[j]), side + j, logit, place, second, state, tables, coder, stream, decoding, spent):
-            break
-        j += 1
-    if j == THRESHOLDS:
-        found = thresholds[j - 1] + 1 + _exponential(magnitude - thresholds[j - 1] - 1, 3072 + 64 * (place >> 6), state, tables, coder, stream, decoding, spent)
-    else:
-        found, width = thresholds[j - 1] + 1, thresholds[j] - thresholds[j - 1]
-        bits = 0
-        while (1 << bits) < width:
-            bits += 1
-        low, node = magnitude - found, 1
-        for i in range(bits - 1, -1, -1):
-            at = (place >> 6) * 1024 + j * 64 + node if node < 64 else 4095
-            node = node << 1 | simple((low >> i) & 1, at, state, tables, coder, stream, decoding, spent)
-        found += node - (1 << bits)
-    found = min(found, 2 * LARGEST + 2)
-    return -found if (otherwise != 0) != negative else found
-
-
-@part
-def _end(end, chroma, activity, logits, state, thresholds, tables, coder, stream, decoding, spent):
-    """The position of the last coefficient that is not 0, or 0: how many thresholds it is above, and its place among those."""
-    first, second = 2 * 64 * NODES + chroma * END_SLOTS, 2 * 16 * 16 * NODES + (chroma * END_SLOTS) * 16 + activity
-    j = 0
-    while j < END_THRESHOLDS:
-        logit = logits[0] if j == 0 else logits[1 + j]
-        if not decided(int(end > thresholds[j]), j, logit, first + j, second + j * 16, state, tables, coder, stream, decoding, spent):
-            break
-        j += 1
-    if j == 0:
-        return 0
-    found, width = thresholds[j - 1] + 1, thresholds[j] - thresholds[j - 1]
-    bits = 0
-    while (1 << bits) < width:
-        bits += 1
-    low, node = end - found, 1
-    for i in range(bits - 1, -1, -1):
-        at = 16 * j + node
-        node = node << 1 | decided((low >> i) & 1, at, 0, first + at, second + at * 16, state, tables, coder, stream, decoding, spent)
-    return min(found + node - (1 << bits), 63)
-
-
 @compiled
-def code(blocks, steps, kind, luma, other, network, constants, state, work, tables, coder, stream, decoding, final, costs, stopped, records, recorded):
+def code(
+    blocks,
+    steps,
+    kind,
+    luma,
+    other,
+    network,
+    constants,
+    state,
+    work,
+    tables,
+    coder,
+    stream,
+    decoding,
+    final,
+    costs,
+    stopped,
+    records,
+    recorded,
+):
     """Codes the (rows, columns, 64) blocks of a plane into `stream`, or fills them from it.
 
     kind: 0 luma, 1 first and 2 second chroma; luma, other: the blocks of luma and of the first chroma. final: the stream ends with this
@@ -309,7 +193,7 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
             f[63], f[64], f[67], f[72] = _log(log, steps[0]), _log(log, steps[1] + steps[2]), 4 * end_light, 4 * end_other
             f[73], f[74], f[75], f[90], f[91] = int(has_west) * 64, int(has_north) * 64, active * 8, _log(log, size_w), _log(log, size_n)
             if predicted:
-                _predict(END_PLACE + kind, network, work)
+                predict(END_PLACE + kind, network, work)
             if recorded[1]:
                 counted += 1
                 if counted % recorded[1] == 0 and recorded[0] < len(records):
@@ -319,7 +203,7 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
                         record[i] = f[i]
                     record[FEATURES], record[FEATURES + 1], record[FEATURES + 2] = END_PLACE + kind, end, 0
             else:
-                end = _end(end, chroma, active, work.logits, state, constants.thresholds, tables, coder, stream, decoding, spent)
+                end = end_of_block(end, chroma, active, work.logits, state, constants.thresholds, tables, coder, stream, decoding, spent)
             ends[now, x + 2] = end
             log_steps = _log(log, steps[1] + steps[2])
             zeros = nonzero = size = 0
@@ -409,18 +293,32 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
                 f[90], f[91] = _log(log, size_w), _log(log, size_n)
                 place = kind * 64 + k
                 if predicted:
-                    _predict(place, network, work)
+                    predict(place, network, work)
                 # contexts
                 abs_w, abs_n = abs(np.int64(val_w[at])), abs(np.int64(val_n[at]))
                 abs_nw, abs_ne = abs(np.int64(val_nw[at])), abs(np.int64(val_ne[at]))
                 abs_ww, abs_nn = abs(np.int64(val_ww[at])), abs(np.int64(val_nn[at]))
                 near = min(_log(log, 3 * (abs_w + abs_n) + abs_nw + abs_ne + abs_ww + abs_nn) >> 3, 15)
                 left = min(_log(log, end - k) >> 3, 15)
-                high = abs(np.int64(own[at - 1])) * 2 + abs(np.int64(own[at - 2])) + abs(np.int64(own[at - WIDE])) * 2 + abs(np.int64(own[at - 2 * WIDE]))
+                high = (
+                    abs(np.int64(own[at - 1])) * 2
+                    + abs(np.int64(own[at - 2]))
+                    + abs(np.int64(own[at - WIDE])) * 2
+                    + abs(np.int64(own[at - 2 * WIDE]))
+                )
                 high += abs(np.int64(own[at + 1])) + abs(np.int64(own[at + WIDE]))
                 high = min(_log(log, high) >> 3, 15)
                 corner = abs(np.int64(own[at - WIDE - 1])) + abs(np.int64(own[at + WIDE - 1])) + abs(np.int64(own[at - WIDE + 1]))
-                beside = (log_w[at - 1] + log_w[at + 1] + log_w[at - WIDE] + log_w[at + WIDE] + log_n[at - 1] + log_n[at + 1] + log_n[at - WIDE] + log_n[at + WIDE])
+                beside = (
+                    log_w[at - 1]
+                    + log_w[at + 1]
+                    + log_w[at - WIDE]
+                    + log_w[at + WIDE]
+                    + log_n[at - 1]
+                    + log_n[at + 1]
+                    + log_n[at - WIDE]
+                    + log_n[at + WIDE]
+                )
                 beside = min(beside >> 5, 15)
                 strong = min(pulled >> 3, 15)
                 t = (chroma * 64 + k) * SITUATIONS
@@ -452,8 +350,20 @@ def code(blocks, steps, kind, luma, other, network, constants, state, work, tabl
                         record[FEATURES + 1] = _clamped(value * s, LARGEST)
                         record[FEATURES + 2] = int(k == end and k > 0)
                 else:
-                    value = _coefficient(
-                        value, chroma * 64 + k, k == end and k > 0, negative, (chroma * 16 + near) * 16 + strong, constants, state, work, tables, coder, stream, decoding, spent
+                    value = coefficient(
+                        value,
+                        chroma * 64 + k,
+                        k == end and k > 0,
+                        negative,
+                        (chroma * 16 + near) * 16 + strong,
+                        constants,
+                        state,
+                        work,
+                        tables,
+                        coder,
+                        stream,
+                        decoding,
+                        spent,
                     )
                 if decoding:
                     block[k] = _clamped(prediction + value, LARGEST)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from codec.jit import part
 from codec.mixing.kernel import COUNT_BITS, COUNTER_BITS, LIMIT, MOST_COUNT, ONE, PROBABILITY_BITS, STEPS, coded
 
-KINDS = 3  # of planes: luma, first and second chroma
 NODES = 32  # decisions about one coefficient, of which each has a counter in every context
 CONTEXTS = 12  # the last one is the network's prediction
 SITUATIONS = 256  # of one context
@@ -26,13 +25,16 @@ END_SLOTS = 256  # of one situation
 SLOTS = 2 * 64 * SITUATIONS * NODES + 2 * SITUATIONS * END_SLOTS
 FIRST_SETS = 2 * 64 * NODES + 2 * END_SLOTS
 SECOND_SETS = 2 * 16 * 16 * NODES + 2 * END_SLOTS * 16
-RARE = 1 << 12
+RARE = 68 * 64
 
 
 class State(NamedTuple):
-    """What is learned: counters: (CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind them how often
-    a set was used; rates: by that, how fast it learns; refined:
-    (FIRST_SETS, STEPS + 1); rare: counters of decisions that are not mixed; bases: of the present coefficient in each context; inputs."""
+    """What is learned.
+
+    counters: (CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind those of a set how
+    often it was used; rates: by that, how fast it learns, in 1/256; refined: (FIRST_SETS, STEPS + 1); rare: counters of decisions that are
+    not mixed; bases: places of the present coefficient's counters in each context; inputs: of the mixture.
+    """
 
     counters: npt.NDArray[np.uint32]
     weights: npt.NDArray[np.int32]
@@ -86,8 +88,8 @@ def decided(bit, node, logit, first, second, state, tables, coder, stream, decod
     probability = min(max((tables.squash[total + LIMIT] + better) >> 1, 1), ONE - 1)
     bit = coded(bit, probability, coder, stream, decoding, spent)
     target = bit << PROBABILITY_BITS
-    wrong_one = np.int32(((target - tables.squash[total_one + LIMIT]) * rates[one[INPUTS]]) >> 4)
-    wrong_two = np.int32(((target - tables.squash[total_two + LIMIT]) * rates[two[INPUTS]]) >> 4)
+    wrong_one = np.int32(((target - tables.squash[total_one + LIMIT]) * rates[one[INPUTS]]) >> 8)
+    wrong_two = np.int32(((target - tables.squash[total_two + LIMIT]) * rates[two[INPUTS]]) >> 8)
     one[INPUTS] = min(one[INPUTS] + 1, MOST_USES)
     two[INPUTS] = min(two[INPUTS] + 1, MOST_USES)
     for i in range(INPUTS):

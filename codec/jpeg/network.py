@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
-from codec.jpeg.kernel import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH, Network
+from codec.jpeg.prediction import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH, Network
 
 LAYOUT = "dct"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "integer.safetensors"

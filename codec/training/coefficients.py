@@ -4,46 +4,58 @@ The float network is that of `codec.jpeg.kernel` without rounding. Its weights b
 nothing that could be measured, so that training need not simulate it.
 """
 
+import itertools
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import save as saved
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.jpeg.kernel import ACTIVE, FEATURES, NETWORK_THRESHOLDS, OUTPUTS, PLACES, WIDTH
 from codec.jpeg.coefficients import THRESHOLDS
-from codec.jpeg.network import LAYERS, OFFSET_LIMIT, SUM_LIMIT, Arrays, CoefficientConfig, CoefficientNetwork
+from codec.jpeg.network import LAYERS, OFFSET_LIMIT, Arrays, CoefficientConfig, CoefficientNetwork
+from codec.jpeg.prediction import FEATURES, NETWORK_THRESHOLDS, OUTPUTS, PLACES
 
 UNIT = 64  # of a feature or an activation, in integers
 LIMIT = 8.0  # of an activation
 BATCH = 4096
 RATE = 3e-3
 HELD_OUT = 100_000  # records
+LARGEST_SUM = 32000  # of the magnitudes of a row of weights; times ACTIVE it is below SUM_LIMIT
+CHECKPOINT_FILE = "model.safetensors"
+
+
+class Layer(nn.Module):
+    """A product with shared weights; then for every place scales and offsets of its own."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Linear(inputs, outputs, bias=False).weight
+        self.scale = nn.Parameter(torch.ones(PLACES, outputs))
+        self.offset = nn.Parameter(torch.zeros(PLACES, outputs))
+
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        return F.linear(x, self.weight) * F.embedding(places, self.scale) + F.embedding(places, self.offset)
 
 
 class FloatNetwork(nn.Module):
-    """(records, FEATURES) -> (records, OUTPUTS) logits; per place gains of the features, and of each layer's outputs scales and offsets."""
+    """(records, FEATURES) features and (records,) places -> (records, OUTPUTS) logits."""
 
     def __init__(self, config: CoefficientConfig) -> None:
         super().__init__()
-        widths = (FEATURES, *config.hidden, OUTPUTS)
-        self.config = config
-        self.gains = nn.Embedding.from_pretrained(torch.ones(PLACES, FEATURES), freeze=False)
-        self.layers = nn.ModuleList(nn.Linear(*pair, bias=False) for pair in zip(widths, widths[1:], strict=False))
-        self.scales = nn.ModuleList(nn.Embedding.from_pretrained(torch.ones(PLACES, n), freeze=False) for n in widths[1:])
-        self.offsets = nn.ModuleList(nn.Embedding.from_pretrained(torch.zeros(PLACES, n), freeze=False) for n in widths[1:])
+        self.config, widths = config, (FEATURES, *config.hidden, OUTPUTS)
+        self.gains = nn.Parameter(torch.ones(PLACES, FEATURES))
+        self.first, self.second, self.third = (Layer(*pair) for pair in itertools.pairwise(widths))
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        x = (features * self.gains(places)).clamp(-LIMIT, LIMIT)
-        for k, (layer, scale, offset) in enumerate(zip(self.layers, self.scales, self.offsets, strict=True)):
-            x = layer(x) * scale(places) + offset(places)
-            if k + 1 < len(self.layers):
-                x = x.clamp(0, LIMIT)
-        return x
+        x = (features * F.embedding(places, self.gains)).clamp(-LIMIT, LIMIT)
+        for layer in (self.first, self.second):
+            x = layer(x, places).clamp(0, LIMIT)
+        logits: Tensor = self.third(x, places)
+        return logits
 
 
 def nats(model: FloatNetwork, records: Tensor) -> Tensor:
@@ -68,7 +80,7 @@ def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int)
     torch.manual_seed(0)
     model, data = FloatNetwork(config), torch.from_numpy(records)
     held_out, rest = data[:HELD_OUT], data[HELD_OUT:]
-    shared = list(model.layers.parameters())
+    shared = [layer.weight for layer in (model.first, model.second, model.third)]
     own = [p for p in model.parameters() if all(p is not q for q in shared)]
     optimizer = torch.optim.Adam([{"params": shared, "rate": RATE}, {"params": own, "rate": 2 * RATE}], betas=(0.9, 0.99))
     for step in range(steps):
@@ -85,17 +97,25 @@ def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int)
 
 def integer_network(model: FloatNetwork, name: str) -> CoefficientNetwork:
     """Its weights as whole numbers, each row scaled so that its sums stay within their bound."""
-    arrays: Arrays = {"gains": _whole(model.gains.weight * UNIT, np.int16)}
-    for k, (layer, scale, offset) in enumerate(zip(model.layers, model.scales, model.offsets, strict=True)):
-        weight, units = layer.weight.double(), 256 / UNIT if k + 1 == len(model.layers) else 1  # a logit is in 1/256
-        factor = 32000 / weight.abs().sum(1).clamp(min=1e-6)  # of a row: 32000 * ACTIVE < SUM_LIMIT
-        multiplier = torch.round(scale.weight.double() / factor * units * (1 << 22)).clamp(-32767, 32767)
-        added = offset.weight.double() * units * UNIT * (1 << 14) + multiplier / 2 + (1 << 13)
-        arrays[f"{LAYERS[k]}.weight"] = _whole(weight * factor[:, None], np.int16)
-        arrays[f"{LAYERS[k]}.multiplier"] = _whole(multiplier, np.int16)
-        arrays[f"{LAYERS[k]}.offset"] = _whole(added.clamp(-OFFSET_LIMIT, OFFSET_LIMIT), np.int32)
+    arrays: Arrays = {"gains": _whole((model.gains * UNIT).clamp(-32767, 32767), np.int16)}
+    for layer, float_layer in zip(LAYERS, (model.first, model.second, model.third), strict=True):
+        weight, scale, offset = (p.detach().double() for p in (float_layer.weight, float_layer.scale, float_layer.offset))
+        units = 256 / UNIT if layer == LAYERS[-1] else 1.0  # a logit is in 1/256
+        factor = LARGEST_SUM / weight.abs().sum(1).clamp(min=1e-6)  # of a row
+        multiplier = torch.round(scale / factor * units * (1 << 22)).clamp(-32767, 32767)
+        added = offset * units * UNIT * (1 << 14) + multiplier / 2 + (1 << 13)
+        arrays[f"{layer}.weight"] = _whole(weight * factor[:, None], np.int16)
+        arrays[f"{layer}.multiplier"] = _whole(multiplier, np.int16)
+        arrays[f"{layer}.offset"] = _whole(added.clamp(-OFFSET_LIMIT, OFFSET_LIMIT), np.int32)
     return CoefficientNetwork(model.config, arrays, name)
 
 
 def _whole(values: Tensor, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
     return torch.round(values.detach()).numpy().astype(dtype)
+
+
+def save(model: FloatNetwork, folder: Path) -> None:
+    """The float checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.save(folder)
+    (folder / CHECKPOINT_FILE).write_bytes(saved({name: p.detach().contiguous() for name, p in model.state_dict().items()}))
