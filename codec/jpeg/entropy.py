@@ -103,7 +103,9 @@ def _read_value(state, data, bits):
 
 @part
 def _write(state, out, value, bits):
-    """The fault is that `out` is full."""
+    """Nothing, once there is a fault; that may be that `out` is full."""
+    if state[FAULT]:
+        return
     state[HELD] = (state[HELD] << bits | (value & ((1 << bits) - 1))) & 0xFFFFFFFF
     state[COUNT] += bits
     while state[COUNT] >= 8:

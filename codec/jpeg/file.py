@@ -51,13 +51,14 @@ def place_from(reader: Reader) -> Place:
 
 def pictures_in(data: bytes) -> tuple[list[tuple[int, Taken]], bytes]:
     """Each with its start, and the rest of the file."""
-    found, rest, at = list[tuple[int, Taken]](), data, 0
+    found, rest, at, most_blocks = list[tuple[int, Taken]](), data, 0, MOST_BLOCKS
     for _ in range(MOST_TRIED):
         if (at := rest.find(BEGINNING, at)) < 0 or len(found) == MOST_PICTURES:
             break
-        if taken := taken_apart(rest, at):
+        if taken := taken_apart(rest, at, most_blocks):
             found.append((at, taken))
             rest = taken.rest
+            most_blocks -= taken.walk.frame.blocks
         at += 2
     return found, rest
 
@@ -67,14 +68,15 @@ Decoder = Callable[[Walk, int], Coefficients]  # of the picture with this number
 
 def joined(rest: bytes, places: Sequence[Place], decode: Decoder, first: int = 0) -> bytes:
     """The file, or with another `first` what it is without the pictures before that. Raises DamagedError."""
+    most_blocks = MOST_BLOCKS
     for number in range(len(places) - 1, first - 1, -1):
         place = places[number]
-        found = walk(rest, place.start) if place.start < len(rest) else None
+        found = walk(rest, place.start) if rest.startswith(BEGINNING, place.start) else None
         require(found is not None, "there is no JPEG where one should be")
         assert found
-        blocks = found.frame.blocks
-        require(blocks <= min(MOST_BLOCKS, BLOCKS_PER_BYTE * (len(rest) + place.code)), f"a JPEG in it has {blocks:,} blocks, too many")
-        size = len(rest) + place.code
+        blocks, size = found.frame.blocks, len(rest) + place.code
+        require(blocks <= min(most_blocks, BLOCKS_PER_BYTE * size), f"a JPEG in it has {blocks:,} blocks, too many")
+        most_blocks -= blocks
         rest = put_back(rest, found, place.all_patches(len(found.scans)), decode(found, number), place.code)
         require(len(rest) == size, "a JPEG in it has another size")
     return rest
@@ -83,7 +85,6 @@ def joined(rest: bytes, places: Sequence[Place], decode: Decoder, first: int = 0
 def skeleton(rest: bytes, places: Sequence[Place]) -> bytes:
     """As `joined` with the first as the first, but with zeros instead of code: enough to find the segments of the file's own picture."""
     for place in reversed(places[1:]):
-        found = walk(rest, place.start) if place.start < len(rest) else None
-        if found:
+        if found := walk(rest, place.start):
             rest = rest[: found.scans[0][1]] + bytes(place.code) + rest[found.scans[0][1] :]
     return rest

@@ -1,7 +1,7 @@
 """What the segments of a JPEG say of its scans: the frame, its components, Huffman codes (ITU-T T.81, annex B)."""
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -87,40 +87,49 @@ def frame_of(marker: int, body: bytes) -> Frame:
     return Frame(width, height, bits, marker == PROGRESSIVE, tuple(components))
 
 
-@dataclass
-class Codes:
-    """Huffman codes as they stand at a scan, as `Scan` has them. A table that was not given has none."""
+class Codes(NamedTuple):
+    """Huffman codes. counts: (16,), how many there are of each length; values: symbols in the order of their codes."""
 
-    symbols: list[npt.NDArray[np.int32]] = field(default_factory=lambda: [np.full(1 << LOOKED_AT, -1, np.int32)] * (2 * TABLES))
-    codes: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((2 * TABLES, 256), np.int64))
-    lengths: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((2 * TABLES, 256), np.int64))
+    counts: bytes
+    values: bytes
 
-    def define(self, body: bytes) -> None:
-        """As a segment DHT says. Raises Unfit."""
-        at = 0
-        while at < len(body):
-            require_fit(len(body) >= at + 17 and body[at] >> 4 <= 1 and body[at] & 15 < TABLES)
-            which, counts = (body[at] >> 4) * TABLES | body[at] & 15, body[at + 1 : at + 17]
-            values = body[at + 17 : at + 17 + sum(counts)]
-            require_fit(len(values) == sum(counts) and len(set(values)) == len(values))
-            symbols = np.full(1 << LOOKED_AT, -1, np.int32)
-            self.codes, self.lengths = self.codes.copy(), self.lengths.copy()
-            self.codes[which], self.lengths[which] = 0, 0
-            code, k = 0, 0
-            for length, count in enumerate(counts, 1):
-                for value in values[k : k + count]:
-                    require_fit(code < 1 << length)
-                    symbols[code << (LOOKED_AT - length) : (code + 1) << (LOOKED_AT - length)] = length << 8 | value
-                    self.codes[which, value], self.lengths[which, value] = code, length
-                    code += 1
-                k += count
-                code <<= 1
-            self.symbols = [*self.symbols[:which], symbols, *self.symbols[which + 1 :]]
-            at += 17 + len(values)
+    def fill(self, symbols: npt.NDArray[np.int32], codes: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> None:
+        """What `Scan` has of one table."""
+        code, values = 0, iter(self.values)
+        for length, count in enumerate(self.counts, 1):
+            for _ in range(count):
+                value = next(values)
+                symbols[code << (LOOKED_AT - length) : (code + 1) << (LOOKED_AT - length)] = length << 8 | value
+                codes[value], lengths[value] = code, length
+                code += 1
+            code <<= 1
+
+
+NO_CODES = (Codes(bytes(LOOKED_AT), b""),) * (2 * TABLES)  # tables for DC and then AC, before any is given
+
+
+def defined(codes: Sequence[Codes], body: bytes) -> Sequence[Codes]:
+    """Tables for DC and then AC, with those of a segment DHT. Raises Unfit."""
+    found, at = [*codes], 0
+    for _ in range(2 * TABLES):
+        if at == len(body):
+            break
+        require_fit(len(body) > at + LOOKED_AT and body[at] >> 4 <= 1 and body[at] & 15 < TABLES)
+        counts = body[at + 1 : at + 1 + LOOKED_AT]
+        values = body[at + 1 + LOOKED_AT : at + 1 + LOOKED_AT + sum(counts)]
+        require_fit(len(values) == sum(counts) and len(set(values)) == len(values))
+        code = 0
+        for length, count in enumerate(counts, 1):
+            code = 2 * code + count  # the first one that is not taken
+            require_fit(code <= 1 << length)
+        found[(body[at] >> 4) * TABLES | body[at] & 15] = Codes(counts, values)
+        at += 1 + LOOKED_AT + len(values)
+    require_fit(at == len(body))
+    return found
 
 
 class Header(NamedTuple):
-    """Of a scan: what its segment and those before say. blocks: that it goes through."""
+    """Of a scan: what its segment and those before say. tables: of each component, its tables for DC and AC, among `codes`."""
 
     layout: tuple[tuple[int, int, int, int], ...]
     size: tuple[int, int]
@@ -131,16 +140,19 @@ class Header(NamedTuple):
     progressive: bool
     interval: int
     tables: tuple[tuple[int, int], ...]
-    symbols: list[npt.NDArray[np.int32]]
-    codes: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
+    codes: Sequence[Codes]
 
     @property
     def blocks(self) -> int:
+        """That it goes through."""
         return self.size[0] * self.size[1] * sum(wide * high for _, _, wide, high in self.layout)
 
     def scan(self) -> Scan:
         """For the kernels."""
+        symbols = np.full((2 * TABLES, 1 << LOOKED_AT), -1, np.int32)
+        codes, lengths = np.zeros((2, 2 * TABLES, 256), np.int64)
+        for table in {table for both in self.tables for table in both}:
+            self.codes[table].fill(symbols[table], codes[table], lengths[table])
         return Scan(
             np.array(self.layout, np.int64),
             self.size,
@@ -150,14 +162,14 @@ class Header(NamedTuple):
             self.low,
             self.progressive,
             self.interval,
-            np.stack(self.symbols),
-            self.codes,
-            self.lengths,
+            symbols,
+            codes,
+            lengths,
             np.array(self.tables, np.int64),
         )
 
 
-def header_of(body: bytes, frame: Frame, codes: Codes, interval: int) -> Header:
+def header_of(body: bytes, frame: Frame, codes: Sequence[Codes], interval: int) -> Header:
     """Of a segment SOS. Raises Unfit."""
     count = body[0] if body else 0
     require_fit(1 <= count <= MOST_COMPONENTS and len(body) == 4 + 2 * count)
@@ -178,4 +190,4 @@ def header_of(body: bytes, frame: Frame, codes: Codes, interval: int) -> Header:
     else:
         require_fit(sum(c.across * c.down for c in chosen) <= MCU_BLOCKS)
         layout, size = tuple((c.first, c.stride, c.across, c.down) for c in chosen), frame.mcus
-    return Header(layout, size, first, last, high, low, frame.progressive, interval, tables, codes.symbols, codes.codes, codes.lengths)
+    return Header(layout, size, first, last, high, low, frame.progressive, interval, tables, codes)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bitstream.container import require
 from codec.jpeg import entropy
 from codec.jpeg.entropy import PADDING, POSITION, Coefficients
-from codec.jpeg.frame import FRAMES, TABLES, Codes, Frame, Header, Unfit, frame_of, header_of, require_fit
+from codec.jpeg.frame import FRAMES, NO_CODES, TABLES, Codes, Frame, Header, Unfit, defined, frame_of, header_of, require_fit
 
 EOI, SOS, DQT, DHT, DRI = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 LONELY = (0x01, *range(0xD0, 0xD8))  # markers without a segment
@@ -22,7 +22,7 @@ OTHER_FRAMES = {*range(0xC3, 0xD0)} - {DHT, 0xC8, 0xCC}
 BLOCK = 64  # coefficients
 MOST_SEGMENTS = 1 << 12
 MOST_VISITS = 64  # of a block, by scans
-MOST_BLOCKS = 9 << 20
+MOST_BLOCKS = 9 << 20  # of all pictures of a file together
 BLOCKS_PER_BYTE = 8  # of code, at most
 WORTH_BYTES = 64  # of code that coefficients must give
 WORTH_SHARE = 2  # of all code at least one byte in so many
@@ -49,7 +49,8 @@ class Walk(NamedTuple):
 
 def walk(data: bytes, start: int) -> Walk | None:
     """From the SOI at `start` to the EOI, or as far as anybody can go; None where there is no scan that can be taken apart."""
-    frame, codes, interval, scans, visits, at = None, Codes(), 0, list[tuple[Header, int]](), 0, start + 2
+    frame, interval, scans, visits, at = None, 0, list[tuple[Header, int]](), 0, start + 2
+    codes: Sequence[Codes] = NO_CODES
     steps = [np.ones(BLOCK, np.int64) for _ in range(TABLES)]
     for _ in range(MOST_SEGMENTS):
         found = _MARKER.search(data, at)
@@ -69,7 +70,7 @@ def walk(data: bytes, start: int) -> Walk | None:
             elif marker == DQT:
                 _define_steps(steps, body)
             elif marker == DHT:
-                codes.define(body)
+                codes = defined(codes, body)
             elif marker == DRI and len(body) == 2:
                 interval = int.from_bytes(body, "big")
             elif marker == SOS:
@@ -98,12 +99,15 @@ def _end_of_code(data: bytes, at: int) -> int:
 def _define_steps(steps: list[npt.NDArray[np.int64]], body: bytes) -> None:
     """As a segment DQT says. Raises Unfit."""
     at = 0
-    while at < len(body):
+    for _ in range(TABLES):
+        if at == len(body):
+            break
         size = BLOCK * (1 + (body[at] >> 4))
         require_fit(body[at] >> 4 <= 1 and body[at] & 15 < TABLES and len(body) > at + size)
         table = np.frombuffer(body[at + 1 : at + 1 + size], ">u2" if body[at] >> 4 else np.uint8)
         steps[body[at] & 15] = table.astype(np.int64)
         at += 1 + size
+    require_fit(at == len(body))
 
 
 class Taken(NamedTuple):
@@ -117,10 +121,10 @@ class Taken(NamedTuple):
     code: int
 
 
-def taken_apart(data: bytes, start: int) -> Taken | None:
+def taken_apart(data: bytes, start: int, most_blocks: int = MOST_BLOCKS) -> Taken | None:
     """The picture whose SOI is at `start`; None where that is impossible, or in vain."""
     found = walk(data, start)
-    if not found or found.frame.blocks > min(MOST_BLOCKS, BLOCKS_PER_BYTE * len(data)):
+    if not found or found.frame.blocks > min(most_blocks, BLOCKS_PER_BYTE * len(data)):
         return None
     coefficients = np.zeros((found.frame.blocks, BLOCK), np.int16)
     places = [(place, _end_of_code(data, place)) for _, place in found.scans]

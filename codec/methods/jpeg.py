@@ -12,7 +12,7 @@ from codec.jpeg import coefficients, rest
 from codec.jpeg.coefficients import Plane
 from codec.jpeg.entropy import Coefficients
 from codec.jpeg.file import MOST_PICTURES, Place, joined, pictures_in, place_from, skeleton
-from codec.jpeg.picture import Patch, Taken, Walk, walk
+from codec.jpeg.picture import BLOCK, Patch, Taken, Walk, walk
 from codec.jpeg.words import described
 from codec.methods.method import Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, fields_reader, require_same
 from codec.progress import Progress, heartbeat
@@ -73,19 +73,32 @@ class JpegFiles(DirectMethod):
         if not chunks:
             yield 0
 
+    def _rest(self, part: Part) -> bytes:
+        """Of the file. Raises DamagedError."""
+        fields = self.fields(part)
+        if not fields.behind:
+            return fields.front
+        behind = part.width - fields.size - sum(place.code for place in fields.places)
+        return fields.front + rest.unpack(part.chunks[0], behind)
+
     def _joined(self, part: Part, progress: Progress, first: int = 0) -> bytes:
         """The file; with another `first` without the code of the pictures before that one."""
         fields, chunks = self.fields(part), part.chunks
         ends = [*accumulate((place.chunks for place in fields.places), initial=int(fields.behind))]
+        require(ends[-1] > 0 or chunks[0] == b"", "its only chunk is not empty")
 
         def decode(found: Walk, number: int) -> Coefficients:
             sizes = [(c.rows, c.stride) for c in found.frame.components]
             payloads = chunks[ends[number] : ends[number + 1]]
             require(len(payloads) == coefficients.bands(sizes), "a JPEG in it has another number of chunks")
             planes = coefficients.decode(payloads, sizes, found.steps, None, heartbeat(progress))
-            return np.concatenate([plane.reshape(-1, plane.shape[2]) for plane in planes])
+            blocks = np.empty((found.frame.blocks, BLOCK), np.int16)
+            for component in found.frame.components:  # each plane is let go before the next one takes memory
+                plane = planes.pop(0).reshape(-1, BLOCK)
+                blocks[component.first : component.first + len(plane)] = plane
+            return blocks
 
-        return joined(rest_of(part, fields), fields.places, decode, first)
+        return joined(self._rest(part), fields.places, decode, first)
 
     def decode(self, part: Part, progress: Progress) -> Samples:
         data = self._joined(part, progress)
@@ -100,20 +113,13 @@ class JpegFiles(DirectMethod):
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         """That the coefficients give the file, as far as it was made of them; and how each chunk of them begins."""
         pictures: Sequence[Taken] = coded.made_of
-        fields = self.fields(part)
-        found = joined(rest_of(part, fields), fields.places, lambda _, number: pictures[number].coefficients)
+        found = joined(self._rest(part), self.fields(part).places, lambda _, number: pictures[number].coefficients)
         require_same(found == samples.tobytes(), "its bytes differ")
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)
         what = described(walk(skeleton(fields.front, fields.places), 0))
         return ", ".join(("JPEG file", *what)) + "; comes back byte for byte"
-
-
-def rest_of(part: Part, fields: Fields) -> bytes:
-    """All bytes of the file but those of its pictures' code. Raises DamagedError."""
-    behind = part.width - fields.size - sum(place.code for place in fields.places)
-    return fields.front + (rest.unpack(part.chunks[0], behind) if fields.behind else b"")
 
 
 def planes_of(found: Walk, blocks: Coefficients) -> list[Plane]:
