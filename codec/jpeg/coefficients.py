@@ -197,6 +197,13 @@ def costs(planes: Sequence[Plane], network: CoefficientNetwork | None) -> list[n
     return [np.concatenate(bits) for bits in zip(*found, strict=True)]
 
 
+def records(planes: Sequence[Plane], every: int) -> npt.NDArray[np.int16]:
+    """What training sees of every so many-th coefficient and end: (records, FEATURES + 3), features, place, value, whether it is not 0
+    for sure. Values have the sign that is expected, or are negative."""
+    found = np.zeros((sum(plane.coefficients.size + 1 for plane in planes) * 65 // 64 // every + 1, FEATURES + 3), np.int16)
+    return found[: _run(planes, np.zeros(0, np.uint8), False, None, np.zeros(1, np.bool_), records=found, every=every)]
+
+
 def decode(
     payloads: Sequence[bytes],
     sizes: Sequence[Size],
