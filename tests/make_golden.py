@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from bitstream import palette
-from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, Coding, read
+from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, SIZE, Coding, read
 from bitstream.form import GREY, Form
 from bitstream.form import PALETTE as INDEXED
 from bitstream.metadata import deflated
@@ -58,8 +58,8 @@ RGB_MODEL, YCC_MODEL, DCT_MODEL = (models.FOLDER / models.DEFAULTS[layout] for l
 
 
 class Golden(NamedTuple):
-    """png: of the picture, or a JPEG file; made: the igpt file, as it is made today; models: folders of those that it names; deflated: whether it may be
-    smaller elsewhere, as deflate streams differ."""
+    """png: of the picture, or a JPEG file; made: the igpt file, as it is made today; models: folders of those that it names; deflated:
+    whether it may be smaller elsewhere, as deflate streams differ."""
 
     png: bytes
     made: Callable[[], bytes]
