@@ -101,7 +101,7 @@ FILES = {
     "cut off": jpeg(quality=95)[:-200],
     "cut off, progressive": LARGE[: len(LARGE) // 2],
     "damaged": bytes(DAMAGED),
-    "no code": jpeg()[:700] + b"\xff\xd9",
+    "no code": jpeg()[: jpeg().index(b"\xff\xda") + 14] + b"\xff\xd9",
     "zeros": with_zeros(),
     "nothing but a beginning": b"\xff\xd8\xff",
 }
