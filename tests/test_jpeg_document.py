@@ -77,7 +77,7 @@ def product(data):
 
 
 DAMAGED = bytearray(jpeg(quality=95))
-DAMAGED[-300:-280] = bytes(20)
+DAMAGED[-150:-140] = b"\xff\0" * 5  # no code is like this
 LARGE = jpeg(Image.fromarray(smooth(90, 70)), progressive=True, quality=97)
 FRONT_BYTES = 1000  # instead of a megabyte, which the plain decoder would need minutes for
 FILES = {
