@@ -22,6 +22,7 @@ import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, lossless_bytes, lossless_encoders, pictures_in, real_bytes, saved
 from bitstream.container import read_front
 from bitstream.errors import UnsupportedImageError
+from codec.methods.inside import DecodedJpeg
 from codec.methods.past import PastMethod
 from codec.pasts import past as pasts
 from codec.pictures.pillow import image_of
@@ -34,7 +35,7 @@ SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 def past_in(data: bytes) -> str:
     """What a file says that its pixels were made of; nothing where it holds the pixels."""
     front = read_front(data)
-    return codec.info(data).coding if front.codings[0].method == PastMethod.number else ""
+    return codec.info(data).coding if front.codings[0].method in (PastMethod.number, DecodedJpeg.number) else ""
 
 
 def through_jpeg(pixels: Pixels, quality: int, sampling: str) -> tuple[Pixels, int]:
@@ -55,7 +56,8 @@ def decoded_jpeg(path: Path, pixels: Pixels, quality: int, sampling: str) -> dic
         "quality": quality,
         "sampling": sampling,
         "past": name,
-        "right": name == f"decoded JPEG, {sampling}",
+        "right": name.startswith("decoded JPEG") and name.endswith(f", {sampling}"),
+        "coefficients": "quality" in name,
         "igpt": size,
         "JPEG XL 9": lossless_bytes(decoded, lossless_encoders((9,))["JPEG XL 9"]),
         "JPEG": jpeg_bytes,

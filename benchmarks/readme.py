@@ -17,6 +17,9 @@ SETS = {
     "drawings": "11 drawings: text, windows, charts",
 }
 
+JPEG_SETS = {"jpeg_test": "of cameras", "jpeg_odd": "odd ones of test suites", "val": "Pillow's, 4:2:0, quality {}"}
+JPEG_CODERS = ("igpt", "Lepton", "JPEG XL 9", "jpegtran -progressive -optimize")
+
 
 def rows_of(name: str) -> list[dict[str, Any]]:
     path = RESULTS / f"{name}.csv"
@@ -40,6 +43,7 @@ def results() -> str:
             cells.append("" if total is None else f"{round(total):,} ({8 * total / samples:.3f})")
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     text = "\n".join(lines) + "\n"
+    text += jpeg_files()
     text += decoded_jpegs()
     text += modes()
     speed = rows_of("speed")
@@ -56,20 +60,41 @@ def results() -> str:
     return text
 
 
+def jpeg_files() -> str:
+    """What is saved of JPEG files."""
+    lines = []
+    for name, title in JPEG_SETS.items():
+        rows = rows_of(f"jpeg-{name}")
+        kinds = list(dict.fromkeys(" at " + r["file"].rpartition(" at ")[2] if " at " in r["file"] else "" for r in rows))
+        for kind in kinds:
+            some = [r for r in rows if r["file"].endswith(kind)]
+            cells = [f"{sum(int(r['JPEG']) for r in some):,}"]
+            for coder in JPEG_CODERS:
+                taken = [r for r in some if r[coder]]
+                saved = 1 - sum(int(r[coder]) for r in taken) / max(1, sum(int(r["JPEG"]) for r in taken))
+                cells.append(f"{100 * saved:.1f} %" + (f" of {len(taken)}" if len(taken) < len(some) else ""))
+            lines.append(f"| {title.format(kind.removeprefix(' at '))}, {len(some)} files | " + " | ".join(cells) + " |\n")
+    if not lines:
+        return ""
+    head = "| saved of JPEG files | bytes | " + " | ".join(JPEG_CODERS) + " |\n|---" + "|---:" * (1 + len(JPEG_CODERS)) + "|\n"
+    return "\n" + head + "".join(lines)
+
+
 def decoded_jpegs() -> str:
-    """Sizes relative to JPEG XL's, by sampling and quality."""
+    """Sizes relative to JPEG XL's and to the JPEG's own, by sampling and quality."""
     rows = rows_of("pasts")
     if not rows:
         return ""
     qualities = list(dict.fromkeys(r["quality"] for r in rows))
     pictures = len({r["picture"] for r in rows})
-    text = f"\nPNGs of {pictures} photographs that were JPEGs, bytes of igpt / JPEG XL 9:\n\n"
+    text = f"\nPNGs of {pictures} photographs that were JPEGs, bytes of igpt / JPEG XL 9, and / the JPEG:\n\n"
     text += "| | " + " | ".join(f"quality {q}" for q in qualities) + " |\n|---" + "|---:" * len(qualities) + "|\n"
     for sampling in dict.fromkeys(r["sampling"] for r in rows):
         cells = []
         for quality in qualities:
             some = [r for r in rows if (r["quality"], r["sampling"]) == (quality, sampling)]
-            cells.append(f"{sum(int(r['igpt']) for r in some) / sum(int(r['JPEG XL 9']) for r in some):.3f}")
+            ours, theirs, jpegs = (sum(int(r[name]) for r in some) for name in ("igpt", "JPEG XL 9", "JPEG"))
+            cells.append(f"{ours / theirs:.3f}, {ours / jpegs:.3f}")
         text += f"| {sampling} | " + " | ".join(cells) + " |\n"
     return text
 

@@ -36,9 +36,7 @@ class Offers:
 
     @cached_property
     def best(self) -> Candidate:
-        """The smallest, as far as can be told. Where there is but one besides those whose size is known to be large, nobody is asked."""
-        if settled := [candidate for candidate in self.candidates if candidate.settled]:
-            return settled[0]
+        """The smallest, as far as can be told. Where there is but one besides the last, nobody is asked."""
         stored, others = self.candidates[-1], self.candidates[:-1]
         return _smallest(others) if others else stored
 

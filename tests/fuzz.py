@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import random
 import resource
+import struct
 import sys
 import tempfile
 import time
@@ -39,14 +40,20 @@ import bitstream.reader
 import codec
 import codec.mixing.bands
 import codec.representations
-from bitstream.constants import MAGIC, MAX_OUTLIER_SHARE, MAX_SIDE, WORD_BYTES
-from bitstream.container import LEVELS, METADATA, PALETTE, Coding, Front, Head, largest_file, read, written
+from bitstream.constants import MAGIC, MAX_KEPT_BYTES, MAX_OUTLIER_SHARE, MAX_SIDE, WORD_BYTES
+from bitstream.container import LEVELS, METADATA, PALETTE, SIZE, Coding, Front, Head, largest_file, read, written
 from bitstream.errors import IgptError
-from bitstream.form import DEPTHS, RGB, Form
+from bitstream.form import DEPTHS, KEPT, RGB, Form
 from bitstream.form import PALETTE as PALETTE_COLOUR
+from bitstream.reader import varint
 from codec import models
+from codec.compression import compress_picture
 from codec.decompression import decompress_file
+from codec.jpeg import rest
+from codec.jpeg.file import Place
 from codec.methods import METHODS, method_of
+from codec.methods.jpeg import Fields as JpegFields
+from codec.methods.jpeg import JpegFiles
 from codec.methods.method import Method, ModelName, Part
 from codec.methods.mixing import DeepMixing
 from codec.methods.network import Fields as NetworkFields
@@ -70,6 +77,7 @@ from tests.seeds import tiny_models
 SECONDS, BYTES = 10, 1 << 30  # of a case, at most
 WIDE, SMALL = 1 << 20, 1 << 12  # limits on pixels: of what is not decoded by a network, and what is
 MOST_MUTATIONS = 4
+CODES = [bytes((k,)) + bytes.fromhex(rest.DC_CODES[0]) + bytes(range(12)) for k in (0, 16)]  # Huffman tables
 MOST_PROMISED = 240, 24  # bytes of payloads; of mixing, which may honestly hold 360,000 flat pixels a byte
 ASKED_CHUNKS = 1000  # of a part
 
@@ -258,6 +266,18 @@ def opened_picture(data: bytes) -> bool:
     return True
 
 
+def jpeg(data: bytes) -> bool:
+    """Whatever it is: it comes back, and is hardly larger."""
+    from codec.pictures.reading import picture_in
+
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    packed = compress_picture(picture_in(data), Options(device="cpu"))
+    require(len(packed) <= len(data) + 64, f"{len(packed) - len(data)} bytes more")
+    require(codec.jpeg_file(packed, device="cpu") == data, "another file came back")
+    return True
+
+
 def plugin(data: bytes) -> bool:
     codec.register_igpt_opener()
     with tiny_models(), Image.open(io.BytesIO(data)) as image:
@@ -295,6 +315,8 @@ def command(data: bytes) -> bool:
 def promising(rng: random.Random) -> bytes:
     """A file of at most some 300 bytes whose head promises a picture of up to MAX_PIXELS, all checksums right."""
     method = rng.choice(METHODS)
+    if isinstance(method, JpegFiles):
+        return promising_jpeg(rng)
     deep, by_tiles = isinstance(method, DeepMixing), isinstance(method, Network | PastMethod | PublishedPalette)
     form = rng.choice([form for form in promised_forms() if rng.random() < 0.05 or (form.depth == 16) == deep])
     pixels = int(2 ** rng.uniform(10, np.log2(MAX_PIXELS)))
@@ -322,6 +344,24 @@ def promising(rng: random.Random) -> bytes:
         left = max(0, left - size - 5)
     boxes = {PALETTE: bitstream.palette.pack(bytes(range(30)))} if form.colour == PALETTE_COLOUR else {}
     return claiming(width, height, form, coding, payloads, boxes)
+
+
+def promising_jpeg(rng: random.Random) -> bytes:
+    """The same of a JPEG file: of many blocks or bytes."""
+    width, height = (min(65535, int(2 ** rng.uniform(3, 16.5))) for _ in range(2))
+    sampling = b"".join(bytes((k, rng.choice((0x11, 0x22, 0x41, 0x44)), 0)) for k in range(rng.randrange(1, 5)))
+    frame = struct.pack(">BHHB", 8, height, width, len(sampling) // 3) + sampling
+    scan = bytes((len(sampling) // 3,)) + b"".join(bytes((k, 0)) for k in range(len(sampling) // 3)) + b"\0\x3f\0"
+    start = b"\xff\xd8" + b"".join(
+        b"\xff" + bytes((marker,)) + struct.pack(">H", 2 + len(body)) + body
+        for marker, body in ((rng.choice((0xC0, 0xC2)), frame), *((0xC4, table) for table in CODES), (0xDA, scan))
+    )
+    sizes = [rng.randrange(MOST_PROMISED[1] // 4) for _ in range(rng.randrange(1, 5))]
+    chunks = [rng.choice((rng.randbytes(size), bytes(size), b"\xff" * size)) for size in sizes]
+    code = min(int(2 ** rng.uniform(4, 28)), MAX_KEPT_BYTES - len(start))
+    fields = JpegFields([Place(0, code, len(chunks), [])], len(start), rest.pack(start), False)
+    coding = Coding(JpegFiles.number, 0, fields.to_bytes())
+    return claiming(width, height, Form(KEPT, 8), coding, chunks, {SIZE: varint(code + len(start))})
 
 
 @cache
@@ -361,6 +401,7 @@ TARGETS = {
     "mixing": Target(0.08, seeds.without_models, mixing),
     "network": Target(0.005, seeds.with_models, network),
     "picture": Target(0.2, seeds.pictures, opened_picture),
+    "jpeg": Target(0.1, seeds.jpegs, jpeg),
     "plugin": Target(0.06, seeds.files, plugin, FOREIGN_REFUSALS),
     "promise": Target(0.05, seeds.with_models, promise, made=promising),
     "command": Target(0.005, lambda: [*seeds.files(), *seeds.pictures()], command),

@@ -27,6 +27,7 @@ from codec.pasts.colour import FORMULAS
 from codec.pasts.past import developed
 from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_kept
+from codec.pictures.reading import picture_in
 from codec.representations import picture_boxes, representations
 from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC, coded_by, file_of
 from tests.forged import claiming
@@ -66,7 +67,8 @@ def without_models() -> list[bytes]:
     found += [file_by(Mixing(), samples) for samples in (rgb, rgb[..., :1], rgb[..., :2], np.dstack([rgb, rgb[..., :1]]))]
     found += [file_by(DeepMixing(), deep[..., :channels], which=k) for k in range(2) for channels in (1, 2, 3)]
     found += [file_by(Stored(), samples) for samples in (rgb, rgb[..., :1], deep)]
-    return [*(data for data in found if not names_models(data)), *map(coloured, (3, 1))]
+    kept = [compress_picture(picture_in(data), Options(device="cpu")) for data in jpegs()]
+    return [*(data for data in found if not names_models(data)), *map(coloured, (3, 1)), *kept]
 
 
 def coloured(channels: int) -> bytes:
@@ -98,6 +100,32 @@ def with_models() -> list[bytes]:
         parts = coded_by(network, rgb), coded_by(Mixing(), np.full((20, 33, 1), 255, np.uint8))
         found.append(file_of(np.dstack([rgb, np.full((20, 33), 255, np.uint8)]), *parts))
     return [*found, file_by(network, rgb, model=TINY)]  # the last says its name
+
+
+@cache
+def jpegs() -> list[bytes]:
+    """JPEG files: of every kind of scan, with a thumbnail, with a second picture, cut off, and with bytes behind."""
+    y, x = np.mgrid[:40, :52]
+    image = Image.fromarray((np.stack([x * 5, y * 6, x * y // 9], -1) % 251).astype(np.uint8))
+    kinds: list[dict[str, object]] = [
+        {"subsampling": "4:2:0"},
+        {"subsampling": "4:4:4", "quality": 95},
+        {"progressive": True},
+        {"subsampling": "4:2:2", "restart_marker_blocks": 2},
+        {"progressive": True, "restart_marker_rows": 1},
+        {"quality": 20},
+    ]
+    found = [_saved(image, "JPEG", **kind) for kind in kinds]
+    found += [_saved(image.convert(mode), "JPEG") for mode in ("L", "CMYK")]
+    found.append(_saved(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0" + found[0]))
+    found.append(_saved(image, "MPO", save_all=True, append_images=[image.resize((30, 30))]))
+    return [*found, found[0][: len(found[0]) * 3 // 4], found[2] + b"behind"]
+
+
+def _saved(image: Image.Image, name: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, name, **options)
+    return stream.getvalue()
 
 
 def names_models(data: bytes) -> bool:

@@ -208,7 +208,7 @@ def test_forms_of_tomorrow_need_a_newer_igpt(head):
 
 def test_what_is_newer_is_said_before_what_is_damaged():
     """A box or a method that is not known may explain what seems wrong."""
-    for boxes, coding in (([(LEVELS, b"\xff")], b"\7"), ([(LEVELS, b"\xff"), (7, b"new")], b"\0"), ([(COLOURS, b"\2")], b"\xe1")):
+    for boxes, coding in (([(LEVELS, b"\xff")], b"\x08"), ([(LEVELS, b"\xff"), (7, b"new")], b"\0"), ([(COLOURS, b"\2")], b"\xe1")):
         data = by_hand(boxes, head=headed(), codings=(coding,), chunks=(b"x",))
         for work in (codec.info, codec.decode):
             with pytest.raises(errors.NewerVersionError, match="update igpt"):

@@ -26,6 +26,7 @@ CASES = {
     "mixing": 100,
     "network": 8,
     "picture": 300,
+    "jpeg": 60,
     "plugin": 60,
     "promise": 150,
     "command": 12,

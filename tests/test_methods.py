@@ -16,6 +16,7 @@ from codec.analysis import bits_per_pixel
 from codec.compression import compress_picture
 from codec.decompression import decompress_file
 from codec.methods import METHODS, method_of
+from codec.methods.inside import DecodedJpeg
 from codec.methods.method import Coded, DirectMethod, Part, Ready, require_same
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
@@ -38,6 +39,7 @@ from tests.conftest import (
     with_network,
     with_past,
 )
+from tests.picture_files import saved
 
 CPU = Options(device="cpu")
 
@@ -146,11 +148,13 @@ FILES = {
     "deep mixing": file_of(FLAT.astype(np.uint16), coded_by(DeepMixing(), FLAT.astype(np.uint16))),
     "network": with_network(picture(20, 30, 3)),
     "past": with_past(decoded_jpeg(smooth(40, 50))),
+    "decoded JPEG": file_of(decoded_jpeg(smooth(40, 50)), coded_by(DecodedJpeg(), decoded_jpeg(smooth(40, 50)))),
+    "JPEG file": codec.compress(saved(Image.fromarray(smooth(40, 50)), "JPEG"), device="cpu"),
 }
 
 
 def test_methods_have_numbers_and_names_of_their_own():
-    assert sorted(method.number for method in METHODS) == [0, 1, 2, 3, 4, 5, 6]
+    assert sorted(method.number for method in METHODS) == [0, 1, 2, 3, 4, 5, 6, 7]
     assert len({method.name for method in METHODS}) == len(METHODS)
     assert METHODS[-1].number == Stored.number  # what offers last must code anything
     for method in METHODS:
@@ -166,7 +170,7 @@ def test_unknown_variants_and_methods_need_a_newer_igpt(name):
     for variant in range(method_of(coding).variants, 8):
         with pytest.raises(NewerVersionError, match="update igpt"):
             codec.info(remade(data, codings=[coding._replace(variant=variant)]))
-    for number in range(7, 32):
+    for number in range(8, 32):
         with pytest.raises(NewerVersionError, match="update igpt"):
             codec.info(remade(data, codings=[coding._replace(method=number)]))
 
@@ -196,6 +200,7 @@ SAMPLES = {
     "deep mixing": {(n, 16) for n in (1, 2, 3, 4)},
     "network": {(1, 8), (3, 8)},
     "past": {(3, 8)},
+    "decoded JPEG": {(3, 8)},
     "stored": {(n, depth) for n in (1, 2, 3, 4) for depth in (8, 16)},
 }
 
@@ -215,7 +220,7 @@ def test_a_method_codes_the_samples_that_it_can(name):
                     list(method.least_bytes(part))
 
 
-@pytest.mark.parametrize("name", sorted(FILES.keys() - {"deep mixing"}))
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"deep mixing", "JPEG file"}))
 def test_alpha_apart_is_coded_by_any_method(name, only_tiny_models):
     """Each part by its own."""
     front, chunks = read(FILES[name])

@@ -6,6 +6,7 @@ and above lead to expect. `kernel` walks through the blocks, `mixture` codes a d
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.errors import DamagedError
-from codec.jpeg.kernel import FEATURES, LOGS, OUTPUTS, Constants, Network, Work, code
-from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, RARE, SECOND_SETS, SLOTS, State
+from codec.jpeg.kernel import LOGS, Constants, code
+from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
+from codec.jpeg.network import CoefficientNetwork
+from codec.jpeg.prediction import FEATURES, OUTPUTS, WIDTH, Network, Work
 from codec.mixing.bands import tables
 from codec.mixing.kernel import LIMIT, ONE, STEPS
 from codec.threads import threads
@@ -26,10 +29,11 @@ Blocks = npt.NDArray[np.int16]  # (rows, columns, 64), zigzag order
 Result = TypeVar("Result")
 
 EDGE = (724, 1081, 1221, 1377, 1448, 1356, 1061, 584)  # 1024 c(u) (1.5 cos(u pi / 16) - 0.5 cos(3 u pi / 16)), c(0) = sqrt(1 / 2)
+SLOPE = (0, 153, 554, 1051, 1448, 1573, 1338, 769)  # 1024 c(u) (cos(u pi / 16) - cos(3 u pi / 16))
 THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
 MOST_THREADS = 4  # as every band in work has tables of its own
-COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.16, 0.5, 0.26  # at first
+COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.26  # at first
 NO_COSTS = np.empty((0, 0), np.float32)
 NO_RECORDS = np.empty((0, FEATURES + 3), np.int16)
 
@@ -52,24 +56,25 @@ def constants() -> Constants:
         while 1 << (2 * level + 1) <= (n + 1) ** 32:  # the next level is nearer
             level += 1
         log[n] = level
-    return Constants(raster, np.argsort(raster), np.array(EDGE, np.int64), log, np.array(THRESHOLDS, np.int64))
+    return Constants(raster, np.argsort(raster), np.array(EDGE, np.int64), np.array(SLOPE, np.int64), log, np.array(THRESHOLDS, np.int64))
 
 
 @cache
 def no_network() -> Network:
-    integers, weights = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
-    return Network(integers, *(3 * (weights, integers, integers)))
+    shorts, integers = np.zeros((0, 0), np.int16), np.zeros((0, 0), np.int32)
+    return Network(shorts, *(3 * (shorts, shorts, integers)))
 
 
 def _state(alone: bool) -> State:
     """Before the first decision."""
     start = tables().squash[(np.arange(STEPS + 1) * 192 - LIMIT - 1).clip(-LIMIT, LIMIT) + LIMIT]
-    weights = np.full((FIRST_SETS + SECOND_SETS, INPUTS), int(ONE * (ALONE_WEIGHT if alone else COUNTER_WEIGHT)), np.int32)
+    weights = np.full((FIRST_SETS + SECOND_SETS, INPUTS + 1), int(ONE * (ALONE_WEIGHT if alone else COUNTER_WEIGHT)), np.int32)
     weights[:, CONTEXTS:] = 0
     weights[:, CONTEXTS] = 0 if alone else int(ONE * NETWORK_WEIGHT)
     return State(
         np.zeros((CONTEXTS, SLOTS), np.uint32),
         weights,
+        32 + 14336 // (64 + np.arange(MOST_USES + 1)),
         np.tile(start, (FIRST_SETS, 1)),
         np.zeros(RARE, np.uint32),
         np.zeros(CONTEXTS, np.int64),
@@ -77,16 +82,16 @@ def _state(alone: bool) -> State:
     )
 
 
-def _work(network: Network) -> Work:
-    widths = (FEATURES, network.first.shape[1], network.second.shape[1], network.third.shape[1])
-    return Work(np.zeros(FEATURES, np.int32), *(np.zeros(n, np.float32) for n in widths), np.zeros(OUTPUTS, np.int32))
+def _work() -> Work:
+    features, scaled, first, second = (np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH))
+    return Work(features, scaled, first, second, np.zeros(OUTPUTS, np.int64))
 
 
 def _run(
     planes: Sequence[Plane],
     stream: npt.NDArray[np.uint8],
     decoding: bool,
-    network: Network | None,
+    network: CoefficientNetwork | None,
     stopped: npt.NDArray[np.bool_],
     costs: Sequence[npt.NDArray[np.float32]] = (),
     records: npt.NDArray[np.int16] = NO_RECORDS,
@@ -96,7 +101,7 @@ def _run(
 
     records: where every so many-th coefficient leaves its features and its value; then returns how many did.
     """
-    state, used, work = _state(network is None), network or no_network(), _work(network or no_network())
+    state, used, work = _state(network is None), network.runnable if network else no_network(), _work()
     coder, recorded = np.array([0, 0xFFFFFFFF, 0, 0], np.int64), np.array([0, every], np.int64)
     if decoding:
         coder[2:] = int.from_bytes(stream[:4].tobytes().ljust(4, b"\0"), "big"), 4
@@ -132,7 +137,7 @@ def _bands(sizes: Sequence[Size]) -> Iterator[list[slice]]:
     blocks, rows = sizes[0][0] * sizes[0][1], min(size[0] for size in sizes)
     count = min(rows, max(-(-blocks // BAND_BLOCKS), 2 if blocks >= SPLIT_BLOCKS else 1))
     cuts = [rows * k // count for k in range(count + 1)]
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in itertools.pairwise(cuts):
         yield [slice(-(-first * size[0] // rows), -(-last * size[0] // rows)) for size in sizes]
 
 
@@ -165,7 +170,7 @@ def _side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def encode(planes: Sequence[Plane], network: Network | None, progress: Callable[[int], None]) -> list[bytes]:
+def encode(planes: Sequence[Plane], network: CoefficientNetwork | None, progress: Callable[[int], None]) -> list[bytes]:
     """A payload for every band of one to four planes. progress: is told of numbers of coefficients."""
 
     def encode_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane]) -> bytes:
@@ -180,7 +185,7 @@ def encode(planes: Sequence[Plane], network: Network | None, progress: Callable[
     return _side_by_side(encode_band, _parts(planes), progress)
 
 
-def costs(planes: Sequence[Plane], network: Network | None) -> list[npt.NDArray[np.float32]]:
+def costs(planes: Sequence[Plane], network: CoefficientNetwork | None) -> list[npt.NDArray[np.float32]]:
     """The bits of each block of each plane, (rows, columns), in `encode`."""
 
     def costs_of_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane]) -> list[npt.NDArray[np.float32]]:
@@ -196,7 +201,7 @@ def decode(
     payloads: Sequence[bytes],
     sizes: Sequence[Size],
     steps: Sequence[npt.NDArray[np.int64]],
-    network: Network | None,
+    network: CoefficientNetwork | None,
     progress: Callable[[int], None],
 ) -> list[Blocks]:
     """The inverse of `encode`, which gave as many payloads as `bands` says. Raises DamagedError where one is not what an encoder writes."""

@@ -2,21 +2,30 @@
 
 import numpy as np
 
-from codec.jit import compiled
+from codec.jit import compiled, part
 from codec.mixing.kernel import ended, hashed, mixed, started
 
 CONTEXTS = 6  # none to four bytes before, and the word so far
 
 
+@part
+def _word(word, byte):
+    """A hash of the letters so far."""
+    letter = byte | 32
+    return hashed(word, letter) if 97 <= letter <= 122 else 0
+
+
 @compiled
 def code(data, known, stream, decoding, mixer, tables):
-    """Codes data[known:] into `stream`, or fills it; returns how many bytes that took. data[:known] is learnt from before."""
-    size = mixer.counters.shape[1] - 1
-    nothing, spent = np.zeros(0, np.uint8), np.zeros(0)
-    coder, learning = started(stream, decoding), started(nothing, False)
+    """Codes data[known:] into `stream`, or fills it; returns how many bytes that took. The mixer has learnt from data[:known] before."""
+    size, spent, coder = mixer.counters.shape[1] - 1, np.zeros(0), started(stream, decoding)
     bases = np.zeros(CONTEXTS, np.int64)
     last, word = 0, 0
     for at in range(len(data)):
+        if at < known:
+            last = np.int64(data[at])
+            word = _word(word, last)
+            continue
         if coder[3] > len(stream) + 3:
             break
         bases[0] = 0
@@ -28,14 +37,9 @@ def code(data, known, stream, decoding, mixer, tables):
             for i in range(CONTEXTS):
                 mixer.chosen[i] = hashed(bases[i], node) & size
             bit = (byte >> k) & 1
-            if at < known:
-                bit = mixed(bit, mixer, 0, node, 256 + last, 512 + k * CONTEXTS, node, tables, learning, nothing, False, spent)
-            else:
-                bit = mixed(bit, mixer, 0, node, 256 + last, 512 + k * CONTEXTS, node, tables, coder, stream, decoding, spent)
+            bit = mixed(bit, mixer, 0, node, 256 + last, 512 + k * CONTEXTS, node, tables, coder, stream, decoding, spent)
             node = node << 1 | bit
         last = node & 255
-        if at >= known:
-            data[at] = last
-        letter = last | 32
-        word = hashed(word, letter) if 97 <= letter <= 122 else 0
+        data[at] = last
+        word = _word(word, last)
     return ended(coder, stream, decoding)

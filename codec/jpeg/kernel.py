@@ -6,16 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jit import compiled, part
-from codec.jpeg.mixture import CONTEXTS, END_SLOTS, NODES, SITUATIONS, decided, simple
-from codec.mixing.kernel import LIMIT
+from codec.jpeg.mixture import END_SLOTS, NODES, SITUATIONS
+from codec.jpeg.prediction import END_PLACE, FEATURES, predict
+from codec.jpeg.values import LARGEST, coefficient, end_of_block
 
-LARGEST = 32767  # magnitude of a coefficient
-FEATURES = 76
-THRESHOLDS = 14
-SIGN = 15  # its node
-NETWORK_THRESHOLDS = 11
-OUTPUTS = 2 + 2 * NETWORK_THRESHOLDS
-WIDE = 10  # of a padded block
+WIDE = 10  # of a block with a border
 PADDED = 12 * WIDE
 LOGS = 4096
 FINE = 30  # bits of an inverse step
@@ -23,41 +18,15 @@ RESIDUAL_LIMIT = 1 << 38
 
 
 class Constants(NamedTuple):
-    """raster: of a zigzag position, 8 * row + column; zigzag: the inverse; edge: (8,), 1024 times how a frequency shows at a block's border; log: (LOGS,), 16 log2(1 + n);
-    thresholds: a magnitude is above so many of them."""
+    """raster: 8 * row + column of a zigzag position; zigzag: the inverse; edge, slope: 1024 times how a frequency shows in value and
+    slope at a block's border; log: (LOGS,), 16 log2(1 + n); thresholds: a magnitude is above so many of them."""
 
     raster: npt.NDArray[np.int64]
     zigzag: npt.NDArray[np.int64]
     edge: npt.NDArray[np.int64]
+    slope: npt.NDArray[np.int64]
     log: npt.NDArray[np.int64]
     thresholds: npt.NDArray[np.int64]
-
-
-class Network(NamedTuple):
-    """gains: (KINDS * 64, FEATURES); of each of three layers the weights, (inputs, outputs), whole numbers, and multipliers and offsets,
-    (KINDS * 64, outputs). Without a network all of them are empty."""
-
-    gains: npt.NDArray[np.int32]
-    first: npt.NDArray[np.float32]
-    first_multiplier: npt.NDArray[np.int32]
-    first_offset: npt.NDArray[np.int32]
-    second: npt.NDArray[np.float32]
-    second_multiplier: npt.NDArray[np.int32]
-    second_offset: npt.NDArray[np.int32]
-    third: npt.NDArray[np.float32]
-    third_multiplier: npt.NDArray[np.int32]
-    third_offset: npt.NDArray[np.int32]
-
-
-class Work(NamedTuple):
-    """Room for one run of the network: its inputs, the sums and the outputs of its layers, logits in 1/256."""
-
-    features: npt.NDArray[np.int32]
-    scaled: npt.NDArray[np.float32]
-    first: npt.NDArray[np.float32]
-    second: npt.NDArray[np.float32]
-    third: npt.NDArray[np.float32]
-    logits: npt.NDArray[np.int32]
 
 
 @part
@@ -69,109 +38,6 @@ def _clamped(value, most):
 def _log(log, value):
     """16 log2(1 + |value|), with the sign of the value."""
     return log[min(value, LOGS - 1)] if value >= 0 else -log[min(-value, LOGS - 1)]
-
-
-@part
-def _layer(inputs, count, weights, sums):
-    """sums = inputs @ weights, of whole numbers below 2^24, where float32 is exact in every order."""
-    for j in range(len(sums)):
-        sums[j] = np.float32(0)
-    for i in range(count):
-        value = inputs[i]
-        if value != 0:
-            row = weights[i]
-            for j in range(len(sums)):
-                sums[j] += value * row[j]
-
-
-@part
-def _predict(place, network, work):
-    """The logits of the decisions about one coefficient, from its features."""
-    gains, scaled = network.gains[place], work.scaled
-    for i in range(FEATURES):
-        scaled[i] = np.float32(min(max((work.features[i] * gains[i] + 32) >> 6, -511), 511))
-    sums, multiplier, offset = work.first, network.first_multiplier[place], network.first_offset[place]
-    _layer(scaled, FEATURES, network.first, sums)
-    for j in range(len(sums)):
-        sums[j] = np.float32(min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, 0), 511))
-    before, sums, multiplier, offset = sums, work.second, network.second_multiplier[place], network.second_offset[place]
-    _layer(before, len(before), network.second, sums)
-    for j in range(len(sums)):
-        sums[j] = np.float32(min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, 0), 511))
-    before, sums, multiplier, offset = sums, work.third, network.third_multiplier[place], network.third_offset[place]
-    _layer(before, len(before), network.third, sums)
-    for j in range(OUTPUTS):
-        work.logits[j] = min(max(((np.int32(sums[j]) >> 8) * multiplier[j] + offset[j]) >> 14, -LIMIT), LIMIT)
-
-
-@part
-def _mixed(bit, node, logit, place, second, state, tables, coder, stream, decoding, spent):
-    """A decision about a coefficient; place: 64 for chroma, plus its zigzag position; second: chooses a set of weights."""
-    state.bases[CONTEXTS - 1] = (place * SITUATIONS + ((logit + LIMIT + 1) >> 5)) * NODES
-    return decided(bit, node, logit, place * NODES + node, second * NODES + node, state, tables, coder, stream, decoding, spent)
-
-
-@part
-def _exponential(value, at, state, tables, coder, stream, decoding, spent):
-    """A number from 0 on, as it is seldom needed: Exp-Golomb, of at most 17 bits."""
-    bits = 0
-    if not decoding:
-        while (value + 1) >> (bits + 1):
-            bits += 1
-    n = 0
-    while n < 17 and simple(int(bits > n), at + n, state, tables, coder, stream, decoding, spent):
-        n += 1
-    number = 1
-    for i in range(n - 1, -1, -1):
-        number = number << 1 | simple(((value + 1) >> i) & 1, at + 32 + i, state, tables, coder, stream, decoding, spent)
-    return number - 1
-
-
-@part
-def _coefficient(value, place, last, negative, second, constants, state, work, tables, coder, stream, decoding, spent):
-    """Codes a value, which is not 0 where it is the last one; negative: the sign that is expected. Returns the value."""
-    logits = work.logits
-    magnitude = abs(value)
-    if not last and not _mixed(int(magnitude > 0), 0, logits[0], place, second, state, tables, coder, stream, decoding, spent):
-        return 0
-    otherwise = _mixed(int((value < 0) != negative), SIGN, logits[1], place, second, state, tables, coder, stream, decoding, spent)
-    side = 16 * otherwise
-    thresholds = constants.thresholds
-    j = 1
-    while j < THRESHOLDS:
-        logit = logits[1 + j + NETWORK_THRESHOLDS * otherwise] if j <= NETWORK_THRESHOLDS else np.int32(0)
-        if not _mixed(int(magnitude > thresholds[j]), side + j, logit, place, second, state, tables, coder, stream, decoding, spent):
-            break
-        j += 1
-    if j == THRESHOLDS:
-        found = (
-            thresholds[j - 1]
-            + 1
-            + _exponential(magnitude - thresholds[j - 1] - 1, 3072 + 64 * (place >> 6), state, tables, coder, stream, decoding, spent)
-        )
-    else:
-        found, width = thresholds[j - 1] + 1, thresholds[j] - thresholds[j - 1]
-        bits = 0
-        while (1 << bits) < width:
-            bits += 1
-        low, node = magnitude - found, 1
-        for i in range(bits - 1, -1, -1):
-            at = (place >> 6) * 1024 + j * 64 + node if node < 64 else 4095
-            node = node << 1 | simple((low >> i) & 1, at, state, tables, coder, stream, decoding, spent)
-        found += node - (1 << bits)
-    found = min(found, 2 * LARGEST + 2)
-    return -found if (otherwise != 0) != negative else found
-
-
-@part
-def _end(end, chroma, activity, state, tables, coder, stream, decoding, spent):
-    """The position of the last coefficient that is not 0, or 0: six decisions."""
-    node = 1
-    for i in range(5, -1, -1):
-        bit = decided((end >> i) & 1, node, np.int32(0), 2 * 64 * NODES + chroma * END_SLOTS + node, 2 * 16 * 16 * NODES + (chroma * 6 + i) * 16 + activity,
-            state, tables, coder, stream, decoding, spent)  # fmt: skip
-        node = node << 1 | bit
-    return node & 63
 
 
 @compiled
@@ -203,7 +69,7 @@ def code(
     """
     spent = np.zeros(min(1, costs.size))
     rows, columns = blocks.shape[0], blocks.shape[1]
-    raster, zigzag, edge, log = constants.raster, constants.zigzag, constants.edge, constants.log
+    raster, zigzag, edge, slope, log = constants.raster, constants.zigzag, constants.edge, constants.slope, constants.log
     chroma = 1 if kind else 0
     across = -(-luma.shape[1] // columns) if luma.shape[1] >= columns else 0
     down = -(-luma.shape[0] // rows) if luma.shape[0] >= rows else 0
@@ -213,6 +79,10 @@ def code(
     ends = np.zeros((3, columns + 4), np.int64)
     right, below = np.zeros(8, np.int64), np.zeros((columns, 8), np.int64)
     west, north = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    right_slope, below_slope = np.zeros(8, np.int64), np.zeros((columns, 8), np.int64)
+    west_slope, north_slope = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    slope_west, slope_north = np.zeros(64, np.int64), np.zeros(64, np.int64)
+    sizes, counts = np.zeros((3, columns + 4), np.int64), np.zeros((3, columns + 4), np.int64)
     light, bright = np.zeros(64, np.int64), np.zeros(64, np.int64)
     inverse, inverse_west, inverse_north = np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.int64)
     for k in range(64):
@@ -220,6 +90,10 @@ def code(
         inverse[k] = (4 << FINE) // (edge[0] * steps[k])
         inverse_west[k] = (4 << FINE) // (edge[u] * steps[k])
         inverse_north[k] = (4 << FINE) // (edge[v] * steps[k])
+        if u:
+            slope_west[k] = (4 << FINE) // (slope[u] * steps[k])
+        if v:
+            slope_north[k] = (4 << FINE) // (slope[v] * steps[k])
     predicted = len(network.gains) > 0
     counted = 0
     for y in range(rows):
@@ -274,6 +148,7 @@ def code(
                 end_other = 63
                 while end_other and same[end_other] == 0:
                     end_other -= 1
+            size_w, size_n, count_w, count_n = sizes[row_w, col_w], sizes[row_n, col_n], counts[row_w, col_w], counts[row_n, col_n]
             end = 0
             if not decoding:
                 end = 63
@@ -283,6 +158,8 @@ def code(
             for i in range(8):
                 west[i] = right[i] if has_west else 0
                 north[i] = below[x, i] if has_north else 0
+                west_slope[i] = right_slope[i] if has_west else 0
+                north_slope[i] = below_slope[x, i] if has_north else 0
                 if i:
                     activity += abs(west[i]) + abs(north[i])
             if has_west != has_north:
@@ -302,7 +179,31 @@ def code(
             bases[9] = start + (t + active * 16 + (end_light >> 2)) * END_SLOTS
             bases[10] = start + (t + end_other * 4 + (around >> 5)) * END_SLOTS
             bases[11] = start + t * END_SLOTS
-            end = _end(end, chroma, active, state, tables, coder, stream, decoding, spent)
+            for i in range(FEATURES):
+                f[i] = 0
+            for i in range(8):
+                f[i] = log[min((min(abs(west[i]), RESIDUAL_LIMIT) * inverse[zigzag[8 * i]]) >> FINE, LOGS - 1)]
+                f[8 + i] = log[min((min(abs(north[i]), RESIDUAL_LIMIT) * inverse[zigzag[i]]) >> FINE, LOGS - 1)]
+            f[21], f[22], f[23], f[24] = 4 * end_w, 4 * end_n, 4 * end_nw, 4 * end_ne
+            f[25], f[26] = 4 * ends[row_ww, col_ww], 4 * ends[row_nn, col_nn]
+            f[36], f[37], f[38], f[39] = log[end_w], log[end_n], log[count_w], log[count_n]
+            f[40], f[41], f[42], f[43] = log[count_w], log[count_n], 4 * count_w, 4 * count_n
+            f[44], f[45], f[46], f[47] = log_w[2 * WIDE + 1], log_n[2 * WIDE + 1], log[end_nw], log[end_ne]
+            f[55] = log[min(abs(end_w - end_n), 63)]
+            f[63], f[64], f[67], f[72] = _log(log, steps[0]), _log(log, steps[1] + steps[2]), 4 * end_light, 4 * end_other
+            f[73], f[74], f[75], f[90], f[91] = int(has_west) * 64, int(has_north) * 64, active * 8, _log(log, size_w), _log(log, size_n)
+            if predicted:
+                predict(END_PLACE + kind, network, work)
+            if recorded[1]:
+                counted += 1
+                if counted % recorded[1] == 0 and recorded[0] < len(records):
+                    record = records[recorded[0]]
+                    recorded[0] += 1
+                    for i in range(FEATURES):
+                        record[i] = f[i]
+                    record[FEATURES], record[FEATURES + 1], record[FEATURES + 2] = END_PLACE + kind, end, 0
+            else:
+                end = end_of_block(end, chroma, active, work.logits, state, constants.thresholds, tables, coder, stream, decoding, spent)
             ends[now, x + 2] = end
             log_steps = _log(log, steps[1] + steps[2])
             zeros = nonzero = size = 0
@@ -378,9 +279,21 @@ def code(
                     twin = np.int64(same[k])
                     f[70], f[71], f[72] = _log(log, abs(twin)), _log(log, twin) * s, 4 * end_other
                 f[73], f[74], f[75] = int(has_west) * 64, int(has_north) * 64, active * 8
+                steep_w = _log(log, s * _clamped((_clamped(west_slope[v], RESIDUAL_LIMIT) * slope_west[k]) >> FINE, LOGS - 1))
+                steep_n = _log(log, s * _clamped((_clamped(north_slope[u], RESIDUAL_LIMIT) * slope_north[k]) >> FINE, LOGS - 1))
+                f[76], f[77], f[78], f[79] = steep_w, steep_n, abs(steep_w), abs(steep_n)
+                f[80] = log[min(steps[k - 1], LOGS - 1)] - f[63] if k else 0
+                f[81] = log_steps - f[63]
+                f[82] = log_w[at - 1] * s if val_w[at - 1] > 0 else -log_w[at - 1] * s
+                f[83] = log_w[at + 1] * s if val_w[at + 1] > 0 else -log_w[at + 1] * s
+                f[84] = log_n[at - WIDE] * s if val_n[at - WIDE] > 0 else -log_n[at - WIDE] * s
+                f[85] = log_n[at + WIDE] * s if val_n[at + WIDE] > 0 else -log_n[at + WIDE] * s
+                f[86], f[87] = log_w[at - WIDE - 1], log_n[at - WIDE - 1]
+                f[88], f[89] = log_nw[at + 1] + log_nw[at + WIDE], log_ne[at + 1] + log_ne[at + WIDE]
+                f[90], f[91] = _log(log, size_w), _log(log, size_n)
                 place = kind * 64 + k
                 if predicted:
-                    _predict(place, network, work)
+                    predict(place, network, work)
                 # contexts
                 abs_w, abs_n = abs(np.int64(val_w[at])), abs(np.int64(val_n[at]))
                 abs_nw, abs_ne = abs(np.int64(val_nw[at])), abs(np.int64(val_ne[at]))
@@ -436,21 +349,22 @@ def code(
                         record[FEATURES] = place
                         record[FEATURES + 1] = _clamped(value * s, LARGEST)
                         record[FEATURES + 2] = int(k == end and k > 0)
-                value = _coefficient(
-                    value,
-                    chroma * 64 + k,
-                    k == end and k > 0,
-                    negative,
-                    (chroma * 16 + near) * 16 + strong,
-                    constants,
-                    state,
-                    work,
-                    tables,
-                    coder,
-                    stream,
-                    decoding,
-                    spent,
-                )
+                else:
+                    value = coefficient(
+                        value,
+                        chroma * 64 + k,
+                        k == end and k > 0,
+                        negative,
+                        (chroma * 16 + near) * 16 + strong,
+                        constants,
+                        state,
+                        work,
+                        tables,
+                        coder,
+                        stream,
+                        decoding,
+                        spent,
+                    )
                 if decoding:
                     block[k] = _clamped(prediction + value, LARGEST)
                 magnitude = abs(value)
@@ -459,18 +373,23 @@ def code(
                     weight = np.int64(block[k]) * step
                     west[v] -= weight * edge[u]
                     north[u] -= weight * edge[v]
+                    west_slope[v] -= weight * slope[u]
+                    north_slope[u] -= weight * slope[v]
                     nonzero += 1
                     size += magnitude
                 zeros = 0 if magnitude else zeros + 1
                 before_that, before = before, magnitude
             for i in range(8):
-                right[i] = below[x, i] = 0
+                right[i] = below[x, i] = right_slope[i] = below_slope[x, i] = 0
             for k in range(end + 1):
                 if block[k]:
                     v, u = raster[k] >> 3, raster[k] & 7
                     weight = np.int64(block[k]) * steps[k]
                     right[v] += -weight * edge[u] if u & 1 else weight * edge[u]
                     below[x, u] += -weight * edge[v] if v & 1 else weight * edge[v]
+                    right_slope[v] += weight * slope[u] if u & 1 else -weight * slope[u]
+                    below_slope[x, u] += weight * slope[v] if v & 1 else -weight * slope[v]
+            counts[now, x + 2], sizes[now, x + 2] = nonzero, size
             if len(spent):
                 costs[y, x] = spent[0]
                 spent[0] = 0

@@ -12,28 +12,33 @@ import numpy.typing as npt
 from codec.jit import part
 from codec.mixing.kernel import COUNT_BITS, COUNTER_BITS, LIMIT, MOST_COUNT, ONE, PROBABILITY_BITS, STEPS, coded
 
-KINDS = 3  # of planes: luma, first and second chroma
 NODES = 32  # decisions about one coefficient, of which each has a counter in every context
 CONTEXTS = 12  # the last one is the network's prediction
 SITUATIONS = 256  # of one context
 INPUTS = CONTEXTS + 2  # of the mixture: the counters, the network's prediction and a constant
 WEIGHT_LIMIT = (8 << PROBABILITY_BITS) - 1
-RATE_BITS = 13
+RATE_BITS = 14
+MOST_USES = 4095  # of a set of weights, that are counted
 HALF = 1 << (COUNTER_BITS - 1)
 
-END_SLOTS = 64  # of one situation
+END_SLOTS = 256  # of one situation
 SLOTS = 2 * 64 * SITUATIONS * NODES + 2 * SITUATIONS * END_SLOTS
 FIRST_SETS = 2 * 64 * NODES + 2 * END_SLOTS
-SECOND_SETS = 2 * 16 * 16 * NODES + 2 * 6 * 16
-RARE = 1 << 12
+SECOND_SETS = 2 * 16 * 16 * NODES + 2 * END_SLOTS * 16
+RARE = 68 * 64
 
 
 class State(NamedTuple):
-    """What is learned: counters: (CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS); refined:
-    (FIRST_SETS, STEPS + 1); rare: counters of decisions that are not mixed; bases: of the present coefficient in each context; inputs."""
+    """What is learned.
+
+    counters: (CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind those of a set how
+    often it was used; rates: by that, how fast it learns, in 1/256; refined: (FIRST_SETS, STEPS + 1); rare: counters of decisions that are
+    not mixed; bases: places of the present coefficient's counters in each context; inputs: of the mixture.
+    """
 
     counters: npt.NDArray[np.uint32]
     weights: npt.NDArray[np.int32]
+    rates: npt.NDArray[np.int64]
     refined: npt.NDArray[np.int64]
     rare: npt.NDArray[np.uint32]
     bases: npt.NDArray[np.int64]
@@ -62,7 +67,7 @@ def simple(bit, at, state, tables, coder, stream, decoding, spent):
 @part
 def decided(bit, node, logit, first, second, state, tables, coder, stream, decoding, spent):
     """One decision by all counters at `bases` + node and the network's logit, mixed by two sets of weights. Returns the bit."""
-    counters, weights, refined, _, bases, inputs = state
+    counters, weights, rates, refined, _, bases, inputs = state
     for i in range(CONTEXTS):
         counter = np.int64(counters[i, bases[i] + node])
         known = ((counter >> COUNT_BITS) ^ HALF) >> (COUNTER_BITS - 12)
@@ -83,8 +88,10 @@ def decided(bit, node, logit, first, second, state, tables, coder, stream, decod
     probability = min(max((tables.squash[total + LIMIT] + better) >> 1, 1), ONE - 1)
     bit = coded(bit, probability, coder, stream, decoding, spent)
     target = bit << PROBABILITY_BITS
-    wrong_one = np.int32(target - tables.squash[total_one + LIMIT])
-    wrong_two = np.int32(target - tables.squash[total_two + LIMIT])
+    wrong_one = np.int32(((target - tables.squash[total_one + LIMIT]) * rates[one[INPUTS]]) >> 8)
+    wrong_two = np.int32(((target - tables.squash[total_two + LIMIT]) * rates[two[INPUTS]]) >> 8)
+    one[INPUTS] = min(one[INPUTS] + 1, MOST_USES)
+    two[INPUTS] = min(two[INPUTS] + 1, MOST_USES)
     for i in range(INPUTS):
         change_one = np.int32(np.int32(inputs[i] * wrong_one + (1 << (RATE_BITS - 1))) >> RATE_BITS)
         change_two = np.int32(np.int32(inputs[i] * wrong_two + (1 << (RATE_BITS - 1))) >> RATE_BITS)

@@ -6,6 +6,7 @@ often hold comes first, so that little is left of an ordinary header.
 
 import struct
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from bitstream.container import require
 from bitstream.reader import Reader
 from codec.jpeg.history import CONTEXTS, code
 from codec.mixing.bands import mixer, tables
-from codec.mixing.kernel import WEIGHT_BITS
+from codec.mixing.kernel import WEIGHT_BITS, Mixer
 
 PLAIN, DEFLATED, MIXED = range(3)  # how bytes are packed
 MIN_TABLE_BITS, MAX_TABLE_BITS = 17, 20
@@ -25,8 +26,15 @@ MOST_MIXED = 1 << 20  # bytes, more take too long
 def _mixed(data: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], decoding: bool) -> int:
     """data: the dictionary, and behind it what is coded."""
     bits = min(max((8 * len(data)).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
+    return int(code(data, len(DICTIONARY), stream, decoding, Mixer(*map(np.copy, _taught(bits))), tables()))
+
+
+@lru_cache(1)
+def _taught(bits: int) -> Mixer:
+    """That has learnt from the dictionary."""
     mixing = mixer(CONTEXTS, bits, 0, 512 + 8 * CONTEXTS, 256, (2 << WEIGHT_BITS) // 10)
-    return int(code(data, len(DICTIONARY), stream, decoding, mixing, tables()))
+    code(np.frombuffer(DICTIONARY, np.uint8).copy(), 0, np.empty(len(DICTIONARY), np.uint8), False, mixing, tables())
+    return mixing
 
 
 def pack(raw: bytes) -> bytes:

@@ -15,7 +15,7 @@ def described(found: Walk | None) -> list[str]:
     if not found:
         return []
     components = found.frame.components
-    words = [f"{found.frame.width}x{found.frame.height}", f"quality about {quality(found.steps[0])}"]
+    words = [f"quality about {quality(found.steps[0])}"]
     if len(components) in NAMES:
         words.append(NAMES[len(components)])
     if len(components) == 3 and components[1][1:3] == components[2][1:3]:

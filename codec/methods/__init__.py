@@ -2,6 +2,7 @@
 
 from bitstream.container import Coding
 from bitstream.errors import NewerVersionError
+from codec.methods.inside import DecodedJpeg
 from codec.methods.jpeg import JpegFiles
 from codec.methods.method import Method
 from codec.methods.mixing import DeepMixing, Mixing
@@ -14,6 +15,7 @@ METHODS: list[Method] = [  # in the order in which they offer
     PublishedPalette(),
     Mixing(),
     DeepMixing(),
+    DecodedJpeg(),
     PastMethod(),
     Network(),
     JpegFiles(),

@@ -16,6 +16,7 @@ from bitstream.errors import IgptError
 from bitstream.reader import Reader
 from codec.network.layers import Request
 from codec.options import Options
+from codec.pasts.past import Past, recognised
 from codec.progress import Progress
 from codec.threads import lasting
 from codec.tiling.planes import Planes
@@ -45,6 +46,18 @@ class Source:
     @property
     def pixels(self) -> int:
         return int(self.samples.shape[0] * self.samples.shape[1])
+
+    @lasting
+    def _pasts(self) -> list[Past | None]:
+        return []
+
+    def past(self, progress: Progress) -> Past | None:
+        """Of samples of 8 bits and 3 channels, if there is one; looked for once. progress: called with 0, now and then."""
+        if self.samples.shape[2] != 3:
+            return None
+        if not self._pasts:
+            self._pasts.append(recognised(self.samples, progress))
+        return self._pasts[0]
 
 
 class Coded(NamedTuple):

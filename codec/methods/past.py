@@ -41,7 +41,7 @@ from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS, Formula
-from codec.pasts.past import Past, recognised
+from codec.pasts.past import Past
 from codec.progress import Progress
 from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA
 from codec.tiling.tiles import Grid, Shape
@@ -111,7 +111,7 @@ class PastMethod(Method):
         samples, options = source.samples, source.options
         if not options.past or not source.original or source.indices or samples.dtype != np.uint8 or samples.shape[2] != 3:
             return []
-        past = recognised(samples, progress)
+        past = source.past(progress)
         if not past:
             return []
         network = models.load(models.chosen(options.model, options.revision), "ycc", device_named(options.device))

@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 from bitstream.constants import MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
 from codec.extras import require_torch
+from codec.jpeg.network import LAYOUT, CoefficientNetwork
 from codec.network.config import json_object, name_of
 from codec.network.model import WEIGHTS_FILE, IntegerImageGPT
 
 if TYPE_CHECKING:
     from codec.palette.network import PaletteImageGPT
 
-    AnyModel = IntegerImageGPT | PaletteImageGPT
+    AnyModel = IntegerImageGPT | PaletteImageGPT | CoefficientNetwork
 
 FOLDER = Path(__file__).parent
 DEFAULTS = {"rgb": "photo-2", "ycc": "past-1"}  # by layout
+COEFFICIENTS = FOLDER / "dct-1"  # the default one for coefficients
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
 CARDS = (CARD_FILE, "MODEL_CARD.md")
@@ -111,6 +113,8 @@ def read(folder: Path, device: str) -> "AnyModel":
             from codec.palette.network import PaletteImageGPT
 
             model: AnyModel = PaletteImageGPT.load(folder, device)
+        elif layout_of(folder) == LAYOUT:
+            model = CoefficientNetwork.load(folder, name_of(folder))
         else:
             model = IntegerImageGPT.load(folder, device)
         model.name = model.name.removesuffix(f"-{model.digest.hex()}")
@@ -179,6 +183,15 @@ def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     model = load(folder, layout, device)
     if folder and digest_of(folder) != model.digest:
         msg = f"{folder}: this model is not for {layout}"
+        raise ModelError(msg)
+    return model
+
+
+def for_coefficients(folder: Path | None = None) -> CoefficientNetwork:
+    """The network for coefficients in `folder`, else the default one. Raises ModelError."""
+    model = read(folder or COEFFICIENTS, "cpu")
+    if not isinstance(model, CoefficientNetwork):
+        msg = f"{folder}: this model is not for coefficients"
         raise ModelError(msg)
     return model
 

@@ -1,0 +1,105 @@
+"""The inverse DCT of libjpeg, "islow", to the bit, and the forward DCT in reals (ITU-T T.81, A.3.3).
+
+Blocks are 64 numbers, row by row; coefficients of pictures stand in zigzag order, and `ZIGZAG` says where each of them lies in its block.
+"""
+
+import numpy as np
+
+from codec.jit import compiled, part
+
+
+def _zigzag() -> np.ndarray:
+    places = [(y, x) for y in range(8) for x in range(8)]
+    return np.array([8 * y + x for y, x in sorted(places, key=lambda p: (sum(p), p[0] if sum(p) % 2 else p[1]))])
+
+
+def _basis() -> np.ndarray:
+    """(8, 8): row u holds frequency u."""
+    basis = np.sqrt(2 / 8) * np.cos((2 * np.arange(8) + 1) * np.arange(8)[:, None] * np.pi / 16)
+    basis[0] /= np.sqrt(2)
+    return basis
+
+
+ZIGZAG = _zigzag()
+BASIS = _basis()
+BASES = np.einsum("vy,ux->vuyx", BASIS, BASIS).reshape(64, 64)[ZIGZAG]  # what each coefficient, in zigzag order, adds to a block
+FRACTION, KEPT = 13, 2  # bits of the constants behind the point, and of what the columns' transforms give
+
+
+@part
+def _line(block, at, step, shift):
+    """The inverse transform of eight numbers, in place."""
+    a, b, c, d = block[at], block[at + step], block[at + 2 * step], block[at + 3 * step]
+    e, f, g, h = block[at + 4 * step], block[at + 5 * step], block[at + 6 * step], block[at + 7 * step]
+    turned = (c + g) * 4433
+    two, three = turned - g * 15137, turned + c * 6270
+    zero, one = (a + e) * (1 << FRACTION), (a - e) * (1 << FRACTION)
+    even0, even3, even1, even2 = zero + three, zero - three, one + two, one - two
+    five = (h + d + f + b) * 9633
+    z1, z2, z3, z4 = (h + b) * -7373, (f + d) * -20995, (h + d) * -16069 + five, (f + b) * -3196 + five
+    odd3, odd2, odd1, odd0 = h * 2446 + z1 + z3, f * 16819 + z2 + z4, d * 25172 + z2 + z3, b * 12299 + z1 + z4
+    half = 1 << (shift - 1)
+    block[at], block[at + 7 * step] = (even0 + odd0 + half) >> shift, (even0 - odd0 + half) >> shift
+    block[at + step], block[at + 6 * step] = (even1 + odd1 + half) >> shift, (even1 - odd1 + half) >> shift
+    block[at + 2 * step], block[at + 5 * step] = (even2 + odd2 + half) >> shift, (even2 - odd2 + half) >> shift
+    block[at + 3 * step], block[at + 4 * step] = (even3 + odd3 + half) >> shift, (even3 - odd3 + half) >> shift
+
+
+@part
+def islow(coefficients, steps, zigzag, block):
+    """64 coefficients in zigzag order -> a block of int64 samples from 0 to 255.
+
+    No sum overflows: products of a coefficient and a step are at most 2^31, the columns' results 2^36, the rows' sums 2^53.
+    """
+    for k in range(64):
+        block[zigzag[k]] = np.int64(coefficients[k]) * np.int64(steps[k])
+    for x in range(8):
+        _line(block, x, 8, FRACTION - KEPT)
+    for y in range(8):
+        _line(block, 8 * y, 1, FRACTION + KEPT + 3)
+    for k in range(64):
+        block[k] = min(max(block[k] + 128, 0), 255)
+
+
+@compiled
+def decode(first, last, coefficients, steps, zigzag, top, left, plane):
+    """Rows first to last - 1 of (rows, columns, 64) blocks -> their part of a plane, which lacks the first `top` rows and `left` columns of
+    the first blocks, and ends where it ends."""
+    block = np.empty(64, np.int64)
+    height, width = plane.shape
+    for row in range(first, last):
+        for column in range(coefficients.shape[1]):
+            islow(coefficients[row, column], steps, zigzag, block)
+            for k in range(64):
+                y, x = 8 * row + k // 8 - top, 8 * column + k % 8 - left
+                if 0 <= y < height and 0 <= x < width:
+                    plane[y, x] = block[k]
+
+
+@part
+def forward(block, basis, between, out):
+    """The DCT of a block of reals, row by row as it is."""
+    for v in range(8):
+        for x in range(8):
+            total = 0.0
+            for y in range(8):
+                total += basis[v, y] * block[8 * y + x]
+            between[8 * v + x] = total
+    for v in range(8):
+        for u in range(8):
+            total = 0.0
+            for x in range(8):
+                total += basis[u, x] * between[8 * v + x]
+            out[8 * v + u] = total
+
+
+@compiled
+def transform(first, last, plane, corners, basis, zigzag, out):
+    """The DCTs (n, 64), in zigzag order, of the blocks of a plane that begin at the corners (n, 2)."""
+    block, between, found = np.empty(64), np.empty(64), np.empty(64)
+    for n in range(first, last):
+        for k in range(64):
+            block[k] = plane[corners[n, 0] + k // 8, corners[n, 1] + k % 8] - 128.0
+        forward(block, basis, between, found)
+        for k in range(64):
+            out[n, k] = found[zigzag[k]]

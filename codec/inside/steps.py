@@ -1,0 +1,205 @@
+"""Quantisation steps, and where blocks begin, seen in the transforms of a plane's blocks: these lie near to multiples of the steps.
+
+Nearness is measured against the noise of rounded samples: a remainder has a mean magnitude of 0.23 where the step is right, and of a
+quarter of the step where it is not.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.inside import kernel
+from codec.jit import compiled, run
+from codec.pasts.colour import Mask
+
+Reals = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int64]
+
+SEEN_BLOCKS, SEEN_LIVE = 50000, 4000  # for steps, at most, and live coefficients of each position
+TRIED_BLOCKS = 400  # for each place where blocks could begin
+LIVE = 1.2  # magnitude of a coefficient that is hardly noise of one that is 0
+LIVELY = 4  # such coefficients in a block that tells something: in flat ones samples are not rounded at random
+LARGEST_STEP = 255
+AGREEING_SHARE = 0.9  # of the steps that are well known, with a table of libjpeg's
+WELL_KNOWN = 12  # live coefficients
+NOISE = 0.262  # mean distance from a multiple
+TAIL = 2.4  # magnitude that a coefficient of 0 hardly reaches even where samples are not rounded at random
+WRONG_NOISE, UNSURE_NOISE = 0.45, 0.7  # mean distance in a block whose samples are not those of a JPEG
+NEAR = 0.9  # distance that is more than noise's, mostly
+BY_CHANCE = 0.03  # probability of strays at a half or third of a step
+SURELY_OFF = 1.2
+CLOSE_VOTES = 0.9  # share of the most votes among which errors decide
+NOISY_SHARE = 0.05  # of blocks in which a coefficient is live that is not all noise
+SMALL_SHARE = 0.5  # of the steps before it, below which a step is not believed
+RELATIVE = 0.05  # of a step, the mean distance that is well below a random one
+STRAYS = 0.03  # coefficients between 0 and the step, for one at a multiple
+
+# ITU-T T.81, K.1 and K.2, row by row
+_LUMA = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77
+24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"""
+_CHROMA = "17 18 24 47 " + "99 " * 4 + "18 21 26 66 " + "99 " * 4 + "24 26 56 " + "99 " * 5 + "47 66 " + "99 " * 38
+
+
+def scaled_tables(component: int) -> npt.NDArray[np.int64]:
+    """(200, 64) in zigzag order: libjpeg's tables of quality 1 to 100, for luma (0) or chroma, and those that cameras make of them by leaving
+    out the rounding."""
+    table = np.array([int(step) for step in (_CHROMA if component else _LUMA).split()])[kernel.ZIGZAG]
+    quality = np.arange(1, 101)[:, None]
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return np.concatenate([(table * scale + half) // 100 for half in (50, 0)]).clip(1, 255)
+
+
+TABLES = [scaled_tables(0), scaled_tables(1)]
+
+
+def corners(known: Mask, top: int, left: int, most: int) -> npt.NDArray[np.int64]:
+    """(n, 2) of at most so many blocks in which all samples are known, all over the plane; blocks begin `top` rows and `left` columns
+    before the plane."""
+    y, x = -top % 8, -left % 8
+    rows, columns = (known.shape[0] - y) // 8, (known.shape[1] - x) // 8
+    if rows < 1 or columns < 1:
+        return np.empty((0, 2), np.int64)
+    whole = known[y : y + 8 * rows, x : x + 8 * columns].reshape(rows, 8, columns, 8).all((1, 3))
+    places = np.argwhere(whole)
+    if len(places) > most:
+        places = places[np.random.default_rng(0).permutation(len(places))[:most]]
+    return places * 8 + [y, x]
+
+
+def transforms(plane: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], lively: int = LIVELY) -> Reals:
+    """(n, 64) coefficients, in zigzag order, of the blocks there with so many live ones, without DC, or more."""
+    out = np.empty((len(places), 64))
+    run(kernel.transform, len(places), plane, places, kernel.BASIS, kernel.ZIGZAG, out, fewest=256)
+    return out[(np.abs(out[:, 1:]) > LIVE).sum(1) >= lively]
+
+
+@compiled
+def explained(first, last, coefficients, counts, noise, out):
+    """out (64, LARGEST_STEP + 1): for each step, the mean distance of the live coefficients (64, n), of each the first counts (64), from
+    its multiples other than 0; -1 where it does not explain them."""
+    for c in range(first, last):
+        for step in range(1, out.shape[1]):
+            total, many, between = 0.0, 0, 0
+            half = min(0.5 * step, step - 2 * TAIL) if step > 4 * TAIL else 0.5 * step
+            for k in range(counts[c]):
+                value = coefficients[c, k]
+                if value > half:
+                    total += abs(value - np.floor(value / step + 0.5) * step)
+                    many += 1
+                elif value > TAIL:
+                    between += 1
+                if k == 63 and total > 2 * many * max(2 * noise, RELATIVE * step):
+                    break
+            bound = max(noise * (1 + 1.3 / np.sqrt(max(many, 1))), RELATIVE * step)
+            out[c, step] = total / many if many and total <= many * bound and between <= STRAYS * many else -1.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """steps: (64); counts: (64) of the coefficients by which they are known; quality: of libjpeg's table that fits, or 0."""
+
+    steps: Steps
+    counts: npt.NDArray[np.int64]
+    quality: int
+
+
+def steps_of(coefficients: Reals, others: Reals, component: int, noise: float = NOISE, hint: int = 0) -> Seen:
+    """Of (n, 64) coefficients of a component's blocks, and of others, where not all samples are certain: these tell of steps that are rare.
+    hint: the quality of another component's table, if it was one of libjpeg's."""
+    seen = _steps_of(coefficients, component, noise, hint)
+    telling = (seen.steps > 2) & (seen.counts >= WELL_KNOWN)
+    if seen.quality or not telling.any():
+        return seen
+    together = np.concatenate([coefficients, others])
+    some, steps = together[:, telling], seen.steps[telling]
+    fine = np.abs(some - np.rint(some / steps) * steps).mean(1) <= np.repeat([WRONG_NOISE, UNSURE_NOISE], [len(coefficients), len(others)])
+    if not fine[: len(coefficients)].all():
+        seen = _steps_of(coefficients[fine[: len(coefficients)]], component, noise, hint)
+    clear, together = coefficients[fine[: len(coefficients)]], together[fine]
+    steps, counts = seen.steps.copy(), seen.counts.copy()
+    for c in np.flatnonzero(seen.counts < WELL_KNOWN):
+        values, certain = (np.abs(some[np.abs(some[:, c]) > TAIL, c])[:SEEN_LIVE] for some in (together, clear))
+        if len(values):
+            steps[c], counts[c] = _voted(values, certain), len(values)
+        else:
+            steps[c] = 0
+    return Seen(_completed(steps, counts), counts, 0)
+
+
+def _voted(values: Reals, certain: Reals) -> int:
+    """The step near whose multiples most of the (n) magnitudes lie, against what chance would bring there, and those that are certain."""
+    steps = np.arange(2, LARGEST_STEP + 1)
+    if len(certain):
+        off = np.abs(certain[:, None] - np.maximum(np.rint(certain[:, None] / steps), 1) * steps)
+        steps = steps[((off > SURELY_OFF).mean(0) <= STRAYS) | (steps == 2)]
+    off = np.abs(values[:, None] - np.maximum(np.rint(values[:, None] / steps), 1) * steps)  # (n, steps)
+    chance = np.minimum(2 * NEAR / steps, 0.9)
+    votes = ((off < NEAR).mean(0) - chance) / np.sqrt(chance * (1 - chance))
+    errors = np.where(off < NEAR, off, 0).sum(0) / np.maximum((off < NEAR).sum(0), 1)
+    best = int(votes.argmax())
+    near = np.flatnonzero((np.abs(steps - steps[best]) <= max(1, steps[best] // 10)) & (votes >= CLOSE_VOTES * votes[best]))
+    step = int(steps[near[errors[near].argmin()]])
+    for parts in (2, 3):
+        rest = values[np.abs(values - np.maximum(np.rint(values / step), 1) * step) >= NEAR]
+        part = step / parts
+        fits = np.abs(rest - np.maximum(np.rint(rest / part), 1) * part) < NEAR
+        if step % parts == 0 and fits.sum() >= 0.8 * len(rest) and min(2 * NEAR / part, 1) ** fits.sum() < BY_CHANCE:
+            return step // parts
+    return step
+
+
+def _steps_of(coefficients: Reals, component: int, noise: float, hint: int) -> Seen:
+    live = np.abs(coefficients) > LIVE
+    counts, sure = live.sum(0), (np.abs(coefficients) > TAIL).sum(0)
+    columns = np.zeros((64, SEEN_LIVE))
+    many = counts.clip(0, SEEN_LIVE)
+    for c in range(64):
+        columns[c, : many[c]] = np.abs(coefficients[live[:, c], c][:SEEN_LIVE])
+    distances = np.empty((64, LARGEST_STEP + 1))
+    run(explained, 64, columns, many, noise, distances)
+    distances[:, 0] = -1
+    steps = np.zeros(64, np.int64)
+    for c in np.flatnonzero((sure > 0) | (counts > NOISY_SHARE * len(coefficients))):
+        if (distances[c] >= 0).any():
+            largest = int(np.flatnonzero(distances[c] >= 0)[-1])
+            near = np.arange(largest - largest // 10, largest + 1)
+            near = near[distances[c, near] >= 0]
+            steps[c] = near[distances[c, near].argmin()]
+    counts = np.where(sure > 0, sure, counts) * (steps > 0)
+    quality = _quality(distances, counts, steps, component, hint)
+    if quality:
+        table = TABLES[component][quality - 1]
+        there = distances[np.arange(64), table]
+        as_good = (there >= 0) & (there <= distances[np.arange(64), steps] + 0.1)
+        steps = np.where((counts < WELL_KNOWN) | as_good, table, steps)
+    return Seen(_completed(steps, counts), counts, quality)
+
+
+def _completed(steps: Steps, counts: npt.NDArray[np.int64]) -> Steps:
+    """Those that are not known, or seem much smaller than those around them and are not well known, become like these."""
+    steps = steps.copy()
+    known = counts >= WELL_KNOWN
+    for c in range(64):
+        before = steps[max(c - 5, 0) : c]
+        if not known[c] and len(before) and steps[c] < SMALL_SHARE * np.median(before):
+            steps[c] = np.median(before)
+        steps[c] = max(steps[c], 1)
+    return steps
+
+
+def _quality(distances: Reals, counts: npt.NDArray[np.int64], steps: Steps, component: int, hint: int) -> int:
+    """Of the table of libjpeg's that explains what is known; 0 if none does."""
+    weight = np.minimum(counts, WELL_KNOWN)
+    if not weight.sum():
+        return hint
+    tables = TABLES[component]
+    there = distances[np.arange(64), tables]
+    fits = (there >= 0) & ((counts < WELL_KNOWN) | (tables >= steps))  # 1 explains everything
+    scores = (fits * weight).sum(1) / weight.sum()
+    if hint and scores[hint - 1] >= max(AGREEING_SHARE, scores.max() - 0.02):
+        return hint
+    if scores.max() < AGREEING_SHARE:
+        return 0
+    errors = (np.where(fits, there, 2.0) * weight).sum(1)
+    return int(errors.argmin()) + 1

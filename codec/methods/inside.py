@@ -1,0 +1,152 @@
+"""The JPEG that a decoded picture was: its coefficients, and the pixels that come out otherwise."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bitstream.constants import MAX_OUTLIER_SHARE
+from bitstream.container import Coding, require
+from bitstream.outliers import pack, unpack
+from codec.inside.antecedent import Antecedent, Layout, Steps
+from codec.inside.costs import estimated_bytes
+from codec.inside.finding import inside
+from codec.jpeg import coefficients, rest
+from codec.jpeg.coefficients import Plane
+from codec.jpeg.words import quality
+from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Samples, Source, fields_reader, require_same
+from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.past import CERTAIN_PIXELS
+from codec.progress import Progress, heartbeat
+
+GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
+RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
+BLOCK = 64
+CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in so many wrong: planes never undercut that
+
+
+class Fields(NamedTuple):
+    """layout: where the blocks lie; steps: of each component; outliers: whether there are any."""
+
+    layout: Layout
+    steps: Sequence[Steps]
+    outliers: bool
+
+    def to_bytes(self) -> bytes:
+        sampling, steps = self.layout.sampling, [*self.steps]
+        first = GREY if sampling is None else sampling.filter.code | (RING if sampling.ring else 0)
+        first |= OUTLIERS if self.outliers else 0
+        if len(steps) == 3 and np.array_equal(steps[1], steps[2]):
+            first, steps = first | COMMON, steps[:2]
+        tables = b"".join(table.astype(">u2").view(np.uint8).reshape(BLOCK, 2).T.tobytes() for table in steps)
+        return bytes((first, self.layout.top << 4 | self.layout.left)) + rest.pack(tables)
+
+
+class _Candidate(Candidate):
+    def __init__(self, antecedent: Antecedent) -> None:
+        self._antecedent, pixels = antecedent, antecedent.layout.height * antecedent.layout.width
+        coarse = float(np.median(antecedent.steps[0])) >= CERTAIN_STEP
+        self.settled = pixels >= CERTAIN_PIXELS and coarse and len(antecedent.positions) <= pixels // CERTAIN_PART
+        channels = antecedent.corrections.shape[1]
+        corrections = np.pad(antecedent.corrections, ((0, 0), (0, 3 - channels)))
+        self._outliers = [pack(antecedent.positions, corrections)] if len(antecedent.positions) else []
+
+    def estimate(self) -> float:
+        return estimated_bytes(self._antecedent)
+
+    def coded(self, progress: Progress) -> Coded:
+        found = self._antecedent
+        payloads = coefficients.encode(planes_of(found), None, heartbeat(progress))
+        progress(found.layout.height * found.layout.width)
+        fields = Fields(found.layout, found.steps, bool(self._outliers))
+        return Coded(Coding(DecodedJpeg.number, 0, fields.to_bytes()), [*self._outliers, *payloads], found)
+
+
+class DecodedJpeg(DirectMethod):
+    number = 7
+    name = "decoded JPEG"
+
+    def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
+        samples = source.samples
+        fits = source.original and not source.indices and not source.alpha and samples.dtype == np.uint8
+        if not source.options.past or not fits or samples.shape[2] not in (1, 3):
+            return []
+        past = source.past(progress)
+        found = inside(samples, past, progress) if past or samples.shape[2] == 1 else None
+        return [_Candidate(found)] if found else []
+
+    def fields(self, part: Part) -> Fields:
+        """Raises DamagedError."""
+        reader = fields_reader(part)
+        first, place = reader.byte(), reader.byte()
+        code, (top, left) = first & 7, divmod(place, 16)
+        grey = code == GREY
+        require(first < 2 * COMMON and not (grey and first & (RING | COMMON)), "its blocks lie in an unknown way")
+        require(part.depth == 8 and part.channels == (1 if grey else 3), f"{part.channels} channels of {part.depth} bits are not coded so")
+        sampling = None
+        if not grey:
+            filter_ = FILTERS[code]
+            sampling = Sampling(filter_, top % filter_.down, left % filter_.across, int(bool(first & RING)))
+        down, across = (sampling.filter.down, sampling.filter.across) if sampling else (1, 1)
+        require(top < 8 * down and left < 8 * across, "its blocks lie too far away")
+        tables = 1 if grey else 2 if first & COMMON else 3
+        raw = np.frombuffer(rest.unpack(reader.take(reader.remaining), 2 * BLOCK * tables), np.uint8).reshape(tables, 2, BLOCK)
+        steps = [*(raw[:, 0].astype(np.int64) << 8 | raw[:, 1])]
+        require(min(int(table.min()) for table in steps) > 0, "a step of it is 0")
+        outliers = bool(first & OUTLIERS)
+        require(not outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
+        return Fields(Layout(part.height, part.width, sampling, top, left), steps + steps[1:] * (tables == 2), outliers)
+
+    def least_bytes(self, part: Part) -> Iterator[int]:
+        fields = self.fields(part)
+        for _ in range(fields.outliers + coefficients.bands(fields.layout.blocks)):
+            yield 1
+
+    def _antecedent(self, part: Part, progress: Progress) -> Antecedent:
+        fields, chunks = self.fields(part), part.chunks
+        pixels = part.width * part.height
+        positions, corrections = np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
+        if fields.outliers:
+            positions, corrections = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE)
+        layout = fields.layout
+        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, None, heartbeat(progress))
+        return Antecedent(layout, [*fields.steps], found, positions, corrections[:, : part.channels])
+
+    def decode(self, part: Part, progress: Progress) -> Samples:
+        found = self._antecedent(part, progress).pixels()
+        progress(part.width * part.height)
+        return found
+
+    def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
+        """The whole way from the coefficients to the pixels, too."""
+        found: Antecedent = coded.made_of
+        fields = self.fields(part)
+        same = all(np.array_equal(*pair) for pair in zip(fields.steps, found.steps, strict=True))
+        require_same(same and fields.layout == found.layout, "its blocks are others")
+        require_same(np.array_equal(found.pixels(), samples), "its coefficients are not those of its pixels")
+        if fields.outliers:
+            positions, corrections = unpack(part.chunks[0], samples.shape[0] * samples.shape[1], len(found.positions))
+            same = np.array_equal(positions, found.positions) and np.array_equal(corrections[:, : part.channels], found.corrections)
+            require_same(same, "its outliers are others")
+
+    def costs(self, coded: Coded, samples: Samples) -> Bits:
+        """A block's go to the pixels that it covers."""
+        found: Antecedent = coded.made_of
+        layout, (height, width, _) = found.layout, samples.shape
+        bits = {}
+        for name, of_blocks, first in zip(("Y", "C1", "C2"), coefficients.costs(planes_of(found), None), (True, False, False), strict=False):
+            filter_ = None if first or layout.sampling is None else layout.sampling.filter
+            down, across = (8 * filter_.down, 8 * filter_.across) if filter_ else (8, 8)
+            rows = (np.arange(height) + (layout.top % down)) // down
+            columns = (np.arange(width) + (layout.left % across)) // across
+            bits[name] = of_blocks[rows[:, None], columns] / np.float32(down * across)
+        return bits
+
+    def description(self, part: Part) -> str:
+        fields = self.fields(part)
+        sampling = fields.layout.sampling
+        return f"decoded JPEG, quality about {quality(fields.steps[0])}, {sampling.filter.name if sampling else 'grey'}"
+
+
+def planes_of(found: Antecedent) -> list[Plane]:
+    return [Plane(steps, blocks) for steps, blocks in zip(found.steps, found.coefficients, strict=True)]
