@@ -308,7 +308,8 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 ORDERS = [[0], [0, 1], [1, 0, 2], [1, 0, 2, 3]]  # by channels: the planes of the channels
 CELLS = [(1, 1), (2, 2), (1, 2), (2, 1), (2, 2), (1, 2), (2, 1), (2, 2)]  # rows and columns, by filter
-PALETTE, LEVELS, COLOURS, INDEX, CODING, METADATA = 1, 2, 3, 4, 5, 0x81
+KEPT = 7  # a colour type of its own
+PALETTE, LEVELS, COLOURS, INDEX, CODING, SIZE, METADATA = 1, 2, 3, 4, 5, 6, 0x81
 
 
 class Reader:
@@ -344,7 +345,8 @@ class Reader:
 
 
 class Decoded(NamedTuple):
-    """colour: the colour type; samples (height, width, channels), uint8 or uint16; chunks: as (name, body), PLTE with the entries."""
+    """colour: the colour type; samples (height, width, channels), uint8 or uint16, of a kept file (1, bytes, 1); chunks: as (name, body),
+    PLTE with the entries."""
 
     colour: int
     bits: int
@@ -378,10 +380,10 @@ def decode(data, folders=()):
     digest = reader.take(8)
     colour, bits, apart = form & 7, 1 << (form >> 3 & 7), form >> 6 & 1
     assert form < 128
-    assert bits in BITS[colour]
+    assert bits in (BITS[colour] if colour != KEPT else (8,))
     assert not apart or colour in (4, 6)
-    assert 1 <= width <= 2**24
-    assert 1 <= height <= 2**24
+    assert (colour != KEPT) <= width <= 2**24
+    assert (colour != KEPT) <= height <= 2**24
     boxes, codings = {}, []
     while len(codings) < 1 + apart:
         kind = reader.byte()
@@ -390,7 +392,7 @@ def decode(data, folders=()):
             codings.append(body)
             continue
         assert not codings
-        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, METADATA) or kind >= 128
+        assert kind in (PALETTE, LEVELS, COLOURS, INDEX, SIZE, METADATA) or kind >= 128
         assert kind not in boxes
         boxes[kind] = body
     assert zlib.crc32(data[: reader.at]) == int.from_bytes(reader.take(4), "little")
@@ -398,7 +400,14 @@ def decode(data, folders=()):
     levels = levels_of(boxes.get(LEVELS), colour, bits)
     entries = palette_of(boxes.get(PALETTE), colour)
     chunks = chunks_of(boxes.get(METADATA), entries)
-    channels = CHANNELS[colour]
+    assert (SIZE in boxes) == (colour == KEPT)
+    if SIZE in boxes:
+        assert METADATA not in boxes
+        reader_of_size = Reader(boxes[SIZE])
+        width, height = reader_of_size.varint(), 1
+        assert 1 <= width <= 2**28
+        assert reader_of_size.ended
+    channels = CHANNELS[colour] if colour != KEPT else 1
     coded_bits = 16 if bits == 16 and not (levels and len(levels[0]) <= 256) else 8
     packed_bits = coded_bits if bits >= 8 else bits
     if COLOURS in boxes:
@@ -409,6 +418,7 @@ def decode(data, folders=()):
     methods = [
         Coding(Reader(body), width, height, part, coded_bits, packed_bits, folders) for body, part in zip(codings, parts, strict=True)
     ]
+    assert all(method.method in ((0, 6) if colour == KEPT else range(6)) for method in methods)
 
     least = [size for method in methods for size in method.least]
     lengths = []
@@ -447,7 +457,7 @@ def levels_of(body, colour, bits):
     """For each channel the values that occur, or None where it is coded as it is; None without a box."""
     if body is None:
         return None
-    assert colour != 3
+    assert colour not in (3, KEPT)
     assert bits >= 8
     reader, channels = Reader(body), CHANNELS[colour]
     if bits == 8:
@@ -651,6 +661,10 @@ class Coding:
             self.bands = [min(rows, height - y) for y in range(0, height, rows)]
             per_pixel = channels if self.method == 2 else 1
             self.least = [max(1, least_bytes(band * width * per_pixel) - 3) for band in self.bands]
+        elif self.method == 6:
+            self.words = False
+            self.file = JpegFile(reader, width)
+            self.least = [1] * self.file.chunks or [0]
         else:
             assert bits == 8
             assert self.method in (3, 4, 5)
@@ -709,7 +723,8 @@ class Coding:
         if self.words:
             outliers = self.method == 4 and self.outliers
             assert all(len(payload) % 4 == 0 for payload in payloads[outliers : len(self.least)])
-        return (self.stored, self.mixing, self.mixing, self.network, self.past, self.palette)[self.method](payloads)
+        methods = self.stored, self.mixing, self.mixing, self.network, self.past, self.palette, self.jpeg
+        return methods[self.method](payloads)
 
     def stored(self, payloads):
         raw, per_row = payloads.pop(0), self.width * self.channels
@@ -730,6 +745,9 @@ class Coding:
             band = DeepBand(payloads.pop(0), *size, self.variant == 1) if self.method == 2 else Band(payloads.pop(0), *size)
             bands.append(band.decode())
         return np.concatenate(bands)[..., ORDERS[self.channels - 1]]
+
+    def jpeg(self, payloads):
+        return np.frombuffer(self.file.decode(payloads), np.uint8).reshape(1, -1, 1)
 
     def network(self, payloads):
         model = self.loaded(self.model, "rgb")
@@ -988,22 +1006,14 @@ def sign(x):
     return (x > 0) - (x < 0)
 
 
-class Band:
-    """FORMAT-mixing.md: one band."""
+class ArithmeticDecoder:
+    """FORMAT-mixing.md."""
 
-    def __init__(self, payload, width, height, channels):
+    def __init__(self, payload):
         self.payload, self.asked = payload, 0
-        self.width, self.height, self.channels = width, height, channels
         self.low, self.high, self.value = 0, 2**32 - 1, 0
         for _ in range(4):
             self.value = self.value << 8 | self.byte()
-        size = 1 << limit(math.ceil(math.log2(2 * width * height)), 12, 20)
-        self.size = size
-        self.guessing, self.sampling = Mixer(size, 7, 19660), Mixer(size, 9, 13107)
-        start = [1 + (96 >> min(u, 10)) + 12 // (1 + u) for u in (min(v, 256 - v) for v in range(256))]
-        self.histograms = defaultdict(lambda: list(start))
-        self.followers, self.missed = {}, 0
-        self.rows = {}
 
     def byte(self):
         self.asked += 1
@@ -1021,6 +1031,21 @@ class Band:
             self.low, self.high = self.low << 8 & 0xFFFFFFFF, (self.high << 8 & 0xFFFFFFFF) | 255
             self.value = self.value << 8 & 0xFFFFFFFF | self.byte()
         return bit
+
+
+class Band(ArithmeticDecoder):
+    """FORMAT-mixing.md: one band."""
+
+    def __init__(self, payload, width, height, channels):
+        super().__init__(payload)
+        self.width, self.height, self.channels = width, height, channels
+        size = 1 << limit(math.ceil(math.log2(2 * width * height)), 12, 20)
+        self.size = size
+        self.guessing, self.sampling = Mixer(size, 7, 19660), Mixer(size, 9, 13107)
+        start = [1 + (96 >> min(u, 10)) + 12 // (1 + u) for u in (min(v, 256 - v) for v in range(256))]
+        self.histograms = defaultdict(lambda: list(start))
+        self.followers, self.missed = {}, 0
+        self.rows = {}
 
     def at(self, y, x):
         if y < 0:
@@ -1220,3 +1245,450 @@ class DeepBand(Band):
             bit = self.decided(32 + prefix if prefix < 8 else 41 + min(k, 22), c, numbers, energy)
             found, prefix = 2 * found + bit, min(2 * prefix + bit, 8)
         return -found if negative else found
+
+
+def jpeg_planes(payloads, sizes, steps):
+    """The coefficients, a (rows, columns, 64) plane for each of the sizes.
+
+    What codes them has a document of its own. Until a decoder written from that takes this place, the product's does it.
+    """
+    from codec.jpeg import coefficients
+
+    assert len(payloads) == coefficients.bands(sizes)
+    return coefficients.decode(payloads, sizes, [np.array(row) for row in steps], None, lambda _: None)
+
+
+@cache
+def jpeg_document():
+    """Constants of FORMAT-jpeg.md, by their names."""
+    found = defaultdict(bytes)
+    for line in (Path(__file__).parents[1] / "bitstream" / "FORMAT-jpeg.md").read_text().splitlines():
+        name, separator, digits = line.partition("= ")
+        if line.startswith("    ") and separator and len(digits) > 20 and all(digit in "0123456789abcdef" for digit in digits):
+            found[name.strip()] += bytes.fromhex(digits)
+    return found
+
+
+def segment_of(marker, body):
+    return bytes((255, marker)) + (2 + len(body)).to_bytes(2, "big") + body
+
+
+@cache
+def jpeg_dictionary():
+    """FORMAT-jpeg.md: Dictionary."""
+    known = jpeg_document()
+    codes = [known[name] for name in ("dc 0", "ac 0", "dc 1", "ac 1")]
+    found = preset_dictionary() + known["progressive"] + segment_of(0xC4, b"".join(codes))
+    for quality in range(50, 101):
+        for number, name in enumerate(("luma", "chroma")):
+            scaled = [limit((n * (200 - 2 * quality) + 50) // 100, 1, 255) for n in known[name]]
+            found += segment_of(0xDB, bytes((number, *scaled)))
+    found += known["jfif"] + b"".join(segment_of(0xC4, table) for table in codes) + known["end"]
+    assert hashlib.sha256(found).hexdigest() == "3d8d3cc601f44099c3946d726e22dfea5f94b4778d39e6e663283f921ed1a170"
+    return found
+
+
+class Known:
+    """In the place of an arithmetic decoder: bits that are there already."""
+
+    def __init__(self, data):
+        self.bits = iter(np.unpackbits(np.frombuffer(data, np.uint8)).tolist())
+
+    def decide(self, q):
+        return next(self.bits)
+
+
+class MixedBytes:
+    """FORMAT-jpeg.md: Mixed bytes."""
+
+    def __init__(self, slots):
+        self.mixer = Mixer(slots, 7, 13107)
+        self.data, self.word = b"", 0
+
+    def copied(self):
+        """So that the dictionary is learnt once for all tests."""
+        found = MixedBytes(self.mixer.size)
+        found.data, found.word = self.data, self.word
+        for mine, other in zip(found.mixer.counters, self.mixer.counters, strict=True):
+            mine.update(other)
+        found.mixer.weights.update((key, list(weights)) for key, weights in self.mixer.weights.items())
+        found.mixer.refinements.update((key, list(values)) for key, values in self.mixer.refinements.items())
+        return found
+
+    def bytes(self, coder, count):
+        for _ in range(count):
+            bases = [0]
+            for k in range(1, 5):
+                bases.append(h(bases[-1] + k, self.data[-k]) if len(self.data) >= k else k)
+            bases.append(h(self.word, 6))
+            before, node = self.data[-1] if self.data else 0, 1
+            for k in range(7, -1, -1):
+                where = node, 256 + before, 512 + 6 * k
+                node = 2 * node + self.mixer.decide(coder, [h(base, node) for base in bases], [], *where, node)
+            byte = node - 256
+            self.data += bytes((byte,))
+            self.word = h(self.word, byte | 32) if 97 <= byte | 32 <= 122 else 0
+        return self.data[len(self.data) - count :]
+
+
+@cache
+def learnt(slots):
+    found = MixedBytes(slots)
+    assert found.bytes(Known(jpeg_dictionary()), len(jpeg_dictionary())) == jpeg_dictionary()
+    return found
+
+
+def unpacked(data, size):
+    """FORMAT-jpeg.md: Packed bytes."""
+    how, packed = data[0], data[1:]
+    if how == 0:
+        raw = packed
+    elif how == 1:
+        raw = inflate(packed, size, -15)
+    else:
+        assert how == 2
+        assert size <= 2**20
+        coder = ArithmeticDecoder(packed)
+        raw = learnt(1 << limit((8 * (len(jpeg_dictionary()) + size)).bit_length(), 17, 20)).copied().bytes(coder, size)
+        assert coder.asked == len(packed) + 3
+    assert len(raw) == size
+    return raw
+
+
+class JpegFile:
+    """FORMAT-jpeg.md: the fields of the coding, and the file."""
+
+    def __init__(self, reader, file_bytes):
+        first, self.size = reader.varint(), reader.varint()
+        self.behind, pictures = first & 1, first >> 1
+        assert pictures <= 16
+        assert self.size <= 2**20
+        self.places = []
+        for _ in range(pictures):
+            start, code, chunks, count = (reader.varint() for _ in range(4))
+            assert count <= 4096
+            patches = [(reader.varint(), reader.varint()) for _ in range(count)]
+            assert len({scan for scan, _ in patches}) == count
+            self.places.append((start, code, chunks, dict(patches)))
+        self.left = file_bytes - self.size - sum(code for _, code, _, _ in self.places)
+        assert (self.left > 0) if self.behind else (self.left == 0)
+        self.packed = reader.rest()
+        self.chunks = self.behind + sum(chunks for _, _, chunks, _ in self.places)
+        assert self.chunks < 2**20  # this decoder's own limit
+
+    def decode(self, payloads):
+        data = unpacked(self.packed, self.size)
+        if self.behind:
+            data += unpacked(payloads.pop(0), self.left)
+        if not self.chunks:
+            assert payloads.pop(0) == b""
+        parts = [[payloads.pop(0) for _ in range(chunks)] for _, _, chunks, _ in self.places]
+        all_blocks = 0
+        for (start, code, _, patches), own in reversed([*zip(self.places, parts, strict=True)]):
+            found = JpegWalk(data, start)
+            blocks = sum(c.columns * c.rows for c in found.components)
+            all_blocks += blocks
+            assert all_blocks <= 9 * 2**20
+            assert blocks <= 8 * (len(data) + code)
+            steps = [found.steps[c.table] for c in found.components]
+            planes = jpeg_planes(own, [(c.rows, c.columns) for c in found.components], steps)
+            assert all(scan < len(found.scans) for scan in patches)
+            pieces, at = [], 0
+            for number, scan in enumerate(found.scans):
+                value = patches.get(number, 0)
+                made = ScanWriter(scan, found, planes, ones=not value & 1).code()
+                if value >> 1:
+                    assert (value >> 1) - 1 <= len(made)
+                    made = made[: (value >> 1) - 1]
+                pieces += [data[at : scan.place], made]
+                at = scan.place
+            assert sum(map(len, pieces[1::2])) == code
+            data = b"".join(pieces) + data[at:]
+        return data
+
+
+class Component(NamedTuple):
+    """Of a frame. shown_columns, shown_rows: without the blocks that fill up MCUs; table: of its quantisation."""
+
+    identity: int
+    across: int
+    down: int
+    table: int
+    columns: int
+    rows: int
+    shown_columns: int
+    shown_rows: int
+
+
+class ScanOf(NamedTuple):
+    """chosen: of each component its number and its Huffman tables for DC and AC, symbol -> bits as text."""
+
+    chosen: list
+    first: int
+    last: int
+    high: int
+    low: int
+    interval: int
+    place: int
+
+
+class WalkEnds(Exception):
+    """Something in a segment is not as it must be."""
+
+
+def expect(holds):
+    if not holds:
+        raise WalkEnds
+
+
+class JpegWalk:
+    """FORMAT-jpeg.md: The walk. components, mcus (across, down), progressive: of the frame."""
+
+    def __init__(self, data, start):
+        assert data[start : start + 3] == b"\xff\xd8\xff"
+        self.components, self.scans, self.visits, self.interval = None, [], 0, 0
+        self.steps, self.codes = [[1] * 64] * 4, {}
+        at = start + 2
+        for _ in range(4096):
+            while at + 1 < len(data) and not (data[at] == 0xFF and data[at + 1] not in (0, 0xFF)):
+                at += 1
+            if at + 1 >= len(data):
+                break
+            marker, at = data[at + 1], at + 2
+            if marker in (0xD8, 0xD9, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF):
+                break
+            if marker == 1 or 0xD0 <= marker <= 0xD7:
+                continue
+            if at + 2 > len(data):
+                break
+            length = int.from_bytes(data[at : at + 2], "big")
+            if length < 2 or at + length > len(data):
+                break
+            body, at = Reader(data[at + 2 : at + length]), at + length
+            try:
+                self.segment(marker, body, at)
+            except (WalkEnds, AssertionError):  # of the reader, where the body is too short
+                break
+            if marker == 0xDA:
+                while at < len(data) and not (
+                    data[at] == 0xFF and at + 1 < len(data) and data[at + 1] not in (0, 0xFF, *range(0xD0, 0xD8))
+                ):
+                    at += 1
+                while at > self.scans[-1].place and data[at - 1] == 0xFF:
+                    at -= 1
+        assert self.scans
+
+    def segment(self, marker, body, at):
+        if marker in (0xC0, 0xC1, 0xC2):
+            self.frame(marker, body)
+        elif marker == 0xDB:
+            self.quantisation(body)
+        elif marker == 0xC4:
+            self.huffman(body)
+        elif marker == 0xDD and len(body.data) == 2:
+            self.interval = int.from_bytes(body.data, "big")
+        elif marker == 0xDA:
+            self.scan(body, at)
+
+    def frame(self, marker, body):
+        expect(self.components is None)
+        bits, height, width, count = body.byte(), int.from_bytes(body.take(2), "big"), int.from_bytes(body.take(2), "big"), body.byte()
+        expect(bits in (8, 12) and height and width and 1 <= count <= 4)
+        found = []
+        for _ in range(count):
+            identity, sampling, table = body.take(3)
+            found.append((identity, sampling >> 4, sampling & 15, table))
+            expect(1 <= sampling >> 4 <= 4 and 1 <= sampling & 15 <= 4 and table < 4)
+        expect(body.ended and len({identity for identity, *_ in found}) == count)
+        widest, tallest = max(c[1] for c in found), max(c[2] for c in found)
+        mcus = -(-width // (8 * widest)), -(-height // (8 * tallest))
+        self.components = []
+        for identity, across, down, table in found:
+            shown = math.ceil(math.ceil(width * across / widest) / 8), math.ceil(math.ceil(height * down / tallest) / 8)
+            self.components.append(Component(identity, across, down, table, across * mcus[0], down * mcus[1], *shown))
+        self.mcus, self.progressive = mcus, marker == 0xC2
+
+    def quantisation(self, body):
+        tables, count = list(self.steps), 0
+        while not body.ended:
+            which, count = body.byte(), count + 1
+            expect(which >> 4 <= 1 and which & 15 < 4 and count <= 4)
+            size = 1 + (which >> 4)
+            tables[which & 15] = [int.from_bytes(body.take(size), "big") for _ in range(64)]
+        self.steps = tables
+
+    def huffman(self, body):
+        tables, count = dict(self.codes), 0
+        while not body.ended:
+            which, lengths, count = body.byte(), body.take(16), count + 1
+            expect(which >> 4 <= 1 and which & 15 < 4 and count <= 8)
+            code, table = 0, {}
+            for length, number in enumerate(lengths, 1):
+                for symbol in body.take(number):
+                    expect(symbol not in table and code < 1 << length)
+                    table[symbol] = format(code, f"0{length}b")
+                    code += 1
+                code *= 2
+            tables[which] = table
+        self.codes = tables
+
+    def scan(self, body, at):
+        expect(self.components)
+        numbers = {c.identity: n for n, c in enumerate(self.components)}
+        chosen, count = [], body.byte()
+        for _ in range(count):
+            identity, tables = body.take(2)
+            expect(identity in numbers and tables >> 4 < 4 and tables & 15 < 4)
+            chosen.append((numbers[identity], self.codes.get(tables >> 4, {}), self.codes.get(16 | tables & 15, {})))
+        first, last, approximation = body.take(3)
+        high, low = approximation >> 4, approximation & 15
+        expect(body.ended and 1 <= count <= 4 and len({number for number, *_ in chosen}) == count)
+        if self.progressive:
+            expect(first <= last <= 63 and (first == 0) == (last == 0) and (count == 1 or last == 0))
+            expect(low <= 13 and high in (0, low + 1))
+        else:
+            expect((first, last, high, low) == (0, 63, 0, 0))
+        some = [self.components[number] for number, *_ in chosen]
+        if count == 1:
+            blocks = some[0].shown_columns * some[0].shown_rows
+        else:
+            expect(sum(c.across * c.down for c in some) <= 10)
+            blocks = self.mcus[0] * self.mcus[1] * sum(c.across * c.down for c in some)
+        self.visits += (8 + last - first) * blocks
+        expect(self.visits <= 1280 * sum(c.columns * c.rows for c in self.components))
+        self.scans.append(ScanOf(chosen, first, last, high, low, self.interval, at))
+
+
+class NoCode(Exception):
+    """A symbol has none."""
+
+
+class ScanWriter:
+    """FORMAT-jpeg.md: The code of a scan. Bits are text."""
+
+    def __init__(self, scan, walk, planes, ones):
+        self.scan, self.walk, self.planes, self.ones = scan, walk, planes, ones
+        self.out, self.bits, self.run, self.held, self.before = bytearray(), "", 0, "", {}
+
+    def put(self, bits):
+        self.bits += bits
+        while len(self.bits) >= 8:
+            self.out.append(int(self.bits[:8], 2))
+            self.bits = self.bits[8:]
+            if self.out[-1] == 0xFF:
+                self.out.append(0)
+
+    def symbol(self, table, symbol):
+        if symbol not in table:
+            raise NoCode
+        self.put(table[symbol])
+
+    def value(self, n):
+        if n:
+            size = abs(n).bit_length()
+            self.put(format((n if n > 0 else n - 1) % (1 << size), f"0{size}b"))
+
+    def code(self):
+        try:
+            for number, blocks in enumerate(self.mcus()):
+                if self.scan.interval and number and number % self.scan.interval == 0:
+                    self.end()
+                    self.out += bytes((0xFF, 0xD0 + (number // self.scan.interval - 1) % 8))
+                    self.before = {}
+                for chosen, block in blocks:
+                    self.block(chosen, block)
+            self.end()
+        except NoCode:
+            pass
+        return bytes(self.out)
+
+    def mcus(self):
+        if len(self.scan.chosen) == 1:
+            (chosen,) = self.scan.chosen
+            component = self.walk.components[chosen[0]]
+            for y in range(component.shown_rows):
+                for x in range(component.shown_columns):
+                    yield [(chosen, self.planes[chosen[0]][y, x].tolist())]
+            return
+        for row in range(self.walk.mcus[1]):
+            for column in range(self.walk.mcus[0]):
+                blocks = []
+                for chosen in self.scan.chosen:
+                    component = self.walk.components[chosen[0]]
+                    for y in range(row * component.down, (row + 1) * component.down):
+                        for x in range(column * component.across, (column + 1) * component.across):
+                            blocks.append((chosen, self.planes[chosen[0]][y, x].tolist()))
+                yield blocks
+
+    def end(self):
+        self.end_run(self.scan.chosen[0][2])
+        if self.bits:
+            self.put(("1" if self.ones else "0") * (8 - len(self.bits)))
+
+    def end_run(self, ac):
+        if self.run:
+            size = self.run.bit_length() - 1
+            self.symbol(ac, 16 * size)
+            self.put(format(self.run, "b")[1:] + self.held)
+            self.run, self.held = 0, ""
+
+    def block(self, chosen, c):
+        number, dc, ac = chosen
+        if self.scan.first == 0:
+            v = c[0] >> self.scan.low
+            if self.scan.high:
+                self.put(str(v & 1))
+            else:
+                difference = v - self.before.get(number, 0)
+                self.before[number] = v
+                self.symbol(dc, difference.bit_length())
+                self.value(difference)
+        if self.scan.last:
+            (self.refine if self.scan.high else self.coefficients)(ac, c)
+
+    def coefficients(self, ac, c):
+        zeros = 0
+        for k in range(max(self.scan.first, 1), self.scan.last + 1):
+            m = abs(c[k]) >> self.scan.low
+            if not m:
+                zeros += 1
+                continue
+            self.end_run(ac)
+            while zeros > 15:
+                self.symbol(ac, 0xF0)
+                zeros -= 16
+            self.symbol(ac, 16 * zeros + m.bit_length())
+            self.value(m if c[k] > 0 else -m)
+            zeros = 0
+        if zeros:
+            self.run += 1
+            if not self.walk.progressive or self.run == 32767:
+                self.end_run(ac)
+
+    def refine(self, ac, c):
+        ks = range(max(self.scan.first, 1), self.scan.last + 1)
+        end = max((k for k in ks if abs(c[k]) >> self.scan.low == 1), default=0)
+        zeros, own = 0, ""
+        for k in ks:
+            m = abs(c[k]) >> self.scan.low
+            if not m:
+                zeros += 1
+                continue
+            while zeros > 15 and k <= end:
+                self.end_run(ac)
+                self.symbol(ac, 0xF0)
+                zeros -= 16
+                self.put(own)
+                own = ""
+            if m > 1:
+                own += str(m & 1)
+                continue
+            self.end_run(ac)
+            self.symbol(ac, 16 * zeros + 1)
+            self.put(("1" if c[k] > 0 else "0") + own)
+            zeros, own = 0, ""
+        if zeros or own:
+            self.run += 1
+            self.held += own
+            if self.run == 32767 or len(self.held) > 937:
+                self.end_run(ac)

@@ -281,11 +281,15 @@ def _read_refined_ac(state, data, block, scan, ac):
 def _write_refined_ac(state, out, block, scan, ac, corrections):
     codes, lengths = scan.codes[ac], scan.lengths[ac]
     first, end = max(scan.first, 1), 0
-    for k in range(first, scan.last + 1):
-        if abs(np.int64(block[k])) >> scan.low == 1:
+    start = scan.last + 1  # of what is not 0
+    for k in range(scan.last, first - 1, -1):
+        magnitude = abs(np.int64(block[k])) >> scan.low
+        if magnitude:
+            start = k
+        if magnitude == 1 and not end:
             end = k
-    run, held = 0, 0  # correction bits of this block, behind those of blocks before
-    for k in range(first, scan.last + 1):
+    run, held = start - first, 0  # correction bits of this block, behind those of blocks before
+    for k in range(start, scan.last + 1):
         magnitude = abs(np.int64(block[k])) >> scan.low
         if magnitude == 0:
             run += 1

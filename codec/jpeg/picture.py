@@ -21,7 +21,7 @@ LONELY = (0x01, *range(0xD0, 0xD8))  # markers without a segment
 OTHER_FRAMES = {*range(0xC3, 0xD0)} - {DHT, 0xC8, 0xCC}
 BLOCK = 64  # coefficients
 MOST_SEGMENTS = 1 << 12
-MOST_VISITS = 64  # of a block, by scans
+BLOCK_VISITS, MOST_VISITS = 7, 20  # of a scan's block, beside those of its coefficients; of a block, each of all its coefficients
 MOST_BLOCKS = 9 << 20  # of all pictures of a file together
 BLOCKS_PER_BYTE = 8  # of code, at most
 WORTH_BYTES = 64  # of code that coefficients must give
@@ -68,7 +68,7 @@ def walk(data: bytes, start: int) -> Walk | None:
                 require_fit(frame is None)
                 frame = frame_of(marker, body)
             elif marker == DQT:
-                _define_steps(steps, body)
+                steps = _with_steps(steps, body)
             elif marker == DHT:
                 codes = defined(codes, body)
             elif marker == DRI and len(body) == 2:
@@ -77,8 +77,8 @@ def walk(data: bytes, start: int) -> Walk | None:
                 require_fit(frame is not None)
                 assert frame
                 header = header_of(body, frame, codes, interval)
-                visits += header.blocks
-                require_fit(visits <= MOST_VISITS * frame.blocks)
+                visits += header.blocks * (BLOCK_VISITS + 1 + header.last - header.first)
+                require_fit(visits <= MOST_VISITS * BLOCK * frame.blocks)
                 scans.append((header, at))
         except Unfit:
             break
@@ -96,18 +96,19 @@ def _end_of_code(data: bytes, at: int) -> int:
     return end
 
 
-def _define_steps(steps: list[npt.NDArray[np.int64]], body: bytes) -> None:
-    """As a segment DQT says. Raises Unfit."""
-    at = 0
+def _with_steps(steps: Sequence[npt.NDArray[np.int64]], body: bytes) -> list[npt.NDArray[np.int64]]:
+    """Tables, with those of a segment DQT. Raises Unfit."""
+    found, at = [*steps], 0
     for _ in range(TABLES):
         if at == len(body):
             break
         size = BLOCK * (1 + (body[at] >> 4))
         require_fit(body[at] >> 4 <= 1 and body[at] & 15 < TABLES and len(body) > at + size)
         table = np.frombuffer(body[at + 1 : at + 1 + size], ">u2" if body[at] >> 4 else np.uint8)
-        steps[body[at] & 15] = table.astype(np.int64)
+        found[body[at] & 15] = table.astype(np.int64)
         at += 1 + size
     require_fit(at == len(body))
+    return found
 
 
 class Taken(NamedTuple):
