@@ -136,6 +136,8 @@ class DecodedJpeg(Method):
         same = all(np.array_equal(*pair) for pair in zip(fields.steps, found.steps, strict=True))
         require_same(same and fields.layout == found.layout, "its blocks are others")
         require_same(np.array_equal(found.pixels(), samples), "its coefficients are not those of its pixels")
+        wrong = coefficients.beginnings_differ(part.chunks[fields.outliers :], planes_of(found), made_of.network)
+        require_same(not wrong, "its coefficients differ")
         if fields.outliers:
             positions, corrections = unpack(part.chunks[0], samples.shape[0] * samples.shape[1], len(found.positions))
             same = np.array_equal(positions, found.positions) and np.array_equal(corrections[:, : part.channels], found.corrections)

@@ -1,7 +1,7 @@
 """JPEG files, byte for byte: the coefficients of the pictures in them, and all other bytes."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -133,8 +133,14 @@ class JpegFiles(Method):
         """That the coefficients give the file, as far as it was made of them; and how each chunk of them begins."""
         made_of: MadeOf = coded.made_of
         pictures = made_of.pictures
-        found = joined(self._rest(part), self.fields(part).places, lambda _, number: pictures[number].coefficients)
+        fields = self.fields(part)
+        found = joined(self._rest(part), fields.places, lambda _, number: pictures[number].coefficients)
         require_same(found == samples.tobytes(), "its bytes differ")
+        chunks = iter(part.chunks[int(fields.behind) :])
+        for place, taken in zip(fields.places, pictures, strict=True):
+            payloads = [*islice(chunks, place.chunks)]
+            wrong = coefficients.beginnings_differ(payloads, planes_of(taken.walk, taken.coefficients), made_of.network)
+            require_same(not wrong, "its coefficients differ")
 
     def models(self, part: Part) -> list[ModelName]:
         model = self.fields(part).model
