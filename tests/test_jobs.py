@@ -246,7 +246,8 @@ def test_one_output_by_two_ways_is_noticed(tree):
 
 def test_inputs_that_differ_in_their_extensions_keep_these(tree):
     names, out = [tree / "in" / name for name in ("0.png", "0.bmp", "2.png")], tree / "out"
-    assert [job.target.name for job in planned(names, None, out, False, lambda _: ".igpt", ()).jobs] == ["0.png.igpt", "0.bmp.igpt", "2.igpt"]
+    jobs, *_ = planned(names, None, out, False, lambda _: ".igpt", ())
+    assert [job.target.name for job in jobs] == ["0.png.igpt", "0.bmp.igpt", "2.igpt"]
     for name, suffix, target in (("0.jpg.igpt", ".jpg", "0.jpg"), ("0.bmp.igpt", ".png", "0.bmp.png"), ("0.PNG.igpt", ".png", "0.PNG")):
         (job,) = planned([tree / name], None, out, False, lambda _, suffix=suffix: suffix, ()).jobs
         assert job.target == out / target

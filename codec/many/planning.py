@@ -34,7 +34,8 @@ def planned(
 
     inputs: one, or one and its output, or several. output: of the only input, by an option. out_dir: where the outputs go, under their
     inputs' names, all of them where two have the same output; folders are mirrored there. recursive: go through folders. suffix_for: of
-    the output of an input; extensions: of inputs. Raises RequestError where two inputs have the same output, or where the request makes no sense.
+    the output of an input; extensions: of inputs. Raises RequestError where two inputs have the same output, or where the request makes no
+    sense.
     """
     second = inputs[1] if len(inputs) == 2 else None
     if not (out_dir or recursive or len(inputs) > 2 or (second and _is_input(second, extensions)) or os.path.isdir(inputs[0])):
