@@ -12,8 +12,8 @@ import pytest
 import codec
 from bitstream.container import read
 from codec import models
-from codec.jpeg.network import LAYOUT
 from codec.decompression import decompress_file
+from codec.jpeg.network import LAYOUT
 from codec.methods import METHODS
 from codec.options import Options
 from codec.pictures.png_chunks import chunks_of
