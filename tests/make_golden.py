@@ -119,13 +119,13 @@ def pasts() -> dict[str, Golden]:
 
 def insides() -> dict[str, Golden]:
     """Decoded JPEGs."""
-    grey = np.asarray(Image.open(io.BytesIO(saved(Image.fromarray(smooth(30, 45)[..., 0]), "JPEG"))))[..., None]
+    grey = np.asarray(Image.open(io.BytesIO(saved(Image.fromarray(smooth(64, 72)[..., 0]), "JPEG"))))[..., None]
     pictures = {
         "420-45x70": decoded_jpeg(smooth(70, 45)),
         "outliers-45x70": spoilt(decoded_jpeg(smooth(70, 45))),
-        "444-30x20": decoded_jpeg(smooth(20, 30), 95, "4:4:4"),
-        "grey-45x30": grey,
-        "crop-42x50": np.ascontiguousarray(decoded_jpeg(smooth(70, 60))[3:53, 5:47]),
+        "444-64x48": decoded_jpeg(smooth(48, 64), 95, "4:4:4"),
+        "grey-72x64": grey,
+        "crop-75x80": np.ascontiguousarray(decoded_jpeg(smooth(96, 96))[3:83, 5:80]),
     }
     found = {}
     for name, pixels in pictures.items():
