@@ -103,6 +103,7 @@ FILES = {
     "damaged": bytes(DAMAGED),
     "no code": jpeg()[: jpeg().index(b"\xff\xda") + 14] + b"\xff\xd9",
     "zeros": with_zeros(),
+    "noise": b"\xff\xd8\xff" + random.Random(0).randbytes(300),
     "nothing but a beginning": b"\xff\xd8\xff",
 }
 
@@ -127,7 +128,7 @@ def test_these_files_are_of_all_sorts():
     fields = {name: JpegFiles().fields(part_of(data)) for name, data in FILES.items()}
     pictures = {name: len(found.places) for name, found in fields.items()}
     assert {name for name, count in pictures.items() if count == 2} == {"a thumbnail", "another one behind"}
-    assert {name for name, count in pictures.items() if count == 0} == {"no code", "nothing but a beginning"}
+    assert {name for name, count in pictures.items() if count == 0} == {"no code", "noise", "nothing but a beginning"}
     patches = {name: [patch for place in found.places for _, patch in place.patches] for name, found in fields.items()}
     assert any(patch.kept is not None for patch in patches["damaged"])
     assert any(patch.kept is not None for patch in patches["cut off"])
