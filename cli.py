@@ -451,7 +451,9 @@ def train(
     tiles: Annotated[int, typer.Option(min=1, help="Tiles per batch.")] = 12,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-3,
     config: Annotated[Path | None, typer.Option(help="Folder with the config.json to use.", exists=True)] = None,
-    layout: Annotated[str | None, typer.Option(metavar="rgb|ycc", help="What to code: pixels, or luma and chroma of pasts.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="rgb|ycc|dct", help="What to code: pixels, luma and chroma of pasts, or coefficients of JPEG.")
+    ] = None,
     start_from: Annotated[Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.", exists=True)] = None,
     quantize_from: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps after which integers are simulated.")] = 0.88,
     sources: Annotated[
@@ -472,6 +474,11 @@ def train(
             msg = "--start-from has the config.json of its own: leave --config out"
             raise RequestError(msg)
         text = in_utf8(sources) if sources else ""
+        if layout == "dct":
+            from codec.training import coefficients
+
+            coefficients.run(folders, out, steps, text, quiet)
+            return
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
         chosen = replace(chosen, layout=layout or chosen.layout)
         where = device_named(device)

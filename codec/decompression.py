@@ -111,7 +111,7 @@ def header_in(file: File) -> bytes:
     """Of a kept file: all of it, or without the code of the picture that it shows, so that all else of it is known soon. Raises as
     `decompress_file`."""
     ((method, part),) = _read(file, Options()).parts
-    return method.header(part) if isinstance(method, JpegFiles) else decompress_file(file, Options()).file
+    return method.header(part, Options()) if isinstance(method, JpegFiles) else decompress_file(file, Options()).file
 
 
 class Reading(NamedTuple):

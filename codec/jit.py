@@ -29,7 +29,9 @@ if numba and hasattr(os, "register_at_fork"):  # a child would wait for ever for
 def _sources() -> str:
     """A digest of everything that compiled code is made of: numba itself looks at a function's own file only."""
     folder = Path(__file__).parent
-    kernels = (path for part in ("inside", "jpeg", "mixing", "network", "palette", "pasts") for path in sorted((folder / part).glob("*.py")))
+    kernels = (
+        path for part in ("inside", "jpeg", "mixing", "network", "palette", "pasts") for path in sorted((folder / part).glob("*.py"))
+    )
     files = [Path(__file__), folder / "tiling" / "context.py", *kernels]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 

@@ -31,6 +31,7 @@ from codec.representations import digest_of
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
 TINY_YCC = GOLDEN / "tiny-ycc"  # the same for luma and chroma
+TINY_DCT = GOLDEN / "tiny-dct"  # random, for coefficients
 DATA = Path(os.environ.get("IGPT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY_PALETTE = GOLDEN / "tiny-palette"  # a published checkpoint's integer form
 CPU = "cpu"
@@ -135,7 +136,7 @@ def only_tiny_models(monkeypatch):
     """Makes the tiny models the default ones, for small pictures too."""
     monkeypatch.setattr(mixing, "SMALL", 0)
     monkeypatch.setattr(models, "FOLDER", GOLDEN)
-    monkeypatch.setattr(models, "DEFAULTS", {"rgb": TINY.name, "ycc": TINY_YCC.name})
+    monkeypatch.setattr(models, "DEFAULTS", {"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name})
 
 
 @pytest.fixture

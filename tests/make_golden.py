@@ -14,15 +14,17 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+from PIL import Image
 
 from bitstream import palette
-from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, Coding, read
+from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, SIZE, Coding, read
 from bitstream.form import GREY, Form
 from bitstream.form import PALETTE as INDEXED
 from bitstream.metadata import deflated
 from bitstream.reader import varint
 from codec import models
 from codec.compression import compress_picture
+from codec.methods.inside import DecodedJpeg
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
 from codec.methods.palette import PublishedPalette
@@ -32,11 +34,12 @@ from codec.network import layers
 from codec.options import Options
 from codec.palette.network import PaletteImageGPT
 from codec.pictures.png_writing import written
-from codec.pictures.reading import MAX_PIXELS, open_picture
+from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from tests.conftest import (
     CPU,
     GOLDEN,
     TINY,
+    TINY_DCT,
     TINY_PALETTE,
     TINY_YCC,
     coded_by,
@@ -48,15 +51,15 @@ from tests.conftest import (
     remade,
     smooth,
 )
-from tests.picture_files import sums
+from tests.picture_files import saved, sums
 
 REFUSED = GOLDEN / "refused"
-RGB_MODEL, YCC_MODEL = (models.FOLDER / models.DEFAULTS[layout] for layout in ("rgb", "ycc"))
+RGB_MODEL, YCC_MODEL, DCT_MODEL = (models.FOLDER / models.DEFAULTS[layout] for layout in ("rgb", "ycc", "dct"))
 
 
 class Golden(NamedTuple):
-    """png: of the picture; made: the igpt file, as it is made today; models: folders of those that it names; deflated: whether it may be
-    smaller elsewhere, as deflate streams differ."""
+    """png: of the picture, or a JPEG file; made: the igpt file, as it is made today; models: folders of those that it names; deflated:
+    whether it may be smaller elsewhere, as deflate streams differ."""
 
     png: bytes
     made: Callable[[], bytes]
@@ -66,7 +69,7 @@ class Golden(NamedTuple):
 
 def golden() -> dict[str, Golden]:
     """All of them, by their names."""
-    return {**networks(), **pasts(), **palettes(), **mixed(), **stored(), **whole()}
+    return {**networks(), **pasts(), **insides(), **files(), **palettes(), **mixed(), **stored(), **whole()}
 
 
 def png_of(pixels: np.ndarray, form: Form | None = None, chunks: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
@@ -114,6 +117,50 @@ def pasts() -> dict[str, Golden]:
     return found
 
 
+def insides() -> dict[str, Golden]:
+    """Decoded JPEGs."""
+    grey = np.asarray(Image.open(io.BytesIO(saved(Image.fromarray(smooth(30, 45)[..., 0]), "JPEG"))))[..., None]
+    pictures = {
+        "420-45x70": decoded_jpeg(smooth(70, 45)),
+        "outliers-45x70": spoilt(decoded_jpeg(smooth(70, 45))),
+        "444-30x20": decoded_jpeg(smooth(20, 30), 95, "4:4:4"),
+        "grey-45x30": grey,
+        "crop-42x50": np.ascontiguousarray(decoded_jpeg(smooth(70, 60))[3:53, 5:47]),
+    }
+    found = {}
+    for name, pixels in pictures.items():
+        for folder in (TINY_DCT, DCT_MODEL):
+            made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(DecodedJpeg(), pixels, model=folder))  # noqa: E731
+            found[f"inside-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,), deflated=name.startswith("outliers"))
+    return found
+
+
+def files() -> dict[str, Golden]:
+    """JPEG files."""
+    found = {}
+    for name, data in jpegs().items():
+        for folder in (TINY_DCT, DCT_MODEL):
+            made = lambda data=data, folder=folder: compress_picture(picture_in(data), Options(device=CPU, model=folder))  # noqa: E731
+            found[f"file-{name}.{folder.name}"] = Golden(data, made, (folder,))
+    return found
+
+
+def jpegs() -> dict[str, bytes]:
+    """As the Pillow that made the golden files wrote them; afterwards they are taken from there."""
+    if paths := sorted(GOLDEN.glob("file-*.jpg")):
+        return {path.stem.removeprefix("file-"): path.read_bytes() for path in paths}
+    image = Image.fromarray(smooth(37, 52))
+    thumbnail = b"Exif\0\0II*\0\x08\0\0\0\0\0" + saved(image.resize((24, 16)), "JPEG")
+    return {
+        "baseline": saved(image, "JPEG", quality=85),
+        "progressive": saved(image, "JPEG", progressive=True, subsampling="4:4:4"),
+        "restarts": saved(image, "JPEG", subsampling="4:2:2", restart_marker_blocks=2),
+        "cmyk": saved(image.convert("CMYK"), "JPEG", quality=60),
+        "cut": saved(image, "JPEG")[:-200],
+        "thumbnail": saved(image.convert("L"), "JPEG", exif=thumbnail) + b"behind",
+    }
+
+
 def spoilt(pixels: np.ndarray) -> np.ndarray:
     """With two pixels that no JPEG decodes to."""
     spoilt = pixels.copy()
@@ -137,7 +184,7 @@ def palettes() -> dict[str, Golden]:
 
 def by_palette(pixels: np.ndarray) -> bytes:
     """Refined by the tiny network."""
-    with mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name}):
+    with mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name}):
         return file_of(pixels, coded_by(PublishedPalette(), pixels, model=TINY_PALETTE))
 
 
@@ -339,15 +386,38 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "past-fields": remade(past, codings=[Coding(4, 0, past_fields + b"\0")]),
         "past-of-grey": remade(data, codings=[Coding(4, 0, b"\1\1\1" + model)]),
     }
+    jpeg = compress_picture(picture_in(jpegs()["baseline"]), Options(device=CPU, model=TINY_DCT))
+    fields, size = read(jpeg).front.codings[0].fields, read(jpeg).front.boxes[SIZE]
+    inside = file_of(decoded_jpeg(smooth(30, 40)), coded_by(DecodedJpeg(), decoded_jpeg(smooth(30, 40)), model=TINY_DCT))
+    blocks = read(inside).front.codings[0].fields
+    damaged |= {
+        "file-without-size": remade(jpeg, boxes={SIZE: None}),
+        "file-of-another-size": remade(jpeg, boxes={SIZE: varint(len(jpegs()["baseline"]) + 1)}),
+        "file-too-large": remade(jpeg, boxes={SIZE: varint((1 << 28) + 1)}),
+        "file-with-metadata": remade(jpeg, boxes={METADATA: b"\5teSt\0"}),
+        "file-by-mixing": remade(jpeg, codings=[Coding(1)]),
+        "file-of-17-pictures": remade(jpeg, codings=[Coding(6, 0, bytes((34,)) + fields[1:])]),
+        "file-rest-cut": remade(jpeg, codings=[Coding(6, 0, fields[:-1])]),
+        "file-coefficients-cut": remade(jpeg, chunks=[read(jpeg).chunks[0][:-1]]),
+        "file-other-coefficients": remade(jpeg, chunks=[noise((len(read(jpeg).chunks[0]),), 8).tobytes()]),
+        "picture-as-file": remade(data, codings=[Coding(6, 0, fields)]),
+        "picture-with-size": remade(data, boxes={SIZE: size}),
+        "inside-reserved-bit": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] | 0x40,)) + blocks[1:])]),
+        "inside-too-far": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] & ~7, 0x80)) + blocks[2:])]),
+        "inside-step-0": remade(inside, codings=[Coding(7, 0, blocks[:19] + b"\0" + bytes(256))]),
+        "inside-of-grey": remade(data, codings=[Coding(7, 0, blocks)]),
+        "inside-fields": remade(inside, codings=[Coding(7, 0, blocks + b"x")]),
+    }
     damaged["palette-refined-2"] = remade(data, codings=[Coding(5, 0, b"\2\1\1" + model)])
     foreign = {"empty": b"", "png": png_of(one)[:60], "text-mode": data.replace(b"\x89", b"\x09", 1)}
     newer = {
         "container-version-2": data[:4] + b"\2" + data[5:],
-        "box-that-must-be-known": by_hand((6, b"tomorrow's")),
+        "box-that-must-be-known": by_hand((7, b"tomorrow's")),
         "method-31": remade(data, codings=[Coding(31)]),
         "variant-1": remade(data, codings=[Coding(0, 1)]),
         "colour-type-1": head(7, 1 | 3 << 3),
-        "colour-type-7": head(7, 7 | 3 << 3),
+        "colour-type-5": head(7, 5 | 3 << 3),
+        "file-of-16-bits": head(7, 7 | 4 << 3),
         "bits-32": head(7, 5 << 3),
         "rgb-of-4-bits": head(7, 2 | 2 << 3),
         "palette-of-16-bits": head(7, 3 | 4 << 3),
@@ -366,7 +436,8 @@ def main() -> None:
     anew = "--anew" in sys.argv
     REFUSED.mkdir(exist_ok=True)
     for name, some in golden().items():
-        write(GOLDEN / f"{name.split('.')[0]}.png", some.png, anew)
+        kind = "jpg" if some.png.startswith(b"\xff\xd8") else "png"
+        write(GOLDEN / f"{name.split('.')[0]}.{kind}", some.png, anew)
         if anew or not (GOLDEN / f"{name}.igpt").exists():
             write(GOLDEN / f"{name}.igpt", some.made(), anew)
     for name, (_, data) in refused().items():

@@ -14,7 +14,7 @@ from codec.training.data import Batch, as_samples
 from codec.training.loop import bits
 from codec.training.quantize import integer_model
 from codec.training.reference import ImageGPT
-from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth
+from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth
 
 
 def make_tiny_palette(folder: Path) -> None:
@@ -52,6 +52,11 @@ def main() -> None:
         make_tiny_model(TINY, "rgb", {RGB: (as_samples([picture(32, 32, 3, seed) for seed in range(8)]), None)})
     if not TINY_YCC.exists():
         make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
+    if not TINY_DCT.exists():
+        from tests.test_coefficients import network
+
+        TINY_DCT.mkdir()
+        network(20).save(TINY_DCT)
     if not TINY_PALETTE.exists():
         make_tiny_palette(TINY_PALETTE)
 

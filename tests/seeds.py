@@ -14,6 +14,7 @@ from bitstream.form import GREY, PALETTE, RGB, RGB_ALPHA, Form
 from codec import models
 from codec.compression import compress_picture
 from codec.decompression import understood
+from codec.methods.inside import DecodedJpeg
 from codec.methods.method import Method
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
@@ -29,7 +30,7 @@ from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_kept
 from codec.pictures.reading import picture_in
 from codec.representations import picture_boxes, representations
-from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC, coded_by, file_of
+from tests.conftest import GOLDEN, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, smooth
 from tests.forged import claiming
 
 FORMATS = {
@@ -50,7 +51,7 @@ def file_by(method: Method, samples: np.ndarray, which: int = 0, **options: obje
 
 def tiny_models() -> AbstractContextManager[object]:
     """As if these were those that ship with igpt."""
-    return mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name})
+    return mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name})
 
 
 @cache
@@ -67,8 +68,7 @@ def without_models() -> list[bytes]:
     found += [file_by(Mixing(), samples) for samples in (rgb, rgb[..., :1], rgb[..., :2], np.dstack([rgb, rgb[..., :1]]))]
     found += [file_by(DeepMixing(), deep[..., :channels], which=k) for k in range(2) for channels in (1, 2, 3)]
     found += [file_by(Stored(), samples) for samples in (rgb, rgb[..., :1], deep)]
-    kept = [compress_picture(picture_in(data), Options(device="cpu")) for data in jpegs()]
-    return [*(data for data in found if not names_models(data)), *map(coloured, (3, 1)), *kept]
+    return [*(data for data in found if not names_models(data)), *map(coloured, (3, 1))]
 
 
 def coloured(channels: int) -> bytes:
@@ -96,6 +96,9 @@ def with_models() -> list[bytes]:
     with tiny_models():
         exact = models.with_palette(str(TINY_PALETTE), None, "cpu").palette.quantized(rgb)
         found += [file_by(network, rgb), file_by(past, spotted)]
+        jpegs_seen = decoded_jpeg(smooth(30, 40)), decoded_jpeg(smooth(33, 20), 95, "4:4:4")
+        found += [file_by(DecodedJpeg(), pixels) for pixels in jpegs_seen]
+        found += [compress_picture(picture_in(data), Options(device="cpu")) for data in jpegs()]
         found += [file_by(palette, pixels, model=TINY_PALETTE) for pixels in (rgb[:9], rgb[:5, :, :1], exact[:5])]
         parts = coded_by(network, rgb), coded_by(Mixing(), np.full((20, 33, 1), 255, np.uint8))
         found.append(file_of(np.dstack([rgb, np.full((20, 33), 255, np.uint8)]), *parts))

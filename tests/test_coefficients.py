@@ -1,5 +1,6 @@
 """Coefficients of JPEG: the same come back, whatever they are, on however many threads; damage is told or harmless."""
 
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from codec.jpeg.network import CoefficientConfig, CoefficientNetwork, expected_a
 from codec.jpeg.prediction import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH
 from codec.jpeg.values import LARGEST
 from codec.threads import use_threads
+from tests import plain_coefficients
 
 FLAT = np.full(64, 3, np.int64)
 STEPS = np.minimum(3 + np.arange(64), 255).astype(np.int64)
@@ -168,6 +170,19 @@ def test_a_payload_that_is_used_up_ends_soon() -> None:
         decode([b"\x80" * 8] * bands([(4000, 4000)]), [(4000, 4000)], [FLAT], None, ignore)
 
 
+@pytest.mark.parametrize("predictor", [None, network()], ids=["alone", "network"])
+@pytest.mark.parametrize("most", [LARGEST, 9])
+def test_the_document_is_enough(most, predictor) -> None:
+    """A decoder that was written from it agrees."""
+    sizes, steps = [(5, 7), (3, 4), (3, 4), (2, 2)], [STEPS, FLAT, STEPS, FLAT]
+    planes = [Plane(q, blocks(*size, n)) for n, (size, q) in enumerate(zip(sizes, steps, strict=True))]
+    rng = np.random.default_rng(5)
+    planes[3] = Plane(FLAT, rng.integers(-most, most + 1, (2, 2, 64)).astype(np.int16))
+    payloads = encode(planes, predictor, ignore)
+    found = plain_coefficients.coefficients(payloads, sizes, steps, predictor.arrays if predictor else None)
+    assert all(np.array_equal(theirs, plane.coefficients) for theirs, plane in zip(found, planes, strict=True))
+
+
 WITHOUT_NUMBA = """
 import numpy as np
 from tests.test_coefficients import STEPS, Plane, blocks, network, roundtrip
@@ -177,7 +192,7 @@ print([p.hex() for p in roundtrip([Plane(STEPS, blocks(2, 2)), Plane(STEPS, bloc
 
 def test_without_numba() -> None:
     run = [sys.executable, "-W", "error", "-c", WITHOUT_NUMBA]
-    found = subprocess.run(run, env={**__import__("os").environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, check=True)
+    found = subprocess.run(run, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, check=True)
     planes = [Plane(STEPS, blocks(2, 2)), Plane(STEPS, blocks(1, 1, 1))]
     assert found.stdout.strip() == str([payload.hex() for payload in roundtrip(planes, network())])
 

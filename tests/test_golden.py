@@ -16,15 +16,15 @@ from codec.decompression import decompress_file
 from codec.methods import METHODS
 from codec.options import Options
 from codec.pictures.png_chunks import chunks_of
-from codec.pictures.reading import MAX_PIXELS, open_picture
+from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from tests import plain_decoder
-from tests.conftest import GOLDEN, TINY, TINY_PALETTE, TINY_YCC
+from tests.conftest import GOLDEN, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC
 from tests.make_golden import golden, refused
 
 FILES = sorted(GOLDEN.glob("*.igpt"))
 REFUSED = sorted((GOLDEN / "refused").glob("*.igpt"))
 ZLIB = "1.2.13"  # that made the files
-TINY_MODELS = [TINY, TINY_YCC, TINY_PALETTE]
+TINY_MODELS = [TINY, TINY_YCC, TINY_DCT, TINY_PALETTE]
 MADE = golden()
 OPTIONS = Options(device="cpu")
 
@@ -42,6 +42,9 @@ def _tiny_models(monkeypatch):
 
 def picture_of(path):
     """And its chunks."""
+    jpeg = GOLDEN / f"{name_of(path).split('.')[0]}.jpg"
+    if jpeg.exists():
+        return picture_in(jpeg.read_bytes()), ()
     png = (GOLDEN / f"{name_of(path).split('.')[0]}.png").read_bytes()
     return open_picture(io.BytesIO(png), MAX_PIXELS), kept(chunks_of(png)[1])
 
@@ -65,9 +68,9 @@ def test_there_are_golden_files_of_everything():
     named = {model.name for info in infos for model in info.models}
     assert named == {folder.name for folder in models.shipped()}
     forms = {(front.head.form.colour, front.head.form.depth) for front in fronts}
-    assert forms == {(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16)}
+    assert forms == {(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16), (7, 8)}
     assert {info.representation for info in infos} == {"samples", "ranks", "colours"}
-    assert {kind for front in fronts for kind in front.boxes} == {0x81, 1, 2, 3}
+    assert {kind for front in fronts for kind in front.boxes} == {0x81, 1, 2, 3, 6}
     assert any(front.head.alpha_apart for front in fronts)
     assert {info.chunks for info in infos if info.coding == "network"} == {1, 3}
 

@@ -238,9 +238,19 @@ def test_named_pipes_among_several_inputs(tree):
 
 def test_one_output_by_two_ways_is_noticed(tree):
     (tree / "link").symlink_to("in")
-    (tree / "in" / "0.bmp").write_bytes((tree / "in" / "2.png").read_bytes())
-    with pytest.raises(RequestError, match="would both become"):
-        planned([tree / "in" / "0.png", tree / "link" / "0.bmp"], None, None, False, lambda _: ".igpt", ())
+    for name, suffix in (("0.png", ".igpt"), ("0.igpt", ".png")):
+        names = [tree / "in" / name, tree / "link" / name]
+        with pytest.raises(RequestError, match="would both become"):
+            planned(names, None, tree / "out", False, lambda _, suffix=suffix: suffix, ())
+
+
+def test_inputs_that_differ_in_their_extensions_keep_these(tree):
+    names, out = [tree / "in" / name for name in ("0.png", "0.bmp", "2.png")], tree / "out"
+    jobs, *_ = planned(names, None, out, False, lambda _: ".igpt", ())
+    assert [job.target.name for job in jobs] == ["0.png.igpt", "0.bmp.igpt", "2.igpt"]
+    for name, suffix, target in (("0.jpg.igpt", ".jpg", "0.jpg"), ("0.bmp.igpt", ".png", "0.bmp.png"), ("0.PNG.igpt", ".png", "0.PNG")):
+        (job,) = planned([tree / name], None, out, False, lambda _, suffix=suffix: suffix, ()).jobs
+        assert job.target == out / target
 
 
 def sent(task, model, data, version=codec.__version__):

@@ -22,8 +22,8 @@ Coefficients = npt.NDArray[np.int16]  # (rows, columns, 64), in zigzag order
 class Layout:
     """Where a picture of (height, width) lies in its blocks.
 
-    sampling: the filter of chroma, and 1 as `ring` if samples beyond the picture's edges are those of the blocks, as far as these reach; None
-    for grey. top, left: pixels of the first row and column of units (of 8 chroma samples, or luma samples in grey) that are missing.
+    sampling: the filter of chroma, and 1 as `ring` if samples beyond the picture's edges are those of the blocks, as far as these reach;
+    None for grey. top, left: pixels of the first row and column of units (of 8 chroma samples, or luma samples in grey) that are missing.
     """
 
     height: int
@@ -64,7 +64,8 @@ class Layout:
         (top, left), (rows, columns), ring = self.offsets[1], self.sizes[1], self.sampling.ring
         y = np.arange(top - ring, top + rows + ring).clip(0, plane.shape[0] - 1)
         x = np.arange(left - ring, left + columns + ring).clip(0, plane.shape[1] - 1)
-        return plane[y[:, None], x]
+        found: Bytes = plane[y[:, None], x]
+        return found
 
 
 @dataclass(frozen=True)

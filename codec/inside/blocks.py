@@ -28,8 +28,8 @@ LIMIT_NOISE = 400.0  # of what is behind the limits
 
 @part
 def _fetch(plane, low, high, y, x, lowest, highest, target):
-    """Fills in the block at (y, x) of planes: the lowest and highest of (64) samples, and what to begin with; gives the number of those that
-    are not certain. Where the lowest is above the highest, anything will do."""
+    """Fills in the block at (y, x) of planes: the lowest and highest of (64) samples, and what to begin with; gives the number of those
+    that are not certain. Where the lowest is above the highest, anything will do."""
     height, width = low.shape
     open_ = 0
     for k in range(64):

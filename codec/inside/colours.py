@@ -107,8 +107,9 @@ def _put(block, small, row, column):
 @compiled
 def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, upsampling, first, second, basis, zigzag, empty):
     """Moves doubtful coefficients of the blocks where[begin] to where[end - 1], by number, row by row, to their second nearest as long as
-    pixels get a luma thereby, and any by 1 of blocks that do not lie in the picture as a whole; no two of these blocks reach the same pixel. aims: (2, rows, columns), what the small planes should come
-    near to. coefficients: (2, rows, columns, 64), which change, and the small planes with them; empty: (blocks), what is left."""
+    pixels get a luma thereby, and any by 1 of blocks that do not lie in the picture as a whole; no two of these blocks reach the same
+    pixel. aims: (2, rows, columns), what the small planes should come near to. coefficients: (2, rows, columns, 64), which change, and the
+    small planes with them; empty: (blocks), what is left."""
     block, target, real, between = np.empty(64, np.int64), np.empty(64), np.empty((2, 64)), np.empty(64)
     work, order, old = np.empty(64), np.empty((2, 64), np.int64), np.empty(64, np.int64)
     columns = coefficients.shape[2]

@@ -22,10 +22,11 @@ def _bits(coefficients: Coefficients) -> float:
     values = coefficients.astype(np.int64)
     around = np.pad(values, ((1, 0), (1, 0), (0, 0)))
     above, before = around[:-1, 1:], around[1:, :-1]
-    values[..., 0] -= (above[..., 0] + before[..., 0]) >> 1  # else DC costs as if there was no picture
-    above[..., 0] -= around[:-1, :-1, 0]
-    before[..., 0] -= around[:-1, :-1, 0]
-    levels = np.searchsorted(LEVELS, np.abs(above) + np.abs(before), "right")
+    activity = np.abs(above) + np.abs(before)
+    corner = around[:-1, :-1, 0]
+    activity[..., 0] = np.abs(above[..., 0] - corner) + np.abs(before[..., 0] - corner)
+    values[..., 0] -= (above[..., 0] + before[..., 0]) >> 1  # DC is coded as what it differs by
+    levels = np.searchsorted(LEVELS, activity, "right")
     symbols = values.clip(-LARGEST, LARGEST) + LARGEST
     total = float((2 * np.log2(np.maximum(np.abs(values) - LARGEST, 0) + 1)).sum())
     contexts, kinds = len(LEVELS) + 1, 2 * LARGEST + 1

@@ -22,6 +22,7 @@ from codec.pasts.past import Past
 from codec.progress import Progress, ignore
 
 QUIET = 0.75  # magnitude of most coefficients that are 0
+FEWEST_BLOCKS = 8  # lively ones, that convince
 TESTED_BLOCKS, SOLVED_SHARE = 200, 0.75  # of luma that are tried before all, and how many of these must come out exactly
 CHROMA_NOISE = 0.30  # mean distance of chroma's coefficients from multiples of their steps: the past's chroma is not the JPEG's
 LEAST_VARIANCE = 0.003  # of a coefficient, in steps
@@ -42,10 +43,6 @@ class Plane:
     high: Bytes
     top: int
     left: int
-
-    @property
-    def known(self) -> Mask:
-        return (self.low == self.high) & (self.low > 0) & (self.low < 255)
 
 
 def about(samples: Bytes, doubt: Bytes, top: int, left: int) -> Plane:
@@ -101,18 +98,18 @@ def luma_of(luma: Bytes, known: Mask) -> tuple[int, int, Seen] | None:
 
 def _convincing(luma: Bytes, known: Mask, top: int, left: int) -> Seen | None:
     """The steps, if they are more than 1 and a part of the blocks comes back with them."""
-    seen = steps_of(*_seen([luma], known, top, left), 0)
+    clear, others = _seen([luma], known, top, left)
+    seen = steps_of(clear, others, 0)
     places = corners(known, top, left, TESTED_BLOCKS)
-    if not len(places) or seen.steps.max() == 1:
+    if len(clear) < FEWEST_BLOCKS or seen.steps.max() == 1:
         return None
     return seen if 1 - _unsolved(luma, places, seen.steps).mean() >= SOLVED_SHARE else None
 
 
 def _seen(planes: Sequence[Bytes], known: Mask, top: int, left: int) -> tuple[Reals, Reals]:
     """The transforms of blocks in which all samples are known, and of others."""
-    clear, all_ = corners(known, top, left, SEEN_BLOCKS), corners(np.ones_like(known), top, left, SEEN_BLOCKS)
-    others = all_[[not known[y : y + 8, x : x + 8].all() for y, x in all_]]
-    return tuple(np.concatenate([transforms(plane, places) for plane in planes]) for places in (clear, others))
+    clear, others = (corners(known, top, left, SEEN_BLOCKS, clear) for clear in (True, False))
+    return np.concatenate([transforms(p, clear) for p in planes]), np.concatenate([transforms(p, others) for p in planes])
 
 
 def _unsolved(plane: Bytes, places: npt.NDArray[np.int64], steps: Steps) -> Mask:
@@ -146,13 +143,13 @@ def chroma_of(pixels: Bytes, past: Past, top: int, left: int, quality: int) -> t
     doubt = np.maximum(doubt, np.pad(np.where(seen, 0, CLIPPED_DOUBT), sampling.ring, "edge")).astype(np.uint8)
     known = doubt == 0
     layouts = [Layout(height, width, sampling, *place) for place in places]
-    offsets = [tuple(n - sampling.ring for n in layout.offsets[1]) for layout in layouts]
+    offsets = [(layout.offsets[1][0] - sampling.ring, layout.offsets[1][1] - sampling.ring) for layout in layouts]
     shares = [quiet_share(list(past.chroma), known, *offset) for offset in offsets]
     best = int(np.argmax(shares))
     where = corners(known, *offsets[best], TESTED_BLOCKS)
     if not len(where):
         return layouts[best], doubt, TABLES[1][max(quality, 1) - 1]
-    own = steps_of(*_seen(past.chroma, known, *offsets[best]), 1, CHROMA_NOISE, quality)
+    own = steps_of(*_seen(list(past.chroma), known, *offsets[best]), 1, CHROMA_NOISE, quality)
     steps = own.steps
     if quality and not own.quality:
         usual = TABLES[1][quality - 1]
@@ -177,9 +174,7 @@ def with_chroma(
     return with_exceptions(pixels, Antecedent(layout, steps, [coefficients, *chroma], *_no_exceptions(3)))
 
 
-def repaired(
-    pixels: Bytes, past: Past, layout: Layout, chroma: Coefficients, steps: Steps, progress: Progress
-) -> tuple[Bytes, Bytes]:
+def repaired(pixels: Bytes, past: Past, layout: Layout, chroma: Coefficients, steps: Steps, progress: Progress) -> tuple[Bytes, Bytes]:
     """Moves chroma's coefficients (2, rows, columns, 64) where pixels have no luma, and gives the lowest and highest luma of each pixel."""
     ring, (top, left), (rows, columns) = past.sampling.ring, layout.offsets[1], layout.blocks[1]
     small = [all_samples(coefficients, steps) for coefficients in chroma]
@@ -218,9 +213,7 @@ def _reaching(wrong: Mask, layout: Layout) -> Mask:
     return out
 
 
-def solved(
-    plane: Plane, steps: Steps, shape: tuple[int, int], progress: Progress = ignore
-) -> tuple[Coefficients, npt.NDArray[np.int64]]:
+def solved(plane: Plane, steps: Steps, shape: tuple[int, int], progress: Progress = ignore) -> tuple[Coefficients, npt.NDArray[np.int64]]:
     """Coefficients (rows, columns, 64) of blocks in this shape, and how many samples (blocks) are wrong with them."""
     coefficients, wrong = np.zeros((*shape, 64), np.int16), np.zeros(shape[0] * shape[1], np.int64)
     known = plane.samples, plane.low, plane.high, plane.top, plane.left, steps

@@ -1,4 +1,4 @@
-"""The inverse DCT of libjpeg, "islow", to the bit, and the forward DCT in reals (ITU-T T.81, A.3.3).
+"""The inverse DCT of libjpeg, "islow", to the bit, the forward DCT in reals (ITU-T T.81, A.3.3), and which steps explain what it gives.
 
 Blocks are 64 numbers, row by row; coefficients of pictures stand in zigzag order, and `ZIGZAG` says where each of them lies in its block.
 """
@@ -23,6 +23,9 @@ def _basis() -> np.ndarray:
 ZIGZAG = _zigzag()
 BASIS = _basis()
 BASES = np.einsum("vy,ux->vuyx", BASIS, BASIS).reshape(64, 64)[ZIGZAG]  # what each coefficient, in zigzag order, adds to a block
+TAIL = 2.4  # magnitude that a coefficient of 0 hardly reaches even where samples are not rounded at random
+RELATIVE = 0.05  # of a step, the mean distance that is well below a random one
+STRAYS = 0.03  # coefficients between 0 and the step, for one at a multiple
 FRACTION, KEPT = 13, 2  # bits of the constants behind the point, and of what the columns' transforms give
 
 
@@ -103,3 +106,24 @@ def transform(first, last, plane, corners, basis, zigzag, out):
         forward(block, basis, between, found)
         for k in range(64):
             out[n, k] = found[zigzag[k]]
+
+
+@compiled
+def explained(first, last, coefficients, counts, noise, out):
+    """out (64, LARGEST_STEP + 1): for each step, the mean distance of the live coefficients (64, n), of each the first counts (64), from
+    its multiples other than 0; -1 where it does not explain them."""
+    for c in range(first, last):
+        for step in range(1, out.shape[1]):
+            total, many, between = 0.0, 0, 0
+            half = 0.5 * step
+            for k in range(counts[c]):
+                value = coefficients[c, k]
+                if value > half:
+                    total += abs(value - np.floor(value / step + 0.5) * step)
+                    many += 1
+                elif value > TAIL:
+                    between += 1
+                if k == 63 and total > 2 * many * max(2 * noise, RELATIVE * step):
+                    break
+            bound = max(noise * (1 + 1.3 / np.sqrt(max(many, 1))), RELATIVE * step)
+            out[c, step] = total / many if many and total <= many * bound and between <= STRAYS * many else -1.0

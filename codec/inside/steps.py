@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.inside import kernel
-from codec.jit import compiled, run
+from codec.inside.kernel import STRAYS, TAIL
+from codec.jit import run
 from codec.pasts.colour import Mask
 
 Reals = npt.NDArray[np.float64]
@@ -24,7 +25,6 @@ LARGEST_STEP = 255
 AGREEING_SHARE = 0.9  # of the steps that are well known, with a table of libjpeg's
 WELL_KNOWN = 12  # live coefficients
 NOISE = 0.262  # mean distance from a multiple
-TAIL = 2.4  # magnitude that a coefficient of 0 hardly reaches even where samples are not rounded at random
 WRONG_NOISE, UNSURE_NOISE = 0.45, 0.7  # mean distance in a block whose samples are not those of a JPEG
 NEAR = 0.9  # distance that is more than noise's, mostly
 BY_CHANCE = 0.03  # probability of strays at a half or third of a step
@@ -32,8 +32,6 @@ SURELY_OFF = 1.2
 CLOSE_VOTES = 0.9  # share of the most votes among which errors decide
 NOISY_SHARE = 0.05  # of blocks in which a coefficient is live that is not all noise
 SMALL_SHARE = 0.5  # of the steps before it, below which a step is not believed
-RELATIVE = 0.05  # of a step, the mean distance that is well below a random one
-STRAYS = 0.03  # coefficients between 0 and the step, for one at a multiple
 
 # ITU-T T.81, K.1 and K.2, row by row
 _LUMA = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77
@@ -42,8 +40,8 @@ _CHROMA = "17 18 24 47 " + "99 " * 4 + "18 21 26 66 " + "99 " * 4 + "24 26 56 " 
 
 
 def scaled_tables(component: int) -> npt.NDArray[np.int64]:
-    """(200, 64) in zigzag order: libjpeg's tables of quality 1 to 100, for luma (0) or chroma, and those that cameras make of them by leaving
-    out the rounding."""
+    """(200, 64) in zigzag order: libjpeg's tables of quality 1 to 100, for luma (0) or chroma, and those that cameras make of them by
+    leaving out the rounding."""
     table = np.array([int(step) for step in (_CHROMA if component else _LUMA).split()])[kernel.ZIGZAG]
     quality = np.arange(1, 101)[:, None]
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
@@ -53,46 +51,26 @@ def scaled_tables(component: int) -> npt.NDArray[np.int64]:
 TABLES = [scaled_tables(0), scaled_tables(1)]
 
 
-def corners(known: Mask, top: int, left: int, most: int) -> npt.NDArray[np.int64]:
-    """(n, 2) of at most so many blocks in which all samples are known, all over the plane; blocks begin `top` rows and `left` columns
-    before the plane."""
+def corners(known: Mask, top: int, left: int, most: int, clear: bool = True) -> npt.NDArray[np.int64]:
+    """(n, 2) of at most so many blocks in which all samples are known, or of the others, all over the plane; blocks begin `top` rows and
+    `left` columns before the plane."""
     y, x = -top % 8, -left % 8
     rows, columns = (known.shape[0] - y) // 8, (known.shape[1] - x) // 8
     if rows < 1 or columns < 1:
         return np.empty((0, 2), np.int64)
     whole = known[y : y + 8 * rows, x : x + 8 * columns].reshape(rows, 8, columns, 8).all((1, 3))
-    places = np.argwhere(whole)
+    places = np.argwhere(whole == clear)
     if len(places) > most:
         places = places[np.random.default_rng(0).permutation(len(places))[:most]]
-    return places * 8 + [y, x]
+    return (places * 8 + [y, x]).astype(np.int64)
 
 
 def transforms(plane: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], lively: int = LIVELY) -> Reals:
     """(n, 64) coefficients, in zigzag order, of the blocks there with so many live ones, without DC, or more."""
     out = np.empty((len(places), 64))
     run(kernel.transform, len(places), plane, places, kernel.BASIS, kernel.ZIGZAG, out, fewest=256)
-    return out[(np.abs(out[:, 1:]) > LIVE).sum(1) >= lively]
-
-
-@compiled
-def explained(first, last, coefficients, counts, noise, out):
-    """out (64, LARGEST_STEP + 1): for each step, the mean distance of the live coefficients (64, n), of each the first counts (64), from
-    its multiples other than 0; -1 where it does not explain them."""
-    for c in range(first, last):
-        for step in range(1, out.shape[1]):
-            total, many, between = 0.0, 0, 0
-            half = min(0.5 * step, step - 2 * TAIL) if step > 4 * TAIL else 0.5 * step
-            for k in range(counts[c]):
-                value = coefficients[c, k]
-                if value > half:
-                    total += abs(value - np.floor(value / step + 0.5) * step)
-                    many += 1
-                elif value > TAIL:
-                    between += 1
-                if k == 63 and total > 2 * many * max(2 * noise, RELATIVE * step):
-                    break
-            bound = max(noise * (1 + 1.3 / np.sqrt(max(many, 1))), RELATIVE * step)
-            out[c, step] = total / many if many and total <= many * bound and between <= STRAYS * many else -1.0
+    enough: Mask = (np.abs(out[:, 1:]) > LIVE).sum(1) >= lively
+    return out[enough]
 
 
 @dataclass(frozen=True)
@@ -157,10 +135,10 @@ def _steps_of(coefficients: Reals, component: int, noise: float, hint: int) -> S
     for c in range(64):
         columns[c, : many[c]] = np.abs(coefficients[live[:, c], c][:SEEN_LIVE])
     distances = np.empty((64, LARGEST_STEP + 1))
-    run(explained, 64, columns, many, noise, distances)
+    run(kernel.explained, 64, columns, many, noise, distances)
     distances[:, 0] = -1
     steps = np.zeros(64, np.int64)
-    for c in np.flatnonzero((sure > 0) | (counts > NOISY_SHARE * len(coefficients))):
+    for c in np.flatnonzero((sure > 0) | (counts > NOISY_SHARE * len(coefficients))).tolist():
         if (distances[c] >= 0).any():
             largest = int(np.flatnonzero(distances[c] >= 0)[-1])
             near = np.arange(largest - largest // 10, largest + 1)

@@ -34,6 +34,7 @@ THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
 MOST_THREADS = 4  # as every band in work has tables of its own
 COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.26  # at first
+CHECKED_ROWS = 4  # of a band, before anybody relies on it
 NO_COSTS = np.empty((0, 0), np.float32)
 NO_RECORDS = np.empty((0, FEATURES + 3), np.int16)
 
@@ -197,6 +198,13 @@ def costs(planes: Sequence[Plane], network: CoefficientNetwork | None) -> list[n
     return [np.concatenate(bits) for bits in zip(*found, strict=True)]
 
 
+def records(planes: Sequence[Plane], every: int) -> npt.NDArray[np.int16]:
+    """What training sees of every so many-th coefficient and end: (records, FEATURES + 3), features, place, value, whether it is not 0
+    for sure. Values have the sign that is expected, or are negative."""
+    found = np.zeros((sum(plane.coefficients.size + 1 for plane in planes) * 65 // 64 // every + 1, FEATURES + 3), np.int16)
+    return found[: _run(planes, np.zeros(0, np.uint8), False, None, np.zeros(1, np.bool_), records=found, every=every)]
+
+
 def decode(
     payloads: Sequence[bytes],
     sizes: Sequence[Size],
@@ -218,3 +226,15 @@ def decode(
     parts = [[Plane(q, blocks[rows]) for q, blocks, rows in zip(steps, found, band, strict=True)] for band in _bands(sizes)]
     _side_by_side(decode_band, parts, progress, payloads)
     return found
+
+
+def beginnings_differ(payloads: Sequence[bytes], planes: Sequence[Plane], network: CoefficientNetwork | None) -> bool:
+    """Whether another CHECKED_ROWS of blocks of the first plane stand at the beginning of any payload."""
+
+    def differs(stopped: npt.NDArray[np.bool_], part: Sequence[Plane], payload: bytes) -> bool:
+        steps, expected = part[0].steps, part[0].coefficients[:CHECKED_ROWS]
+        found = np.zeros_like(expected)
+        _run([Plane(steps, found)], np.frombuffer(payload, np.uint8).copy(), True, network, stopped)
+        return not np.array_equal(found, expected)
+
+    return any(_side_by_side(differs, _parts(planes), lambda _: None, payloads))

@@ -232,10 +232,8 @@ def code(
                     eighth_n = (_clamped(north[0], RESIDUAL_LIMIT) * 8) // (edge[0] * step)
                     if has_west and has_north:
                         eighths = (eighth_w * rest_n * rest_n + eighth_n * rest_w * rest_w) // (rest_w * rest_w + rest_n * rest_n)
-                    elif has_west or has_north:
-                        eighths = eighth_w + eighth_n
                     else:
-                        eighths = 0
+                        eighths = eighth_w if has_west else eighth_n if has_north else 0
                     prediction = _clamped((eighths + 4) >> 3, LARGEST)
                     pull_w = _clamped((eighth_w - 8 * prediction) >> 1, LOGS - 1) if has_west else 0
                     pull_n = _clamped((eighth_n - 8 * prediction) >> 1, LOGS - 1) if has_north else 0

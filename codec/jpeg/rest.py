@@ -26,7 +26,9 @@ MOST_MIXED = 1 << 20  # bytes, more take too long
 def _mixed(data: npt.NDArray[np.uint8], stream: npt.NDArray[np.uint8], decoding: bool) -> int:
     """data: the dictionary, and behind it what is coded."""
     bits = min(max((8 * len(data)).bit_length(), MIN_TABLE_BITS), MAX_TABLE_BITS)
-    return int(code(data, len(DICTIONARY), stream, decoding, Mixer(*map(np.copy, _taught(bits))), tables()))
+    learnt = _taught(bits)
+    mixing = learnt._replace(**{name: array.copy() for name, array in learnt._asdict().items()})
+    return int(code(data, len(DICTIONARY), stream, decoding, mixing, tables()))
 
 
 @lru_cache(1)

@@ -110,6 +110,12 @@ def _named(path: Path, pipe: str = "") -> Iterator[None]:
         raise
 
 
+def default_output(source: Path, suffix: str) -> Path:
+    """Under the input's name, but with this extension; photo.jpg for photo.jpg.igpt."""
+    bare = source.with_suffix("")
+    return bare if bare.suffix and bare.suffix.lower() == suffix else source.with_suffix(suffix)
+
+
 def output_of(source: Path, out: Path | None, option: Path | None, suffix_for: Callable[[Path], str]) -> Path:
     """The output that is named, or that of an input by default. Raises RequestError where it is named twice, or the input is a folder."""
     if out and option:
@@ -118,7 +124,7 @@ def output_of(source: Path, out: Path | None, option: Path | None, suffix_for: C
     if os.path.isdir(source):
         msg = f"{source} is a folder, not a file"
         raise RequestError(msg)
-    return out or option or (PIPE if source == PIPE or stream_of(source) is not None else source.with_suffix(suffix_for(source)))
+    return out or option or (PIPE if source == PIPE or stream_of(source) is not None else default_output(source, suffix_for(source)))
 
 
 def destination(source: Path, target: Path, force: bool, folders: bool = False) -> Path:

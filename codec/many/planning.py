@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bitstream.constants import MAGIC
-from codec.many.files import PIPE, RequestError, is_file, output_of, sentence, stream_of
+from codec.many.files import PIPE, RequestError, default_output, is_file, output_of, sentence, stream_of
 from codec.many.stopping import leave_if_stopped
 from codec.many.tasks import BATCH_FILES, Batch, Job, Result
 
@@ -32,8 +33,9 @@ def planned(
     """Inputs with their outputs.
 
     inputs: one, or one and its output, or several. output: of the only input, by an option. out_dir: where the outputs go, under their
-    inputs' names; folders are mirrored there. recursive: go through folders. suffix_for: of the output of an input; extensions: of inputs.
-    Raises RequestError where two inputs have the same output, or where the request makes no sense.
+    inputs' names, all of them where two have the same output; folders are mirrored there. recursive: go through folders. suffix_for: of
+    the output of an input; extensions: of inputs. Raises RequestError where two inputs have the same output, or where the request makes no
+    sense.
     """
     second = inputs[1] if len(inputs) == 2 else None
     if not (out_dir or recursive or len(inputs) > 2 or (second and _is_input(second, extensions)) or os.path.isdir(inputs[0])):
@@ -44,18 +46,25 @@ def planned(
     if out_dir and os.path.exists(out_dir) and not os.path.isdir(out_dir):
         msg = f"{out_dir} is no folder: --out-dir needs one"
         raise RequestError(msg)
-    plan = Plan([], [], [], several=True)
-    taken: dict[Path, Path] = {}  # sources by their outputs
-    folders: dict[Path, Path] = {}  # by their names
-    for source, place in _sources(inputs, recursive, extensions, plan):
-        target = ((out_dir / place) if out_dir else source).with_suffix(suffix_for(source))
+    plan, folders = Plan([], [], [], several=True), dict[Path, Path]()  # by their names
+
+    def real(target: Path) -> Path:
         if (parent := target.parent) not in folders:
             folders[parent] = Path(os.path.realpath(parent))
-        real = folders[parent] / target.name
-        if real in taken:
-            msg = f"{taken[real]} and {source} would both become {target}"
+        return folders[parent] / target.name
+
+    jobs = []
+    for source, place in _sources(inputs, recursive, extensions, plan):
+        jobs.append(Job(source, default_output((out_dir / place) if out_dir else source, suffix_for(source))))
+    wanted = Counter(real(job.target) for job in jobs)
+    taken: dict[Path, Path] = {}  # sources by their outputs
+    for source, target in ((job.source, job.target) for job in jobs):
+        if wanted[real(target)] > 1 and target.suffix == ".igpt":  # photo.jpg and photo.png
+            target = target.with_name(source.name + target.suffix)
+        if (one := real(target)) in taken:
+            msg = f"{taken[one]} and {source} would both become {target}"
             raise RequestError(msg)
-        taken[real] = source
+        taken[one] = source
         plan.jobs.append(Job(source, target))
     return plan
 

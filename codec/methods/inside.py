@@ -8,13 +8,17 @@ import numpy as np
 from bitstream.constants import MAX_OUTLIER_SHARE
 from bitstream.container import Coding, require
 from bitstream.outliers import pack, unpack
+from codec import models
 from codec.inside.antecedent import Antecedent, Layout, Steps
 from codec.inside.costs import estimated_bytes
 from codec.inside.finding import inside
 from codec.jpeg import coefficients, rest
 from codec.jpeg.coefficients import Plane
+from codec.jpeg.network import CoefficientNetwork
 from codec.jpeg.words import quality
-from codec.methods.method import Bits, Candidate, Coded, DirectMethod, Part, Samples, Source, fields_reader, require_same
+from codec.methods.method import Bits, Candidate, Coded, Decoding, Method, ModelName, Part, Samples, Source, fields_reader, require_same
+from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
+from codec.options import Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.past import CERTAIN_PIXELS
 from codec.progress import Progress, heartbeat
@@ -26,11 +30,12 @@ CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in 
 
 
 class Fields(NamedTuple):
-    """layout: where the blocks lie; steps: of each component; outliers: whether there are any."""
+    """layout: where the blocks lie; steps: of each component; outliers: whether there are any; model: that codes."""
 
     layout: Layout
     steps: Sequence[Steps]
     outliers: bool
+    model: ModelName
 
     def to_bytes(self) -> bytes:
         sampling, steps = self.layout.sampling, [*self.steps]
@@ -39,12 +44,17 @@ class Fields(NamedTuple):
         if len(steps) == 3 and np.array_equal(steps[1], steps[2]):
             first, steps = first | COMMON, steps[:2]
         tables = b"".join(table.astype(">u2").view(np.uint8).reshape(BLOCK, 2).T.tobytes() for table in steps)
-        return bytes((first, self.layout.top << 4 | self.layout.left)) + rest.pack(tables)
+        return bytes((first, self.layout.top << 4 | self.layout.left)) + model_to_bytes(self.model) + rest.pack(tables)
+
+
+class MadeOf(NamedTuple):
+    network: CoefficientNetwork
+    antecedent: Antecedent
 
 
 class _Candidate(Candidate):
-    def __init__(self, antecedent: Antecedent) -> None:
-        self._antecedent, pixels = antecedent, antecedent.layout.height * antecedent.layout.width
+    def __init__(self, network: CoefficientNetwork, antecedent: Antecedent) -> None:
+        self._network, self._antecedent, pixels = network, antecedent, antecedent.layout.height * antecedent.layout.width
         coarse = float(np.median(antecedent.steps[0])) >= CERTAIN_STEP
         self.settled = pixels >= CERTAIN_PIXELS and coarse and len(antecedent.positions) <= pixels // CERTAIN_PART
         channels = antecedent.corrections.shape[1]
@@ -56,13 +66,13 @@ class _Candidate(Candidate):
 
     def coded(self, progress: Progress) -> Coded:
         found = self._antecedent
-        payloads = coefficients.encode(planes_of(found), None, heartbeat(progress))
+        payloads = coefficients.encode(planes_of(found), self._network, heartbeat(progress))
         progress(found.layout.height * found.layout.width)
-        fields = Fields(found.layout, found.steps, bool(self._outliers))
-        return Coded(Coding(DecodedJpeg.number, 0, fields.to_bytes()), [*self._outliers, *payloads], found)
+        fields = Fields(found.layout, found.steps, bool(self._outliers), name_in_file(self._network))
+        return Coded(Coding(DecodedJpeg.number, 0, fields.to_bytes()), [*self._outliers, *payloads], MadeOf(self._network, found))
 
 
-class DecodedJpeg(DirectMethod):
+class DecodedJpeg(Method):
     number = 7
     name = "decoded JPEG"
 
@@ -73,7 +83,8 @@ class DecodedJpeg(DirectMethod):
             return []
         past = source.past(progress)
         found = inside(samples, past, progress) if past or samples.shape[2] == 1 else None
-        return [_Candidate(found)] if found else []
+        options = source.options
+        return [_Candidate(models.for_coefficients(models.chosen(options.model, options.revision)), found)] if found else []
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""
@@ -89,41 +100,44 @@ class DecodedJpeg(DirectMethod):
             sampling = Sampling(filter_, top % filter_.down, left % filter_.across, int(bool(first & RING)))
         down, across = (sampling.filter.down, sampling.filter.across) if sampling else (1, 1)
         require(top < 8 * down and left < 8 * across, "its blocks lie too far away")
+        model = take_model(reader)
         tables = 1 if grey else 2 if first & COMMON else 3
         raw = np.frombuffer(rest.unpack(reader.take(reader.remaining), 2 * BLOCK * tables), np.uint8).reshape(tables, 2, BLOCK)
         steps = [*(raw[:, 0].astype(np.int64) << 8 | raw[:, 1])]
         require(min(int(table.min()) for table in steps) > 0, "a step of it is 0")
         outliers = bool(first & OUTLIERS)
         require(not outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
-        return Fields(Layout(part.height, part.width, sampling, top, left), steps + steps[1:] * (tables == 2), outliers)
+        return Fields(Layout(part.height, part.width, sampling, top, left), steps + steps[1:] * (tables == 2), outliers, model)
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         fields = self.fields(part)
         for _ in range(fields.outliers + coefficients.bands(fields.layout.blocks)):
             yield 1
 
-    def _antecedent(self, part: Part, progress: Progress) -> Antecedent:
+    def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         fields, chunks = self.fields(part), part.chunks
+        network = for_coefficients(fields.model, options)
         pixels = part.width * part.height
         positions, corrections = np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
         if fields.outliers:
             positions, corrections = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE)
         layout = fields.layout
-        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, None, heartbeat(progress))
-        return Antecedent(layout, [*fields.steps], found, positions, corrections[:, : part.channels])
-
-    def decode(self, part: Part, progress: Progress) -> Samples:
-        found = self._antecedent(part, progress).pixels()
-        progress(part.width * part.height)
-        return found
+        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, network, heartbeat(progress))
+        samples = Antecedent(layout, [*fields.steps], found, positions, corrections[:, : part.channels]).pixels()
+        progress(pixels)
+        return samples
+        yield
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         """The whole way from the coefficients to the pixels, too."""
-        found: Antecedent = coded.made_of
-        fields = self.fields(part)
+        made_of: MadeOf = coded.made_of
+        found, fields = made_of.antecedent, self.fields(part)
+        require_same(fields.model.digest == made_of.network.digest, "its model is another")
         same = all(np.array_equal(*pair) for pair in zip(fields.steps, found.steps, strict=True))
         require_same(same and fields.layout == found.layout, "its blocks are others")
         require_same(np.array_equal(found.pixels(), samples), "its coefficients are not those of its pixels")
+        wrong = coefficients.beginnings_differ(part.chunks[fields.outliers :], planes_of(found), made_of.network)
+        require_same(not wrong, "its coefficients differ")
         if fields.outliers:
             positions, corrections = unpack(part.chunks[0], samples.shape[0] * samples.shape[1], len(found.positions))
             same = np.array_equal(positions, found.positions) and np.array_equal(corrections[:, : part.channels], found.corrections)
@@ -131,16 +145,21 @@ class DecodedJpeg(DirectMethod):
 
     def costs(self, coded: Coded, samples: Samples) -> Bits:
         """A block's go to the pixels that it covers."""
-        found: Antecedent = coded.made_of
+        network, found = coded.made_of
         layout, (height, width, _) = found.layout, samples.shape
         bits = {}
-        for name, of_blocks, first in zip(("Y", "C1", "C2"), coefficients.costs(planes_of(found), None), (True, False, False), strict=False):
+        for name, of_blocks, first in zip(
+            ("Y", "C1", "C2"), coefficients.costs(planes_of(found), network), (True, False, False), strict=False
+        ):
             filter_ = None if first or layout.sampling is None else layout.sampling.filter
             down, across = (8 * filter_.down, 8 * filter_.across) if filter_ else (8, 8)
             rows = (np.arange(height) + (layout.top % down)) // down
             columns = (np.arange(width) + (layout.left % across)) // across
             bits[name] = of_blocks[rows[:, None], columns] / np.float32(down * across)
         return bits
+
+    def models(self, part: Part) -> list[ModelName]:
+        return [self.fields(part).model]
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)

@@ -1,36 +1,43 @@
 """JPEG files, byte for byte: the coefficients of the pictures in them, and all other bytes."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
 
 from bitstream.container import Coding, require
 from bitstream.reader import varint
+from codec import models
 from codec.jpeg import coefficients, rest
 from codec.jpeg.coefficients import Plane
 from codec.jpeg.entropy import Coefficients
 from codec.jpeg.file import MOST_PICTURES, Place, joined, pictures_in, place_from, skeleton
+from codec.jpeg.network import CoefficientNetwork
 from codec.jpeg.picture import BLOCK, Patch, Taken, Walk, walk
 from codec.jpeg.words import described
-from codec.methods.method import Candidate, Coded, DirectMethod, Part, Ready, Samples, Source, fields_reader, require_same
-from codec.progress import Progress, heartbeat
+from codec.methods.method import Candidate, Coded, Decoding, Method, ModelName, Part, Ready, Samples, Source, fields_reader, require_same
+from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
+from codec.options import Options
+from codec.progress import Progress, heartbeat, ignore
 
 FRONT_BYTES = 1 << 20  # of the rest; what more there is has a chunk
 
 
 class Fields(NamedTuple):
-    """places: of the pictures; size: of the beginning of the rest, in bytes, which is `packed`; behind: whether there is more of it."""
+    """places: of the pictures; model: that codes their coefficients, None where there are none; size: of the beginning of the rest, in
+    bytes, which is `packed`; behind: whether there is more of it."""
 
     places: Sequence[Place]
+    model: ModelName | None
     size: int
     packed: bytes
     behind: bool
 
     def to_bytes(self) -> bytes:
         numbers = varint(len(self.places) << 1 | self.behind) + varint(self.size)
-        return numbers + b"".join(place.to_bytes() for place in self.places) + self.packed
+        model = model_to_bytes(self.model) if self.model else b""
+        return numbers + b"".join(place.to_bytes() for place in self.places) + model + self.packed
 
     @property
     def front(self) -> bytes:
@@ -38,21 +45,31 @@ class Fields(NamedTuple):
         return rest.unpack(self.packed, self.size)
 
 
-class JpegFiles(DirectMethod):
+class MadeOf(NamedTuple):
+    """network: None where there are no coefficients."""
+
+    network: CoefficientNetwork | None
+    pictures: Sequence[Taken]
+
+
+class JpegFiles(Method):
     number = 6
     name = "JPEG file"
     of_files = (True,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         pictures, left = pictures_in(source.samples.tobytes())
+        options = source.options
+        network = models.for_coefficients(models.chosen(options.model, options.revision)) if pictures else None
         places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
         for start, taken in pictures:
-            payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), None, heartbeat(progress))
+            payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), network, heartbeat(progress))
             unusual = [(number, patch) for number, patch in enumerate(taken.patches) if patch != Patch()]
             places.append(Place(start, taken.code, len(payloads), unusual))
             chunks += payloads
-        fields = Fields(places, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
-        coded = Coded(Coding(self.number, 0, fields.to_bytes()), chunks or [b""], [taken for _, taken in pictures])
+        model = name_in_file(network) if network else None
+        fields = Fields(places, model, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
+        coded = Coded(Coding(self.number, 0, fields.to_bytes()), chunks or [b""], MadeOf(network, [taken for _, taken in pictures]))
         return [Ready(coded, source.pixels)]
 
     def fields(self, part: Part) -> Fields:
@@ -63,7 +80,7 @@ class JpegFiles(DirectMethod):
         places = [place_from(reader) for _ in range(first >> 1)]
         beside = part.width - size - sum(place.code for place in places)
         require(beside > 0 if first & 1 else beside == 0, "its parts have more bytes than it, or fewer")
-        return Fields(places, size, reader.take(reader.remaining), bool(first & 1))
+        return Fields(places, take_model(reader) if places else None, size, reader.take(reader.remaining), bool(first & 1))
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         fields = self.fields(part)
@@ -81,9 +98,10 @@ class JpegFiles(DirectMethod):
         behind = part.width - fields.size - sum(place.code for place in fields.places)
         return fields.front + rest.unpack(part.chunks[0], behind)
 
-    def _joined(self, part: Part, progress: Progress, first: int = 0) -> bytes:
+    def _joined(self, part: Part, options: Options, progress: Progress, first: int = 0) -> bytes:
         """The file; with another `first` without the code of the pictures before that one."""
         fields, chunks = self.fields(part), part.chunks
+        network = for_coefficients(fields.model, options) if fields.model else None
         ends = [*accumulate((place.chunks for place in fields.places), initial=int(fields.behind))]
         require(ends[-1] > 0 or chunks[0] == b"", "its only chunk is not empty")
 
@@ -91,7 +109,7 @@ class JpegFiles(DirectMethod):
             sizes = [(c.rows, c.stride) for c in found.frame.components]
             payloads = chunks[ends[number] : ends[number + 1]]
             require(len(payloads) == coefficients.bands(sizes), "a JPEG in it has another number of chunks")
-            planes = coefficients.decode(payloads, sizes, found.steps, None, heartbeat(progress))
+            planes = coefficients.decode(payloads, sizes, found.steps, network, heartbeat(progress))
             blocks = np.empty((found.frame.blocks, BLOCK), np.int16)
             for component in found.frame.components:  # each plane is let go before the next one takes memory
                 plane = planes.pop(0).reshape(-1, BLOCK)
@@ -100,21 +118,33 @@ class JpegFiles(DirectMethod):
 
         return joined(self._rest(part), fields.places, decode, first)
 
-    def decode(self, part: Part, progress: Progress) -> Samples:
-        data = self._joined(part, progress)
+    def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
+        data = self._joined(part, options, progress)
         progress(part.width)
         return np.frombuffer(data, np.uint8).reshape(1, -1, 1)
+        yield
 
-    def header(self, part: Part) -> bytes:
+    def header(self, part: Part, options: Options) -> bytes:
         """The file without the code of its own picture, the first: all that is known of that but its pixels. Raises DamagedError."""
         fields = self.fields(part)
-        return self._joined(part, lambda pixels: None, first=int(bool(fields.places) and fields.places[0].start == 0))
+        return self._joined(part, options, ignore, first=int(bool(fields.places) and fields.places[0].start == 0))
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         """That the coefficients give the file, as far as it was made of them; and how each chunk of them begins."""
-        pictures: Sequence[Taken] = coded.made_of
-        found = joined(self._rest(part), self.fields(part).places, lambda _, number: pictures[number].coefficients)
+        made_of: MadeOf = coded.made_of
+        pictures = made_of.pictures
+        fields = self.fields(part)
+        found = joined(self._rest(part), fields.places, lambda _, number: pictures[number].coefficients)
         require_same(found == samples.tobytes(), "its bytes differ")
+        chunks = iter(part.chunks[int(fields.behind) :])
+        for place, taken in zip(fields.places, pictures, strict=True):
+            payloads = [*islice(chunks, place.chunks)]
+            wrong = coefficients.beginnings_differ(payloads, planes_of(taken.walk, taken.coefficients), made_of.network)
+            require_same(not wrong, "its coefficients differ")
+
+    def models(self, part: Part) -> list[ModelName]:
+        model = self.fields(part).model
+        return [model] if model else []
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)

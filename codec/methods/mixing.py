@@ -81,7 +81,7 @@ class Mixing(Mixed):
 def names_colours(options: Options) -> bool:
     """Whether a model is named that codes colours and greys. Raises ModelError."""
     folder = models.chosen(options.model, options.revision)
-    return folder is not None and models.layout_of(folder) != "ycc"
+    return folder is not None and models.layout_of(folder) not in ("ycc", "dct")
 
 
 class DeepMixing(Mixed):

@@ -8,6 +8,7 @@ from bitstream.container import Coding, require
 from bitstream.reader import Reader, varint
 from codec import models
 from codec.devices import device_named
+from codec.jpeg.network import CoefficientNetwork
 from codec.methods.method import (
     Bits,
     Candidate,
@@ -124,6 +125,14 @@ def require_kinds(network: "models.AnyModel", *kinds: Kind) -> IntegerImageGPT:
     able = isinstance(network, IntegerImageGPT) and all(kind in network.config.kinds for kind in kinds)
     require(able, f"the model {network.name} does not code {kinds[0].name}")
     assert isinstance(network, IntegerImageGPT)
+    return network
+
+
+def for_coefficients(model: ModelName, options: Options) -> CoefficientNetwork:
+    """The model that a file names for coefficients. Raises ModelError, DamagedError."""
+    network = found(model, options)
+    require(isinstance(network, CoefficientNetwork), f"the model {network.name} does not code coefficients")
+    assert isinstance(network, CoefficientNetwork)
     return network
 
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     AnyModel = IntegerImageGPT | PaletteImageGPT | CoefficientNetwork
 
 FOLDER = Path(__file__).parent
-DEFAULTS = {"rgb": "photo-2", "ycc": "past-1"}  # by layout
-COEFFICIENTS = FOLDER / "dct-1"  # the default one for coefficients
+DEFAULTS = {"rgb": "photo-2", "ycc": "past-1", LAYOUT: "dct-1"}  # by layout
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
 CARDS = (CARD_FILE, "MODEL_CARD.md")
@@ -187,12 +186,10 @@ def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     return model
 
 
-def for_coefficients(folder: Path | None = None) -> CoefficientNetwork:
-    """The network for coefficients in `folder`, else the default one. Raises ModelError."""
-    model = read(folder or COEFFICIENTS, "cpu")
-    if not isinstance(model, CoefficientNetwork):
-        msg = f"{folder}: this model is not for coefficients"
-        raise ModelError(msg)
+def for_coefficients(folder: Path | None) -> CoefficientNetwork:
+    """The model in `folder` if it is for coefficients, else the default one. Raises ModelError."""
+    model = read(folder, "cpu") if folder and layout_of(folder) == LAYOUT else read(FOLDER / DEFAULTS[LAYOUT], "cpu")
+    assert isinstance(model, CoefficientNetwork)
     return model
 
 

@@ -5,7 +5,10 @@ nothing that could be measured, so that training need not simulate it.
 """
 
 import itertools
+import json
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +18,21 @@ from safetensors.torch import save as saved
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bitstream.errors import IgptError
 from codec.jpeg.coefficients import THRESHOLDS
 from codec.jpeg.network import LAYERS, OFFSET_LIMIT, Arrays, CoefficientConfig, CoefficientNetwork
-from codec.jpeg.prediction import FEATURES, NETWORK_THRESHOLDS, OUTPUTS, PLACES
+from codec.jpeg.prediction import ACTIVE, FEATURES, NETWORK_THRESHOLDS, OUTPUTS, PLACES
+from codec.messages import Bar, say
+from codec.mixing.kernel import LIMIT as LOGIT_LIMIT
+from codec.models import CARD_FILE
+from codec.training.records import gathered
 
 UNIT = 64  # of a feature or an activation, in integers
 LIMIT = 8.0  # of an activation
 BATCH = 4096
 RATE = 3e-3
-HELD_OUT = 100_000  # records
+WARM_UP = 300  # steps
+RECORDS, HELD_OUT = 9_000_000, 100_000
 LARGEST_SUM = 32000  # of the magnitudes of a row of weights; times ACTIVE it is below SUM_LIMIT
 CHECKPOINT_FILE = "model.safetensors"
 
@@ -58,16 +67,14 @@ class FloatNetwork(nn.Module):
         return logits
 
 
-def nats(model: FloatNetwork, records: Tensor) -> Tensor:
-    """The mean code length of (records, FEATURES + 3) int16 records: features, place, value, and whether it cannot be 0."""
-    features, place = records[:, :FEATURES].float() / UNIT, records[:, FEATURES].long()
+def nats(logits: Tensor, records: Tensor) -> Tensor:
+    """The mean code length of (records, FEATURES + 3) int16 records by their (records, OUTPUTS) logits."""
     value, last = records[:, FEATURES + 1].long(), records[:, FEATURES + 2] > 0
-    logits, magnitude, other = model(features, place), value.abs(), value < 0
+    magnitude, other, thresholds = value.abs(), value < 0, torch.tensor(THRESHOLDS)
 
     def cost(logit: Tensor, bit: Tensor, counts: Tensor) -> Tensor:
         return (F.binary_cross_entropy_with_logits(logit, bit.float(), reduction="none") * counts).sum() / len(records)
 
-    thresholds = torch.tensor(THRESHOLDS)
     zero = cost(logits[:, 0], magnitude > 0, ~last)
     sign = cost(logits[:, 1], other, magnitude > 0)
     sides = torch.where(other[:, None], logits[:, 2 + NETWORK_THRESHOLDS :], logits[:, 2 : 2 + NETWORK_THRESHOLDS])
@@ -75,24 +82,48 @@ def nats(model: FloatNetwork, records: Tensor) -> Tensor:
     return zero + sign + cost(sides, above, magnitude[:, None] > thresholds[:NETWORK_THRESHOLDS])
 
 
-def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int) -> tuple[FloatNetwork, float]:
-    """A network trained on shuffled records, and its bits per record on the first HELD_OUT, which it does not see."""
+def predicted(model: FloatNetwork, records: Tensor) -> Tensor:
+    logits: Tensor = model(records[:, :FEATURES].float() / UNIT, records[:, FEATURES].long())
+    return logits
+
+
+def bits_per_record(model: FloatNetwork, records: npt.NDArray[np.int16]) -> float:
+    with torch.no_grad():
+        found = torch.from_numpy(records)
+        return float(nats(predicted(model, found), found)) / math.log(2)
+
+
+def integer_bits(network: CoefficientNetwork, records: npt.NDArray[np.int16]) -> float:
+    """The same of the integer network: in float64, where its sums are exact."""
+    place = records[:, FEATURES]
+    x = ((records[:, :FEATURES].astype(np.int64) * network.arrays["gains"][place] + 32) >> 6).clip(-ACTIVE, ACTIVE)
+    for layer in LAYERS:
+        weight, multiplier, offset = (network.arrays[f"{layer}.{name}"] for name in ("weight", "multiplier", "offset"))
+        sums = (x.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+        x = ((sums >> 8) * multiplier[place] + offset[place]) >> 14
+        x = x.clip(-LOGIT_LIMIT, LOGIT_LIMIT) if layer == LAYERS[-1] else x.clip(0, ACTIVE)
+    return float(nats(torch.from_numpy(x / 256).float(), torch.from_numpy(records))) / math.log(2)
+
+
+def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int, quiet: bool) -> FloatNetwork:
+    """A network trained on shuffled records, but for the first HELD_OUT."""
     torch.manual_seed(0)
-    model, data = FloatNetwork(config), torch.from_numpy(records)
-    held_out, rest = data[:HELD_OUT], data[HELD_OUT:]
+    model, rest = FloatNetwork(config), torch.from_numpy(records[HELD_OUT:])
     shared = [layer.weight for layer in (model.first, model.second, model.third)]
     own = [p for p in model.parameters() if all(p is not q for q in shared)]
     optimizer = torch.optim.Adam([{"params": shared, "rate": RATE}, {"params": own, "rate": 2 * RATE}], betas=(0.9, 0.99))
-    for step in range(steps):
-        share = min((step + 1) / 300, 1) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * share
-        first = step * BATCH % max(len(rest) - BATCH, 1)
-        optimizer.zero_grad()
-        nats(model, rest[first : first + BATCH]).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    with torch.no_grad():
-        return model, float(nats(model, held_out)) / math.log(2)
+    with Bar("training", steps, 0, quiet or not sys.stderr.isatty()) as bar:
+        for step in range(steps):
+            share = min((step + 1) / WARM_UP, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * share
+            first = step * BATCH % max(len(rest) - BATCH, 1)
+            batch = rest[first : first + BATCH]
+            optimizer.zero_grad()
+            nats(predicted(model, batch), batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            bar.update(1)
+    return model
 
 
 def integer_network(model: FloatNetwork, name: str) -> CoefficientNetwork:
@@ -119,3 +150,47 @@ def save(model: FloatNetwork, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save(folder)
     (folder / CHECKPOINT_FILE).write_bytes(saved({name: p.detach().contiguous() for name, p in model.state_dict().items()}))
+
+
+def run(folders: Sequence[Path], out: Path, steps: int, sources: str, quiet: bool) -> None:
+    """Trains a network on JPEG files and pictures in folders; writes its float checkpoint, its integer form and its card into `out`."""
+    found = gathered(folders, RECORDS, np.random.default_rng(0))
+    if len(found) < 2 * HELD_OUT:
+        msg = f"the folders give {len(found):,} coefficients, {2 * HELD_OUT:,} are needed"
+        raise IgptError(msg)
+    if not quiet:
+        say(f"{len(found):,} coefficients")
+    finish(train(found, CoefficientConfig(), steps, quiet), found[:HELD_OUT], out, steps, sources)
+
+
+def finish(model: FloatNetwork, held_out: npt.NDArray[np.int16], out: Path, steps: int, sources: str) -> None:
+    """Writes a checkpoint, its integer form and its card. held_out: records that training did not see."""
+    network = integer_network(model, out.resolve().name)
+    save(model, out)
+    network.save(out)
+    rates = [bits_per_record(model, held_out), integer_bits(network, held_out)]
+    digest, parameters = network.digest.hex(), sum(p.numel() for p in model.parameters())
+    card = {"digest": digest, "licence": "Apache-2.0", "bpsp": {"coefficients": round(rates[1], 4)}}
+    (out / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
+    (out / "MODEL_CARD.md").write_text(
+        f"""# {network.name}
+
+A small network in the "{network.config.layout}" layout that predicts quantised coefficients of JPEG from what is known around them.
+
+| | |
+|---|---|
+| digest | `{digest}` |
+| parameters | {parameters:,} |
+| features, hidden layers, logits | {FEATURES}, {network.config.hidden[0]} and {network.config.hidden[1]}, {OUTPUTS} |
+| training | {steps:,} steps of {BATCH:,} coefficients |
+
+Bits per coefficient that is coded, of coefficients that training did not see, without the mixture that learns while a picture is coded.
+
+| | float model | integer model |
+|---|---:|---:|
+| coefficients | {rates[0]:.4f} | {rates[1]:.4f} ({100 * (rates[1] / rates[0] - 1):+.2f} %) |
+
+{sources.strip()}
+""".rstrip()
+        + "\n"
+    )
