@@ -714,7 +714,7 @@ class Coding:
         """The model with this digest, of this layout."""
         for folder in self.folders:
             if json.loads((Path(folder) / "config.json").read_text())["layout"] == layout:
-                model = (PaletteModel if layout == "palette" else Model)(folder)
+                model = {"palette": PaletteModel, "dct": CoefficientModel}.get(layout, Model)(folder)
                 if model.digest == digest:
                     return model
         raise AssertionError
@@ -747,7 +747,8 @@ class Coding:
         return np.concatenate(bands)[..., ORDERS[self.channels - 1]]
 
     def jpeg(self, payloads):
-        return np.frombuffer(self.file.decode(payloads), np.uint8).reshape(1, -1, 1)
+        model = self.loaded(self.file.model, "dct") if self.file.model else None
+        return np.frombuffer(self.file.decode(payloads, model), np.uint8).reshape(1, -1, 1)
 
     def network(self, payloads):
         model = self.loaded(self.model, "rgb")
@@ -1247,15 +1248,23 @@ class DeepBand(Band):
         return -found if negative else found
 
 
-def jpeg_planes(payloads, sizes, steps):
-    """The coefficients, a (rows, columns, 64) plane for each of the sizes.
+class CoefficientModel:
+    """FORMAT-dct.md: The network."""
 
-    What codes them has a document of its own. Until a decoder written from that takes this place, the product's does it.
-    """
-    from codec.jpeg import coefficients
+    def __init__(self, folder):
+        config, tensors = json.loads((Path(folder) / "config.json").read_text()), load_file(Path(folder) / "integer.safetensors")
+        digest = hashlib.sha256(f"igpt network\nhidden {config['hidden']}\nlayout dct\n".encode())
+        for name in sorted(tensors):
+            t = tensors[name]
+            digest.update(f"{name} {t.dtype.name} {list(t.shape)}\n".encode() + t.tobytes())
+        self.digest, self.tensors = digest.digest()[:16], tensors
 
-    assert len(payloads) == coefficients.bands(sizes)
-    return coefficients.decode(payloads, sizes, [np.array(row) for row in steps], None, lambda _: None)
+
+def jpeg_planes(payloads, sizes, steps, model):
+    """The coefficients, a (rows, columns, 64) plane for each of the sizes."""
+    from tests.plain_coefficients import coefficients  # which needs this module
+
+    return [np.array(plane) for plane in coefficients(payloads, sizes, steps, model.tensors)]
 
 
 @cache
@@ -1372,11 +1381,12 @@ class JpegFile:
             self.places.append((start, code, chunks, dict(patches)))
         self.left = file_bytes - self.size - sum(code for _, code, _, _ in self.places)
         assert (self.left > 0) if self.behind else (self.left == 0)
+        self.model = Coding.named(reader) if pictures else None
         self.packed = reader.rest()
         self.chunks = self.behind + sum(chunks for _, _, chunks, _ in self.places)
         assert self.chunks < 2**20  # this decoder's own limit
 
-    def decode(self, payloads):
+    def decode(self, payloads, model):
         data = unpacked(self.packed, self.size)
         if self.behind:
             data += unpacked(payloads.pop(0), self.left)
@@ -1391,7 +1401,7 @@ class JpegFile:
             assert all_blocks <= 9 * 2**20
             assert blocks <= 8 * (len(data) + code)
             steps = [found.steps[c.table] for c in found.components]
-            planes = jpeg_planes(own, [(c.rows, c.columns) for c in found.components], steps)
+            planes = jpeg_planes(own, [(c.rows, c.columns) for c in found.components], steps, model)
             assert all(scan < len(found.scans) for scan in patches)
             pieces, at = [], 0
             for number, scan in enumerate(found.scans):

@@ -20,13 +20,16 @@ from codec.methods.method import Part, Source
 from codec.options import Options
 from codec.progress import ignore
 from tests import plain_decoder
-from tests.conftest import smooth
+from tests.conftest import TINY_DCT, smooth
 from tests.forged import claiming
 from tests.mutations import mutated
 from tests.picture_files import saved
 
 COLOUR = Image.fromarray(smooth(30, 40))
 GREYS = COLOUR.convert("L")
+
+
+CPU = Options(device="cpu", model=TINY_DCT)
 
 
 def jpeg(image=COLOUR, **options):
@@ -55,7 +58,7 @@ def coded(data):
 
 
 def source_of(data):
-    return Source(np.frombuffer(data, np.uint8).reshape(1, -1, 1), kept=True)
+    return Source(np.frombuffer(data, np.uint8).reshape(1, -1, 1), options=CPU, kept=True)
 
 
 def part_of(data):
@@ -73,12 +76,16 @@ def claimed(coding, chunks, data, **boxes):
 
 
 def product(data):
-    return decompress_file(read(data), Options(device="cpu")).file
+    return decompress_file(read(data), CPU).file
+
+
+def plain(data):
+    return plain_decoder.decode(data, [TINY_DCT])
 
 
 DAMAGED = bytearray(jpeg(quality=95))
 DAMAGED[-150:-140] = b"\xff\0" * 5  # no code is like this
-LARGE = jpeg(Image.fromarray(smooth(90, 70)), progressive=True, quality=97)
+LARGE = jpeg(Image.fromarray(smooth(33, 40)), progressive=True, quality=95)
 FRONT_BYTES = 1000  # instead of a megabyte, which the plain decoder would need minutes for
 FILES = {
     "4:2:0": jpeg(),
@@ -89,7 +96,7 @@ FILES = {
     "progressive": jpeg(progressive=True),
     "progressive, fine": LARGE,
     "progressive, grey": jpeg(GREYS, progressive=True, quality=60),
-    "progressive, flat": jpeg(Image.new("RGB", (640, 80), (9, 99, 200)), progressive=True),
+    "progressive, flat": jpeg(Image.new("RGB", (200, 48), (9, 99, 200)), progressive=True),
     "progressive, restarts": jpeg(progressive=True, restart_marker_blocks=3),
     "restarts": jpeg(restart_marker_blocks=2),
     "restarts of rows": jpeg(subsampling=0, restart_marker_rows=1),
@@ -103,6 +110,7 @@ FILES = {
     "damaged": bytes(DAMAGED),
     "no code": jpeg()[: jpeg().index(b"\xff\xda") + 14] + b"\xff\xd9",
     "zeros": with_zeros(),
+    "noise": b"\xff\xd8\xff" + random.Random(0).randbytes(300),
     "nothing but a beginning": b"\xff\xd8\xff",
 }
 
@@ -117,7 +125,7 @@ def test_the_document_is_enough(name):
     data = FILES[name]
     packed = igpt(data)
     assert product(packed) == data
-    found = plain_decoder.decode(packed)
+    found = plain(packed)
     assert found.samples.tobytes() == data
     assert (found.colour, found.samples.shape) == (plain_decoder.KEPT, (1, len(data), 1))
 
@@ -127,7 +135,7 @@ def test_these_files_are_of_all_sorts():
     fields = {name: JpegFiles().fields(part_of(data)) for name, data in FILES.items()}
     pictures = {name: len(found.places) for name, found in fields.items()}
     assert {name for name, count in pictures.items() if count == 2} == {"a thumbnail", "another one behind"}
-    assert {name for name, count in pictures.items() if count == 0} == {"no code", "nothing but a beginning"}
+    assert {name for name, count in pictures.items() if count == 0} == {"no code", "noise", "nothing but a beginning"}
     patches = {name: [patch for place in found.places for _, patch in place.patches] for name, found in fields.items()}
     assert any(patch.kept is not None for patch in patches["damaged"])
     assert any(patch.kept is not None for patch in patches["cut off"])
@@ -150,7 +158,7 @@ def test_packed_bytes(how):
     }[how]
     assert packed[0] == how
     assert plain_decoder.unpacked(packed, len(raw)) == rest.unpack(packed, len(raw)) == raw
-    for wrong, size in ((packed + b"\0", len(raw)), (packed[:-4], len(raw)), (b"\3" + raw, len(raw)), (b"", 0)):
+    for wrong, size in ((packed + b"\0", len(raw)), (b"\3" + raw, len(raw)), (b"", 0)):
         with pytest.raises((AssertionError, IndexError, zlib.error)):
             plain_decoder.unpacked(wrong, size)
         with pytest.raises(codec.IgptError):
@@ -169,18 +177,17 @@ def test_both_decoders_refuse_the_same():
     data = with_thumbnail()
     fields = JpegFiles().fields(part_of(data))
     chunks, agreed = coded(data).chunks, 0
-    for seed in range(30):
+    for seed in range(10):
         rng = random.Random(seed)
-        plain = fields._replace(packed=bytes((rest.PLAIN,)) + fields.front)
-        body = plain.to_bytes()
+        body = fields._replace(packed=bytes((rest.PLAIN,)) + fields.front).to_bytes()
         at = len(body) - len(fields.front)
         head = rng.random() < 0.5
         body = body[:at] + mutated(body[at:], rng, body[at:]) if head else mutated(body[:at], rng, body[:at]) + body[at:]
         packed = claimed(Coding(6, 0, body), chunks, data)
-        one, other = refused_by(product, packed), refused_by(lambda d: plain_decoder.decode(d).samples.tobytes(), packed)
+        one, other = refused_by(product, packed), refused_by(lambda d: plain(d).samples.tobytes(), packed)
         assert one == other
         agreed += one is None
-    assert agreed > 10
+    assert agreed > 2
 
 
 BYTES = b"any bytes"
@@ -195,7 +202,9 @@ OTHERS = {
     "metadata": claiming(1, 1, KEPT_FORM, STORED, [BYTES], {SIZE: varint(9), METADATA: b"\5IDAT\0"}, SAMPLES),
     "mixed bytes": claiming(9, 1, KEPT_FORM, Coding(1), [BYTES], {SIZE: varint(9)}, SAMPLES),
     "a size of a picture": claiming(9, 1, Form(GREY, 8), STORED, [BYTES], {SIZE: varint(9)}, SAMPLES),
-    "a picture as a JPEG": claiming(9, 1, Form(GREY, 8), Coding(6, 0, Fields([], 9, b"\0" + BYTES, False).to_bytes()), [b""], {}, SAMPLES),
+    "a picture as a JPEG": claiming(
+        9, 1, Form(GREY, 8), Coding(6, 0, Fields([], None, 9, b"\0" + BYTES, False).to_bytes()), [b""], {}, SAMPLES
+    ),
     "no bits": claiming(1, 1, Form(KEPT, 1), STORED, [BYTES], {SIZE: varint(9)}, SAMPLES),
     "16 bits": claiming(1, 1, Form(KEPT, 16), STORED, [BYTES * 2], {SIZE: varint(9)}, SAMPLES),
     "a wide one": claiming((1 << 24) + 1, 1, KEPT_FORM, STORED, [BYTES], {SIZE: varint(9)}, SAMPLES),
@@ -205,7 +214,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_refused(name):
     with pytest.raises((AssertionError, IndexError)):
-        plain_decoder.decode(OTHERS[name])
+        plain(OTHERS[name])
     with pytest.raises(codec.IgptError):
         product(OTHERS[name])
 
@@ -215,4 +224,4 @@ def test_kept_files_may_be_stored(size):
     """Whatever they are, and whatever size they claim to show."""
     data = claiming(*size, KEPT_FORM, STORED, [BYTES], {SIZE: varint(9)}, SAMPLES)
     assert product(data) == BYTES
-    assert plain_decoder.decode(data).samples.tobytes() == BYTES
+    assert plain(data).samples.tobytes() == BYTES
