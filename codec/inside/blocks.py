@@ -16,11 +16,12 @@ from codec.jit import compiled, part
 FAR = 1e4  # beyond all samples
 ROUNDS = 6  # of filling in unknown samples
 DOUBTFUL = 1.6  # distance from a border between two coefficients, in samples' units, at which the nearest is beyond doubt
-FEW, SOME = 6, 8  # choices kept, coefficients tried
+FEW, SOME = 3, 10  # choices kept, coefficients tried
 BEAM, DEPTH = 32, 14  # where these do not serve
 CLOSE = 8.0  # of a range that is as it is
 HOPELESS = 1.0  # excess beyond which no exact block is found
 DECIDED = 16  # beam of `_decided`
+MOST_KEPT = max(FEW, BEAM, DECIDED)
 ATTEMPTS = 4  # at samples that are limited
 SAMPLE_NOISE = 1 / 12  # variance
 LIMIT_NOISE = 400.0  # of what is behind the limits
@@ -335,10 +336,10 @@ def searched(first, last, where, plane, low, high, top, left, steps, basis, base
     lowest, highest, target, real = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
     chosen, block, work = np.zeros(64, np.int64), np.empty(64, np.int64), np.empty(128)
     best, kept = np.zeros(64, np.int64), np.zeros(64, np.int64)
-    states, spare = np.empty((2 * BEAM, 64)), np.empty((2 * BEAM, 64))
-    errors, flips = np.empty(2 * BEAM), np.empty(2 * BEAM, np.int64)
+    states, spare = np.empty((2 * MOST_KEPT, 64)), np.empty((2 * MOST_KEPT, 64))
+    errors, flips = np.empty(2 * MOST_KEPT), np.empty(2 * MOST_KEPT, np.int64)
     weights = np.empty(64)
-    covariance, whole, spare_whole = np.empty((64, 64)), np.zeros((BEAM, 64), np.int64), np.zeros((BEAM, 64), np.int64)
+    covariance, whole, spare_whole = np.empty((64, 64)), np.zeros((DECIDED, 64), np.int64), np.zeros((DECIDED, 64), np.int64)
     columns = coefficients.shape[1]
     for n in range(first, last):
         row, column = where[n] // columns, where[n] % columns

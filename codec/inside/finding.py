@@ -27,7 +27,8 @@ TESTED_BLOCKS, SOLVED_SHARE = 200, 0.75  # of luma that are tried before all, an
 CHROMA_NOISE = 0.30  # mean distance of chroma's coefficients from multiples of their steps: the past's chroma is not the JPEG's
 LEAST_VARIANCE = 0.003  # of a coefficient, in steps
 USUAL_WORSE = 0.05  # share of blocks that need not come back with libjpeg's table of chroma that goes with that of luma
-CLIPPED_DOUBT, RING_DOUBT = 40, 3  # how far chroma may be from where a past has it, at clipped pixels and beyond edges
+CLIPPED_DOUBT, RING_DOUBT = 255, 3  # how far chroma may be from where a past has it, at clipped pixels and beyond edges
+SEEN_SIDE = 384  # of the middle of a picture, where is looked for the place of blocks
 REPAIRS = 2
 AVERAGED = 7  # code of PhotoCD's filter
 MOST_UNKNOWN = 1500  # blocks with unknown samples that are searched for the likeliest, per part of the work
@@ -89,7 +90,10 @@ def luma_of(luma: Bytes, known: Mask) -> tuple[int, int, Seen] | None:
     """Rows and columns that are missing of the first blocks, and the steps."""
     if (seen := _convincing(luma, known, 0, 0)) is not None:
         return 0, 0, seen
-    shares = {(top, left): quiet_share([luma], known, top, left) for top, left in product(range(8), range(8))}
+    y, x = (max(n - SEEN_SIDE, 0) // 16 * 8 for n in luma.shape)
+    part = slice(y, y + SEEN_SIDE), slice(x, x + SEEN_SIDE)
+    middle, known_there = np.ascontiguousarray(luma[part]), known[part]
+    shares = {(top, left): quiet_share([middle], known_there, top, left) for top, left in product(range(8), range(8))}
     top, left = max(shares, key=lambda place: shares[place])
     if (top, left) == (0, 0) or (seen := _convincing(luma, known, top, left)) is None:
         return None
