@@ -186,7 +186,7 @@ def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
     return model
 
 
-def for_coefficients(folder: Path | None) -> CoefficientNetwork:
+def for_coefficients(folder: Path | None = None) -> CoefficientNetwork:
     """The model in `folder` if it is for coefficients, else the default one. Raises ModelError."""
     model = read(folder, "cpu") if folder and layout_of(folder) == LAYOUT else read(FOLDER / DEFAULTS[LAYOUT], "cpu")
     assert isinstance(model, CoefficientNetwork)
