@@ -14,6 +14,9 @@ from bitstream.form import PALETTE as INDEXED
 from bitstream.form import Form
 from codec import checking, compression
 from codec.compression import compress_picture
+from codec.jpeg import coefficients
+from codec.jpeg.coefficients import Plane
+from codec.methods.inside import DecodedJpeg
 from codec.methods.method import Coded
 from codec.methods.past import MadeOf, PastMethod, layers_of
 from codec.mixing import bands as mixing
@@ -24,11 +27,11 @@ from codec.palette import coding as palette_coding
 from codec.pasts.past import Past
 from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_of
-from codec.pictures.reading import MAX_PIXELS, open_picture
+from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from codec.progress import ignore
 from codec.tiling.planes import RGB, pixels_to_planes
 from codec.tiling.tiles import Shape
-from tests.conftest import CPU, TINY, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, picture, remade, smooth
+from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, picture, remade, smooth
 from tests.picture_files import deep, deep_png, saved, with_mode
 
 PAST = decoded_jpeg(smooth(90, 110))
@@ -85,8 +88,23 @@ def test_what_is_right_passes(name):
 @pytest.mark.parametrize("name", ["rgb", "grey", "past", "alpha", "text", "levels", "ranks"])
 def test_a_network_that_codes_something_else_is_found(name, verify, monkeypatch):
     spoiled(monkeypatch, 1)
+    monkeypatch.setattr(DecodedJpeg, "offer", lambda *_: [])
     with pytest.raises(VerificationError, match="report"):
         compressed(PICTURES[name], model=TINY_YCC if name == "past" else TINY, verify=verify)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("name", ["past", "file"])
+def test_coefficients_that_are_coded_wrong_are_found(name, verify, monkeypatch):
+    right = coefficients.encode
+
+    def wrong(planes, *more):
+        return right([Plane(planes[0].steps, planes[0].coefficients ^ 1), *planes[1:]], *more)
+
+    monkeypatch.setattr(coefficients, "encode", wrong)
+    picture = PICTURES["past"] if name == "past" else picture_in(saved(Image.fromarray(PAST), "JPEG"))
+    with pytest.raises(VerificationError, match="report"):
+        compressed(picture, model=TINY_DCT, verify=verify)
 
 
 def test_what_goes_wrong_late_is_found_by_a_whole_check_only(monkeypatch):

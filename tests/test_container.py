@@ -194,7 +194,7 @@ def test_heads_that_cannot_be_are_refused_although_the_checksum_is_right(head, m
 @pytest.mark.parametrize(
     "head",
     [headed(form=Form(*form)) for form in ((1, 8), (5, 8), (7, 16), (RGB, 4), (PALETTE, 16), (GREY, 32), (GREY, 128))]
-    + [headed(form_byte=0x80 | RGB | 3 << 3), headed(form_byte=0xFF), headed(width=0, form=Form(7, 8))],
+    + [headed(form_byte=0x80 | RGB | 3 << 3), headed(form_byte=0xFF), headed(width=0, form=Form(5, 8))],
 )
 def test_forms_of_tomorrow_need_a_newer_igpt(head):
     """Whatever else is new about them; where the checksum is right."""

@@ -27,6 +27,7 @@ from codec.progress import ignore
 from codec.representations import representations
 from tests.conftest import (
     TINY,
+    TINY_DCT,
     TINY_PALETTE,
     TINY_YCC,
     coded_by,
@@ -148,8 +149,8 @@ FILES = {
     "deep mixing": file_of(FLAT.astype(np.uint16), coded_by(DeepMixing(), FLAT.astype(np.uint16))),
     "network": with_network(picture(20, 30, 3)),
     "past": with_past(decoded_jpeg(smooth(40, 50))),
-    "decoded JPEG": file_of(decoded_jpeg(smooth(40, 50)), coded_by(DecodedJpeg(), decoded_jpeg(smooth(40, 50)))),
-    "JPEG file": codec.compress(saved(Image.fromarray(smooth(40, 50)), "JPEG"), device="cpu"),
+    "decoded JPEG": file_of(decoded_jpeg(smooth(40, 50)), coded_by(DecodedJpeg(), decoded_jpeg(smooth(40, 50)), model=TINY_DCT)),
+    "JPEG file": codec.compress(saved(Image.fromarray(smooth(40, 50)), "JPEG"), model=TINY_DCT, device="cpu"),
 }
 
 

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory):
 
 def test_a_wheel_holds_all_that_is_needed(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("photo-2", "past-1"):
+    for model in ("photo-2", "past-1", "dct-1"):
         for name in ("config.json", "integer.safetensors", "card.json", "MODEL_CARD.md"):
             assert f"codec/models/{model}/{name}" in names
     documents = {f"bitstream/{path.name}" for path in (ROOT / "bitstream").glob("FORMAT*.md")}
@@ -41,7 +41,7 @@ def test_a_wheel_holds_all_that_is_needed(wheel):
     assert documents < set(names)
     assert {"igpt/py.typed", "codec/py.typed", "bitstream/py.typed"} < set(names)
     assert any(name.endswith("share/man/man1/igpt.1") for name in names)
-    assert sum("/licenses/" in name for name in names) == 3
+    assert sum("/licenses/" in name for name in names) == 4
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
 
 

@@ -37,6 +37,7 @@ def test_every_link_and_file_exists():
 
 def test_the_python_examples(tmp_path):
     Image.fromarray(picture(20, 30, 3)).save(tmp_path / "photo.png")
+    Image.fromarray(picture(20, 30, 3)).save(tmp_path / "photo.jpg")
     examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(examples) == 2
     code = "".join(examples) + "image.load(); assert image.tobytes() == Image.open('photo.png').tobytes()"
