@@ -24,6 +24,7 @@ from bitstream.metadata import deflated
 from bitstream.reader import varint
 from codec import models
 from codec.compression import compress_picture
+from codec.jpeg.rest import unpack
 from codec.methods.inside import DecodedJpeg
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
@@ -390,6 +391,8 @@ def refused() -> dict[str, tuple[str, bytes]]:
     fields, size = read(jpeg).front.codings[0].fields, read(jpeg).front.boxes[SIZE]
     inside = file_of(decoded_jpeg(smooth(30, 40)), coded_by(DecodedJpeg(), decoded_jpeg(smooth(30, 40)), model=TINY_DCT))
     blocks = read(inside).front.codings[0].fields
+    without_steps = blocks[: 19 + blocks[18]]
+    steps = unpack(blocks[len(without_steps) :], 256)
     damaged |= {
         "file-without-size": remade(jpeg, boxes={SIZE: None}),
         "file-of-another-size": remade(jpeg, boxes={SIZE: varint(len(jpegs()["baseline"]) + 1)}),
@@ -404,9 +407,12 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "picture-with-size": remade(data, boxes={SIZE: size}),
         "inside-reserved-bit": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] | 0x40,)) + blocks[1:])]),
         "inside-too-far": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] & ~7, 0x80)) + blocks[2:])]),
-        "inside-step-0": remade(inside, codings=[Coding(7, 0, blocks[:19] + b"\0" + bytes(256))]),
+        "inside-step-0": remade(inside, codings=[Coding(7, 0, without_steps + b"\0" + bytes(256))]),
         "inside-of-grey": remade(data, codings=[Coding(7, 0, blocks)]),
-        "inside-fields": remade(inside, codings=[Coding(7, 0, blocks + b"x")]),
+        "inside-fields": remade(inside, codings=[Coding(7, 0, without_steps + b"\0" + steps + b"x")]),
+        "inside-steps-cut": remade(inside, codings=[Coding(7, 0, blocks[:-1])]),
+        "inside-ring-of-grey": remade(data, codings=[Coding(7, 0, b"\x0f\0" + without_steps[2:] + b"\0" + steps[:128])]),
+        "inside-exceptions-of-noise": remade(inside, chunks=[b"x", *read(inside).chunks[1:]]),
     }
     damaged["palette-refined-2"] = remade(data, codings=[Coding(5, 0, b"\2\1\1" + model)])
     foreign = {"empty": b"", "png": png_of(one)[:60], "text-mode": data.replace(b"\x89", b"\x09", 1)}

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from tests.plain_decoder import STRETCH, limit, rate, squash, trust
+from tests.plain_decoder import STRETCH, bands_of, limit, rate, squash, trust
 
 EDGE = (724, 1081, 1221, 1377, 1448, 1356, 1061, 584)
 SLOPE = (0, 153, 554, 1051, 1448, 1573, 1338, 769)
@@ -371,8 +371,7 @@ class PlaneDecoder:
 
 def coefficients(payloads, sizes, steps, network=None):
     """Of each plane its rows of blocks of 64 coefficients; network: its tensors by name, or None."""
-    least, blocks = min(size[0] for size in sizes), sizes[0][0] * sizes[0][1]
-    bands = min(least, max(ceil(blocks, 65536), 2 if blocks >= 32768 else 1))
+    least, bands = min(size[0] for size in sizes), bands_of(sizes)
     assert len(payloads) == bands
     planes = [[] for _ in sizes]
     for b, payload in enumerate(payloads):

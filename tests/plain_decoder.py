@@ -418,7 +418,7 @@ def decode(data, folders=()):
     methods = [
         Coding(Reader(body), width, height, part, coded_bits, packed_bits, folders) for body, part in zip(codings, parts, strict=True)
     ]
-    assert all(method.method in ((0, 6) if colour == KEPT else range(6)) for method in methods)
+    assert all(method.method in ((0, 6) if colour == KEPT else (0, 1, 2, 3, 4, 5, 7)) for method in methods)
 
     least = [size for method in methods for size in method.least]
     lengths = []
@@ -665,6 +665,11 @@ class Coding:
             self.words = False
             self.file = JpegFile(reader, width)
             self.least = [1] * self.file.chunks or [0]
+        elif self.method == 7:
+            assert bits == 8
+            self.words = False
+            self.inside = Inside(reader, width, height, channels)
+            self.least = [1] * (self.inside.exceptions + self.inside.bands)
         else:
             assert bits == 8
             assert self.method in (3, 4, 5)
@@ -723,7 +728,7 @@ class Coding:
         if self.words:
             outliers = self.method == 4 and self.outliers
             assert all(len(payload) % 4 == 0 for payload in payloads[outliers : len(self.least)])
-        methods = self.stored, self.mixing, self.mixing, self.network, self.past, self.palette, self.jpeg
+        methods = self.stored, self.mixing, self.mixing, self.network, self.past, self.palette, self.jpeg, self.decoded_jpeg
         return methods[self.method](payloads)
 
     def stored(self, payloads):
@@ -749,6 +754,9 @@ class Coding:
     def jpeg(self, payloads):
         model = self.loaded(self.file.model, "dct") if self.file.model else None
         return np.frombuffer(self.file.decode(payloads, model), np.uint8).reshape(1, -1, 1)
+
+    def decoded_jpeg(self, payloads):
+        return self.inside.decode(payloads, self.loaded(self.inside.model, "dct"))
 
     def network(self, payloads):
         model = self.loaded(self.model, "rgb")
@@ -1265,6 +1273,107 @@ def jpeg_planes(payloads, sizes, steps, model):
     from tests.plain_coefficients import coefficients  # which needs this module
 
     return [np.array(plane) for plane in coefficients(payloads, sizes, steps, model.tensors)]
+
+
+def bands_of(sizes):
+    """FORMAT-dct.md: Bands. How many there are."""
+    least, blocks = min(rows for rows, _ in sizes), sizes[0][0] * sizes[0][1]
+    return min(least, max(-(-blocks // 65536), 2 if blocks >= 32768 else 1))
+
+
+INSIDE_ORDER = [
+     0,  1,  5,  6, 14, 15, 27, 28,
+     2,  4,  7, 13, 16, 26, 29, 42,
+     3,  8, 12, 17, 25, 30, 41, 43,
+     9, 11, 18, 24, 31, 40, 44, 53,
+    10, 19, 23, 32, 39, 45, 52, 54,
+    20, 22, 33, 38, 46, 51, 55, 60,
+    21, 34, 37, 47, 50, 56, 59, 61,
+    35, 36, 48, 49, 57, 58, 62, 63,
+]  # fmt: skip
+
+
+def inverse(numbers, shift):
+    """FORMAT-inside.md: eight numbers of a column or row, by frequency; each may be an array."""
+    a, b, c, d, e, f, g, h = numbers
+    t = 4433 * (c + g)
+    even = [
+        8192 * (a + e) + t + 6270 * c,
+        8192 * (a - e) + t - 15137 * g,
+        8192 * (a - e) - t + 15137 * g,
+        8192 * (a + e) - t - 6270 * c,
+    ]
+    u, z1, z2 = 9633 * (b + d + f + h), -7373 * (b + h), -20995 * (d + f)
+    z3, z4 = u - 16069 * (d + h), u - 3196 * (b + f)
+    odd = [12299 * b + z1 + z4, 25172 * d + z2 + z3, 16819 * f + z2 + z4, 2446 * h + z1 + z3]
+    half = 1 << (shift - 1)
+    front = [(even[k] + odd[k] + half) >> shift for k in range(4)]
+    return front + [(even[k] - odd[k] + half) >> shift for k in (3, 2, 1, 0)]
+
+
+def samples_of(blocks, steps):
+    """FORMAT-inside.md: Inverse transform. (rows, columns, 64) coefficients -> the samples of all blocks."""
+    rows, columns = blocks.shape[:2]
+    products = (blocks.astype(np.int64) * np.array(steps))[..., INSIDE_ORDER].reshape(rows, columns, 8, 8)
+    down = np.stack(inverse([products[:, :, k] for k in range(8)], 11), 2)
+    across = np.stack(inverse([down[..., k] for k in range(8)], 18), 3)
+    return np.clip(across + 128, 0, 255).transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns)
+
+
+class Inside:
+    """FORMAT-inside.md: the fields of the coding, and the picture. missing, sizes, blocks: (rows, columns) for each component."""
+
+    def __init__(self, reader, width, height, channels):
+        kind, place = reader.byte(), reader.byte()
+        self.filter, self.ring, self.exceptions, common = kind & 7, kind >> 3 & 1, kind >> 4 & 1, kind >> 5 & 1
+        self.top, self.left, self.grey = place >> 4, place & 15, self.filter == 7
+        assert kind < 64
+        assert channels == (1 if self.grey else 3)
+        assert not (self.grey and (self.ring or common))
+        self.cell = (1, 1) if self.grey else CELLS[self.filter]
+        assert self.top < 8 * self.cell[0]
+        assert self.left < 8 * self.cell[1]
+        assert not self.exceptions or width * height >= 8
+        self.width, self.height = width, height
+        self.model = Coding.named(reader)
+        count = 1 if self.grey else 2 if common else 3
+        tables = unpacked(reader.rest(), 128 * count)
+        self.steps = [[256 * tables[128 * n + k] + tables[128 * n + 64 + k] for k in range(64)] for n in range(count)]
+        assert all(all(table) for table in self.steps)
+        self.steps += self.steps[1:] * common
+        self.missing, self.sizes = [(self.top % 8, self.left % 8)], [(height, width)]
+        if not self.grey:
+            down, across = self.cell
+            self.missing += [(self.top // down, self.left // across)] * 2
+            self.sizes += [(-(-(height + self.top % down) // down), -(-(width + self.left % across) // across))] * 2
+        self.blocks = [
+            (-(-(top + rows) // 8), -(-(left + columns) // 8))
+            for (top, left), (rows, columns) in zip(self.missing, self.sizes, strict=True)
+        ]
+        self.bands = bands_of(self.blocks)
+
+    def decode(self, payloads, model):
+        exceptions = outliers_of(payloads.pop(0), self.width * self.height) if self.exceptions else []
+        planes = jpeg_planes([payloads.pop(0) for _ in range(self.bands)], self.blocks, self.steps, model)
+        planes = [samples_of(blocks, steps) for blocks, steps in zip(planes, self.steps, strict=True)]
+        top, left = self.missing[0]
+        luma = planes[0][top : top + self.height, left : left + self.width]
+        if self.grey:
+            pixels = luma[..., None].astype(np.uint8)
+        else:
+            (down, across), cut = self.cell, np.array([self.cut(plane) for plane in planes[1:]])
+            chroma = upsample(cut, self.filter, self.top % down, self.left % across, self.ring, self.height, self.width)
+            pixels = develop(0, luma, *chroma)
+        for number, additions in exceptions:
+            pixels[number // self.width, number % self.width] += np.frombuffer(additions, np.uint8)[: pixels.shape[2]]
+        return pixels
+
+    def cut(self, plane):
+        """FORMAT-inside.md: Chroma."""
+        (top, left), (rows, columns) = self.missing[1], self.sizes[1]
+        at = np.clip(np.arange(rows + 2 * self.ring) + top - self.ring, 0, plane.shape[0] - 1)
+        beside = np.clip(np.arange(columns + 2 * self.ring) + left - self.ring, 0, plane.shape[1] - 1)
+        return plane[at][:, beside]
 
 
 @cache

@@ -13,7 +13,6 @@ import codec
 from bitstream.container import read
 from codec import models
 from codec.decompression import decompress_file
-from codec.jpeg.network import LAYOUT
 from codec.methods import METHODS
 from codec.options import Options
 from codec.pictures.png_chunks import chunks_of
@@ -67,7 +66,7 @@ def test_there_are_golden_files_of_everything():
     found = {(coding.method, coding.variant) for front in fronts for coding in front.codings}
     assert found == {(method.number, variant) for method in METHODS for variant in range(method.variants)}
     named = {model.name for info in infos for model in info.models}
-    assert named == {folder.name for folder in models.shipped() if models.layout_of(folder) != LAYOUT}  # no file names it yet
+    assert named == {folder.name for folder in models.shipped()}
     forms = {(front.head.form.colour, front.head.form.depth) for front in fronts}
     assert forms == {(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16), (7, 8)}
     assert {info.representation for info in infos} == {"samples", "ranks", "colours"}

@@ -25,7 +25,7 @@ from tests.forged import claiming
 from tests.mutations import mutated
 from tests.picture_files import saved
 
-COLOUR = Image.fromarray(smooth(30, 40))
+COLOUR = Image.fromarray(smooth(20, 24))
 GREYS = COLOUR.convert("L")
 
 
@@ -43,7 +43,7 @@ def segment(marker, body):
 def with_thumbnail():
     """In a segment APP1, as cameras have it."""
     data = jpeg()
-    small = jpeg(COLOUR.resize((24, 20)), quality=95)
+    small = jpeg(COLOUR.resize((16, 12)), quality=95)
     return data[:2] + segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08" + small) + data[2:]
 
 
@@ -84,9 +84,9 @@ def plain(data):
 
 
 DAMAGED = bytearray(jpeg(quality=95))
-DAMAGED[-150:-140] = b"\xff\0" * 5  # no code is like this
-LARGE = jpeg(Image.fromarray(smooth(33, 40)), progressive=True, quality=95)
-FRONT_BYTES = 1000  # instead of a megabyte, which the plain decoder would need minutes for
+DAMAGED[-70:-60] = b"\xff\0" * 5  # no code is like this
+LARGE = jpeg(Image.fromarray(smooth(25, 24)), progressive=True, quality=95)
+FRONT_BYTES = 700  # instead of a megabyte, which the plain decoder would need minutes for
 FILES = {
     "4:2:0": jpeg(),
     "4:2:2": jpeg(subsampling=1),
@@ -96,16 +96,16 @@ FILES = {
     "progressive": jpeg(progressive=True),
     "progressive, fine": LARGE,
     "progressive, grey": jpeg(GREYS, progressive=True, quality=60),
-    "progressive, flat": jpeg(Image.new("RGB", (200, 48), (9, 99, 200)), progressive=True),
+    "progressive, flat": jpeg(Image.new("RGB", (160, 32), (9, 99, 200)), progressive=True),
     "progressive, restarts": jpeg(progressive=True, restart_marker_blocks=3),
     "restarts": jpeg(restart_marker_blocks=2),
     "restarts of rows": jpeg(subsampling=0, restart_marker_rows=1),
     "optimised": jpeg(optimize=True),
     "a thumbnail": with_thumbnail(),
     "something behind": jpeg() + b"something behind it" * 3,
-    "another one behind": jpeg() + jpeg(GREYS),
-    "much behind": jpeg() + bytes(500),
-    "cut off": jpeg(quality=95)[:-200],
+    "another one behind": jpeg() + jpeg(quality=95),
+    "much behind": jpeg() + bytes(200),
+    "cut off": jpeg(quality=95)[:-60],
     "cut off, progressive": LARGE[: len(LARGE) // 2],
     "damaged": bytes(DAMAGED),
     "no code": jpeg()[: jpeg().index(b"\xff\xda") + 14] + b"\xff\xd9",
@@ -116,8 +116,11 @@ FILES = {
 
 
 @pytest.fixture(autouse=True)
-def _small_fronts(monkeypatch):
+def _small_files(monkeypatch):
+    """Pictures are taken apart however little code they have."""
     monkeypatch.setattr("codec.methods.jpeg.FRONT_BYTES", FRONT_BYTES)
+    monkeypatch.setattr("codec.jpeg.picture.WORTH_BYTES", 1)
+    monkeypatch.setattr("codec.jpeg.picture.WORTH_SHARE", 1 << 40)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -18,6 +18,7 @@ from codec.jpeg import coefficients, file, picture, rest
 from codec.jpeg.coefficients import Plane
 from codec.jpeg.file import Place, joined, pictures_in
 from codec.jpeg.picture import BLOCK, Patch, taken_apart, walk
+from codec.methods import jpeg
 from codec.methods.jpeg import Fields, JpegFiles
 from codec.methods.method import Part, Source
 from codec.options import Options
@@ -103,21 +104,21 @@ def all_is_worth(monkeypatch):
 @pytest.mark.usefixtures("all_is_worth")
 def test_random_segments_come_back():
     taken = 0
-    for seed in range(300):
+    for seed in range(200):
         data = hostile(random.Random(seed))
         found = taken_apart(data, 0)
         if found:
             taken += 1
             place = Place(0, found.code, 0, [*enumerate(found.patches)])
             assert joined(found.rest, [place], lambda _, number, found=found: found.coefficients) == data
-    assert taken > 150
+    assert taken > 100
 
 
 @pytest.mark.usefixtures("all_is_worth")
 def test_random_coefficients_are_written_as_far_as_there_is_room():
     """Coefficients of a hostile igpt file are any, and so are the scans that they are written to."""
     rng = np.random.default_rng(0)
-    for seed in range(300):
+    for seed in range(150):
         found = walk(hostile(random.Random(seed)), 0)
         if not found:
             continue
@@ -155,8 +156,12 @@ def test_a_code_that_no_symbol_has_ends_a_scan(length):
     assert code.tobytes() == bytes(min(2 * 301 // 8, length - 1))
 
 
-def test_more_than_a_megabyte_beside_the_code():
-    data = small() + np.random.default_rng(0).bytes(1 << 20) + bytes(1 << 20)
+def test_more_than_a_megabyte_beside_the_code(monkeypatch):
+    """A sixteenth of that."""
+    assert jpeg.FRONT_BYTES == rest.MOST_MIXED == 1 << 20
+    monkeypatch.setattr(jpeg, "FRONT_BYTES", 1 << 16)
+    monkeypatch.setattr(rest, "MOST_MIXED", 1 << 16)
+    data = small() + np.random.default_rng(0).bytes(1 << 16) + bytes(1 << 16)
     source = Source(np.frombuffer(data, np.uint8).reshape(1, -1, 1), options=CPU, kept=True)
     coded = JpegFiles().offer(source, ignore)[0].coded(ignore)
     part = Part(len(data), 1, 1, 8, coded.coding, coded.chunks)
@@ -283,7 +288,7 @@ def test_a_chunk_of_nothing_is_empty():
 def test_mutated_fields_and_headers():
     """Of the fields, of the headers that they hold, of the payload: no other error, whatever stands there."""
     refused = 0
-    for seed in range(80):
+    for seed in range(60):
         rng = random.Random(seed)
         fields, chunks = FRONT, FIELDS.chunks
         match seed % 4:
@@ -299,7 +304,7 @@ def test_mutated_fields_and_headers():
             decoded(fields, chunks, size)
         except IgptError:
             refused += 1
-    assert refused > 50
+    assert refused > 35
 
 
 def test_mutated_files_come_back():
