@@ -477,6 +477,9 @@ def train(
         if layout == "dct":
             from codec.training import coefficients
 
+            if config or start_from:
+                msg = "the network for coefficients has one form and begins anew: leave --config and --start-from out"
+                raise RequestError(msg)
             coefficients.run(folders, out, steps, text, quiet)
             return
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()

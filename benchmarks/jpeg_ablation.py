@@ -57,7 +57,7 @@ def coded(data: bytes, network: CoefficientNetwork | None) -> int:
 
 def main(arguments: Sequence[str]) -> None:
     data = Path(arguments[0] if arguments else Path(__file__).parents[2] / "shared" / "data")
-    network = models.for_coefficients()
+    network = models.for_coefficients(None)
     print("| files | as they are | mixture alone | network alone | both |\n|---|---:|---:|---:|---:|")
     for name, group in files(data):
         whole = sum(map(len, group))

@@ -193,6 +193,8 @@ def test_what_a_training_would_stumble_over_is_said_before(tmp_path, monkeypatch
     assert_refused(igpt(*shared, "--sources", tmp_path / "sources.txt"), 2, "no text in UTF-8")
     assert igpt(*shared, "--sources", tmp_path).exit_code == 2
     assert_refused(igpt(*shared, "--config", TINY, "--start-from", TINY), 2, "leave --config out")
+    assert_refused(igpt(*shared, "--layout", "dct", "--config", TINY), 2, "leave --config and --start-from out")
+    assert_refused(igpt(*shared, "--layout", "dct"), 1, "give 0 coefficients")
 
 
 def test_standard_input_is_never_up_to_date(photo, tmp_path):

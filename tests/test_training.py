@@ -8,14 +8,18 @@ import torch
 from PIL import Image
 
 import codec
+from codec.jpeg.coefficients import decode, encode
+from codec.jpeg.network import CoefficientNetwork
 from codec.network.config import ModelConfig
 from codec.network.model import IntegerImageGPT
+from codec.progress import ignore
 from codec.tiling.planes import GREY, LAYOUTS, RGB
-from codec.training import loop
+from codec.training import coefficients, loop
 from codec.training.card import finish
 from codec.training.data import TrainingData
+from codec.training.records import planes_of
 from codec.training.reference import ImageGPT
-from tests.conftest import CPU, picture, with_network
+from tests.conftest import CPU, picture, smooth, with_network
 
 CONFIG = ModelConfig(n_embd=16, n_layer=1, n_head=2, n_inner=32, head_inner=16)
 
@@ -87,6 +91,50 @@ def test_training_from_a_checkpoint(folder, tmp_path, monkeypatch):
     ImageGPT(CONFIG).save(tmp_path / "start")
     loop.train([folder], folder, tmp_path / "out", steps=3, config=CONFIG, device=CPU, tiles=1, start_from=tmp_path / "start", quiet=True)
     assert ImageGPT.load(tmp_path / "out").has_steps
+
+
+@pytest.fixture
+def for_coefficients(tmp_path, monkeypatch):
+    """A folder of a picture, a JPEG and a picture that is too small."""
+    monkeypatch.setattr(coefficients, "RECORDS", 12000)
+    monkeypatch.setattr(coefficients, "HELD_OUT", 2000)
+    monkeypatch.setattr(coefficients, "BATCH", 512)
+    path = tmp_path / "coefficients"
+    path.mkdir()
+    Image.fromarray(smooth(96, 96)).save(path / "0.png")
+    Image.fromarray(smooth(120, 100, 1)).save(path / "1.jpg", quality=90)
+    Image.fromarray(smooth(2, 2)).save(path / "2.png")
+    return path
+
+
+def test_training_for_coefficients_learns_and_leaves_a_model(for_coefficients, tmp_path):
+    costs = []
+    for steps in (1, 150):
+        out = tmp_path / f"steps-{steps}"
+        coefficients.run([for_coefficients], out, steps, "Made up.", quiet=True)
+        network, card = CoefficientNetwork.load(out, out.name), (out / "MODEL_CARD.md").read_text()
+        values = json.loads((out / "card.json").read_text())
+        assert (out / coefficients.CHECKPOINT_FILE).exists()
+        assert values["digest"] == network.digest.hex()
+        assert network.digest.hex() in card
+        assert "Made up." in card
+        costs.append(values["bpsp"]["coefficients"])
+    assert costs[1] < costs[0] - 0.5
+    planes = planes_of((for_coefficients / "1.jpg").read_bytes())
+    sizes, steps_of = [plane.coefficients.shape[:2] for plane in planes], [plane.steps for plane in planes]
+    payloads = encode(planes, network, ignore)
+    back = decode(payloads, sizes, steps_of, network, ignore)
+    assert all((blocks == plane.coefficients).all() for blocks, plane in zip(back, planes, strict=True))
+    assert len(payloads[0]) < len(encode(planes, None, ignore)[0])
+
+
+def test_training_for_coefficients_needs_enough_of_them(for_coefficients, tmp_path):
+    (for_coefficients / "0.png").unlink()
+    with pytest.raises(codec.IgptError, match="are needed"):
+        coefficients.run([for_coefficients], tmp_path / "out", 1, "", quiet=True)
+    (for_coefficients / "3.jpg").write_bytes(b"no JPEG")
+    with pytest.raises(codec.IgptError, match=r"3\.jpg: .* no JPEG"):
+        coefficients.run([for_coefficients], tmp_path / "out", 1, "", quiet=True)
 
 
 @pytest.mark.gpu

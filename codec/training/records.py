@@ -1,5 +1,6 @@
 """What the network for coefficients learns from: JPEG files as they are, and JPEGs that Pillow makes of lossless pictures."""
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +22,11 @@ FREQUENT_SHARE, GREY_SHARE, TABLES_SHARE = 0.6, 0.1, 0.15
 SAMPLINGS = (2, 2, 2, 2, 2, 0, 0, 1)  # of Pillow: 4:2:0, 4:4:4, 4:2:2
 FILE_STEP = 26  # every so many-th coefficient of a file
 RECORDS_PER_PICTURE = 1 << 14  # about
+LEAST_STEP = 4
 
 
 def planes_of(data: bytes) -> list[Plane]:
-    """The coefficients of a JPEG file. Raises IgptError."""
+    """The coefficients of a JPEG file. Raises IgptError where it cannot be taken apart, or is too small for that."""
     taken = taken_apart(data, 0)
     if taken is None:
         msg = "a training file is no JPEG that can be taken apart"
@@ -52,9 +54,9 @@ def made(picture: Image.Image, tables: Sequence[dict[int, list[int]]], rng: np.r
 
 
 def gathered(folders: Sequence[Path], count: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """So many records, or fewer, (records, FEATURES + 3), shuffled: of all JPEG files, and of pictures again and again."""
+    """At most so many records, (records, FEATURES + 3), shuffled: of all JPEG files, then of pictures in rounds. Raises IgptError."""
     paths = sorted(path for folder in folders for path in folder.rglob("*"))
-    files = [path.read_bytes() for path in paths if path.suffix.lower() in JPEG_SUFFIXES]
+    files = [path for path in paths if path.suffix.lower() in JPEG_SUFFIXES]
     pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
     found, total = list[npt.NDArray[np.int16]](), 0
     for planes, step in _planes(files, pictures, rng):
@@ -66,17 +68,26 @@ def gathered(folders: Sequence[Path], count: int, rng: np.random.Generator) -> n
     return together[rng.permutation(len(together))][:count]
 
 
-def _planes(files: Sequence[bytes], pictures: Sequence[Path], rng: np.random.Generator) -> Iterator[tuple[list[Plane], int]]:
-    """With the step between coefficients that are recorded."""
+def _planes(files: Sequence[Path], pictures: Sequence[Path], rng: np.random.Generator) -> Iterator[tuple[list[Plane], int]]:
+    """With the step between coefficients that are recorded. Pictures too small or too flat for a JPEG worth coding are left out."""
     tables = []
-    for data in files:
+    for path in files:
+        data = path.read_bytes()
+        try:
+            planes = planes_of(data)
+        except IgptError as error:
+            msg = f"{path}: {error}"
+            raise IgptError(msg) from error
         with Image.open(io.BytesIO(data)) as image:
             if image.mode == "RGB":
                 tables.append({n: list(table) for n, table in image.quantization.items()})  # type: ignore[attr-defined]
-        yield planes_of(data), FILE_STEP
-    while pictures:
+        yield planes, FILE_STEP
+    useful = bool(pictures)
+    while useful:
+        useful = False
         for k in rng.permutation(len(pictures)):
-            with Image.open(pictures[k]) as image:
+            with Image.open(pictures[k]) as image, contextlib.suppress(IgptError):
                 planes = planes_of(made(image, tables, rng))
-            coded = sum(int(np.count_nonzero(plane.coefficients)) for plane in planes)
-            yield planes, max(4, coded // RECORDS_PER_PICTURE)
+                coded = sum(int(np.count_nonzero(plane.coefficients)) for plane in planes)
+                useful |= coded >= LEAST_STEP
+                yield planes, max(LEAST_STEP, coded // RECORDS_PER_PICTURE)
