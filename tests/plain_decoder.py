@@ -1469,6 +1469,7 @@ def unpacked(data, size):
         coder = ArithmeticDecoder(packed)
         raw = learnt(1 << limit((8 * (len(jpeg_dictionary()) + size)).bit_length(), 17, 20)).copied().bytes(coder, size)
         assert coder.asked == len(packed) + 3
+        assert coder.value == coder.high >> 24 << 24
     assert len(raw) == size
     return raw
 

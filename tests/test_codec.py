@@ -38,7 +38,8 @@ SIGNATURES = {
     "compress": "(picture: Image | array | bytes | str | Path, *, model: str | Path | None = None, revision: str | None = None, "
     "palette_only: bool = False, device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> bytes",
-    "compress_many": "(pictures: Sequence[Image | array | bytes | str | Path], *, model: str | Path | None = None, revision: str | None = None, "
+    "compress_many": "(pictures: Sequence[Image | array | bytes | str | Path], *, model: str | Path | None = None, "
+    "revision: str | None = None, "
     "palette_only: bool = False, device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> list[bytes]",
     "decompress": f"(data: {PATHS}, {READING}) -> Image",

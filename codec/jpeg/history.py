@@ -17,7 +17,8 @@ def _word(word, byte):
 
 @compiled
 def code(data, known, stream, decoding, mixer, tables):
-    """Codes data[known:] into `stream`, or fills it; returns how many bytes that took. The mixer has learnt from data[:known] before."""
+    """Codes data[known:] into `stream`, or fills it; returns how many bytes that took, -1 for others than an encoder writes. The mixer has
+    learnt from data[:known] before."""
     size, spent, coder = mixer.counters.shape[1] - 1, np.zeros(0), started(stream, decoding)
     bases = np.zeros(CONTEXTS, np.int64)
     last, word = 0, 0
@@ -42,4 +43,6 @@ def code(data, known, stream, decoding, mixer, tables):
         last = node & 255
         data[at] = last
         word = _word(word, last)
+    if decoding and coder[2] != coder[1] >> 24 << 24:
+        return -1
     return ended(coder, stream, decoding)
