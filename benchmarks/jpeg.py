@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import codec
 from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
+from codec.pictures.formats import size_of_jpeg
 from codec.pictures.kept import SUFFIXES
 from codec.pictures.pillow import image_of
 from codec.pictures.reading import MAX_PIXELS, open_picture
@@ -85,10 +86,9 @@ def files_in(folder: Path, qualities: list[int], every: int) -> Iterator[tuple[s
 
 
 def measure(name: str, data: bytes, chosen: dict[str, Coder]) -> dict[str, Any]:
-    """One file's row. A coder that refuses it has nothing there."""
-    with Image.open(io.BytesIO(data)) as image:
-        pixels = image.width * image.height
-    row: dict[str, Any] = {"file": name, "megapixels": pixels / 1e6, "JPEG": len(data)}
+    """One file's row. A coder that refuses it, or gives other bytes back, has nothing there."""
+    width, height = size_of_jpeg(data)
+    row: dict[str, Any] = {"file": name, "megapixels": width * height / 1e6, "JPEG": len(data)}
     for coder, (there, back) in chosen.items():
         start = time.perf_counter()
         try:
