@@ -8,7 +8,6 @@ this process, and whether the same bytes came back. Writes jpeg-NAME.csv and jpe
 import argparse
 import csv
 import importlib.util
-import io
 import os
 import sys
 import tempfile
