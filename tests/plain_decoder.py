@@ -1508,7 +1508,7 @@ class JpegFile:
             found = JpegWalk(data, start)
             blocks = sum(c.columns * c.rows for c in found.components)
             all_blocks += blocks
-            assert all_blocks <= 9 * 2**20
+            assert all_blocks <= 9 * 2**19
             assert blocks <= 8 * (len(data) + code)
             steps = [found.steps[c.table] for c in found.components]
             planes = jpeg_planes(own, [(c.rows, c.columns) for c in found.components], steps, model)
