@@ -376,6 +376,8 @@ def coefficients(payloads, sizes, steps, network=None):
     planes = [[] for _ in sizes]
     for b, payload in enumerate(payloads):
         cuts = [least * n // bands for n in (b, b + 1)]
+        blocks = sum((ceil(cuts[1] * rows, least) - ceil(cuts[0] * rows, least)) * columns for rows, columns in sizes)
+        assert len(payload) >= max(1, ceil(2 * blocks * 366, 2**27) - 3)
         mixture, decoders = Mixture(Arithmetic(payload), network is None), []
         for i, (rows, columns) in enumerate(sizes):
             first, last = (ceil(cut * rows, least) for cut in cuts)

@@ -1334,6 +1334,7 @@ class Inside:
         assert self.top < 8 * self.cell[0]
         assert self.left < 8 * self.cell[1]
         assert not self.exceptions or width * height >= 8
+        assert max(width, height) <= 65535
         self.width, self.height = width, height
         self.model = Coding.named(reader)
         count = 1 if self.grey else 2 if common else 3
@@ -1350,6 +1351,7 @@ class Inside:
             (-(-(top + rows) // 8), -(-(left + columns) // 8))
             for (top, left), (rows, columns) in zip(self.missing, self.sizes, strict=True)
         ]
+        assert sum(rows * columns for rows, columns in self.blocks) <= 9 * 2**19
         self.bands = bands_of(self.blocks)
 
     def decode(self, payloads, model):

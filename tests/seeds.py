@@ -96,7 +96,7 @@ def with_models() -> list[bytes]:
     with tiny_models():
         exact = models.with_palette(str(TINY_PALETTE), None, "cpu").palette.quantized(rgb)
         found += [file_by(network, rgb), file_by(past, spotted)]
-        jpegs_seen = decoded_jpeg(smooth(30, 40)), decoded_jpeg(smooth(33, 20), 95, "4:4:4")
+        jpegs_seen = decoded_jpeg(smooth(40, 50)), decoded_jpeg(smooth(48, 64), 95, "4:4:4")
         found += [file_by(DecodedJpeg(), pixels) for pixels in jpegs_seen]
         found += [compress_picture(picture_in(data), Options(device="cpu")) for data in jpegs()]
         found += [file_by(palette, pixels, model=TINY_PALETTE) for pixels in (rgb[:9], rgb[:5, :, :1], exact[:5])]

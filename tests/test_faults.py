@@ -72,7 +72,7 @@ def test_inputs_are_deleted_when_all_is_well(place):
 
 def test_inputs_whose_loss_would_be_a_loss_are_kept(place):
     Image.fromarray(PIXELS).save(place / "y.jpg", comment="hello")
-    assert_refused(igpt("compress", place / "y.jpg", "--model", TINY, "--delete-input"), 1, "comment", "--delete-input")
+    assert_refused(igpt("compress", place / "y.jpg", "--pixels", "--delete-input"), 1, "comment", "--delete-input")
     assert_refused(igpt("compress", place / "x.png", "-f", "--strip", "--delete-input"), 2, "--strip")
     assert_refused(igpt("compress", place / "x.png", "-", "--delete-input"), 2, "--delete-input")
     for target in ("/dev/null", "/dev/stdout"):

@@ -17,7 +17,10 @@ from bitstream.form import PALETTE as PALETTE_COLOUR
 from codec import models
 from codec.compression import compress_picture
 from codec.decompression import decompress_file
+from codec.inside.antecedent import Layout
+from codec.jpeg import coefficients
 from codec.methods import METHODS, method_of
+from codec.methods.inside import Fields as InsideFields
 from codec.methods.method import ModelName, Part
 from codec.methods.network import Fields as NetworkFields
 from codec.methods.palette import Fields as PaletteFields
@@ -28,7 +31,7 @@ from codec.pasts.colour import FORMULAS
 from codec.pictures.picture import Picture
 from codec.pictures.reading import MAX_PIXELS
 from codec.tiling.tiles import Shape
-from tests.conftest import TINY, TINY_PALETTE, TINY_YCC
+from tests.conftest import TINY, TINY_DCT, TINY_PALETTE, TINY_YCC
 from tests.forged import claiming
 from tests.mutations import joined
 
@@ -67,8 +70,24 @@ SIZES = {"wide": (1 << 20, 150), "square": (12_000, 12_000), "high": (10, 1 << 2
 
 
 def test_every_method_is_here():
-    assert {coding().method for _, coding in CODINGS.values()} == {method.number for method in METHODS}
+    """But those of JPEGs, which say more than their sizes."""
+    assert {coding().method for _, coding in CODINGS.values()} == {method.number for method in METHODS} - {6, 7}
     assert all(width * height <= MAX_PIXELS for width, height in SIZES.values())
+
+
+@pytest.mark.parametrize("size", [(12_000, 12_000), (65_535, 2_000), (65_535, 1), (9, 65_535), (65_536, 1), (1 << 20, 100)])
+def test_blocks_are_paid_for(size):
+    layout, steps = Layout(1, 1, Sampling(FILTERS[0]), 0, 0), [np.ones(64, np.int64)] * 3
+    coding = Coding(7, 0, InsideFields(layout, steps, False, named(TINY_DCT)).to_bytes())
+    bands = coefficients.bands([(-(-size[1] // 8), -(-size[0] // 8))] * 3)
+    tracemalloc.start()
+    start = time.process_time()
+    for payloads in ([b""] * bands, [b"\0"] * (bands - 1), [b"\0"] * (bands - 1) + [b""]):
+        with pytest.raises(DamagedError):
+            codec.decode(claiming(*size, PLAIN, coding, payloads or [b""]), device="cpu")
+    assert time.process_time() - start < SECONDS
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    tracemalloc.stop()
 
 
 def least(name: str, width: int, height: int) -> tuple[Form, Coding, list[int]]:

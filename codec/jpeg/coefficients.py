@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
+from bitstream.container import require
 from bitstream.errors import DamagedError
 from codec.jpeg.kernel import LOGS, Constants, code
 from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
@@ -34,6 +36,7 @@ THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
 MOST_THREADS = 4  # as every band in work has tables of its own
 COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.26  # at first
+DECISIONS = 2  # about a block, at least
 CHECKED_ROWS = 4  # of a band, before anybody relies on it
 NO_COSTS = np.empty((0, 0), np.float32)
 NO_RECORDS = np.empty((0, FEATURES + 3), np.int16)
@@ -147,6 +150,13 @@ def bands(sizes: Sequence[Size]) -> int:
     return len(list(_bands(sizes)))
 
 
+def least_bytes(sizes: Sequence[Size]) -> Iterator[int]:
+    """Of the payload of each band."""
+    for band in _bands(sizes):
+        blocks = sum((rows.stop - rows.start) * size[1] for rows, size in zip(band, sizes, strict=True))
+        yield max(1, -(-DECISIONS * blocks * LEAST_COST // (8 << FREQUENCY_BITS)) - CODER_BYTES)
+
+
 def _parts(planes: Sequence[Plane]) -> list[list[Plane]]:
     """Of every band."""
     return [
@@ -213,6 +223,8 @@ def decode(
     progress: Callable[[int], None],
 ) -> list[Blocks]:
     """The inverse of `encode`, which gave as many payloads as `bands` says. Raises DamagedError where one is not what an encoder writes."""
+    for payload, least in zip(payloads, least_bytes(sizes), strict=True):
+        require(len(payload) >= least, "a payload of it is too short for its blocks")
 
     def decode_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane], payload: bytes) -> None:
         stream = np.frombuffer(payload, np.uint8).copy()

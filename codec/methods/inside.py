@@ -15,6 +15,7 @@ from codec.inside.finding import inside
 from codec.jpeg import coefficients, rest
 from codec.jpeg.coefficients import Plane
 from codec.jpeg.network import CoefficientNetwork
+from codec.jpeg.picture import MOST_BLOCKS
 from codec.jpeg.words import quality
 from codec.methods.method import Bits, Candidate, Coded, Decoding, Method, ModelName, Part, Samples, Source, fields_reader, require_same
 from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
@@ -26,6 +27,7 @@ from codec.progress import Progress, heartbeat
 GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
 BLOCK = 64
+MOST_SIDE = 65535  # of a JPEG
 CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in so many wrong: planes never undercut that
 
 
@@ -79,11 +81,14 @@ class DecodedJpeg(Method):
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         samples = source.samples
         fits = source.original and not source.indices and not source.alpha and samples.dtype == np.uint8
-        if not source.options.past or not fits or samples.shape[2] not in (1, 3):
+        fits = fits and samples.shape[2] in (1, 3) and max(samples.shape[:2]) <= MOST_SIDE
+        if not source.options.past or not fits:
             return []
         past = source.past(progress)
         found = inside(samples, past, progress) if past or samples.shape[2] == 1 else None
         options = source.options
+        if found and blocks_of(found.layout) > MOST_BLOCKS:
+            return []
         return [_Candidate(models.for_coefficients(models.chosen(options.model, options.revision)), found)] if found else []
 
     def fields(self, part: Part) -> Fields:
@@ -93,6 +98,7 @@ class DecodedJpeg(Method):
         code, (top, left) = first & 7, divmod(place, 16)
         grey = code == GREY
         require(first < 2 * COMMON and not (grey and first & (RING | COMMON)), "its blocks lie in an unknown way")
+        require(max(part.width, part.height) <= MOST_SIDE, "no JPEG has such a side")
         require(part.depth == 8 and part.channels == (1 if grey else 3), f"{part.channels} channels of {part.depth} bits are not coded so")
         sampling = None
         if not grey:
@@ -107,12 +113,15 @@ class DecodedJpeg(Method):
         require(min(int(table.min()) for table in steps) > 0, "a step of it is 0")
         outliers = bool(first & OUTLIERS)
         require(not outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
-        return Fields(Layout(part.height, part.width, sampling, top, left), steps + steps[1:] * (tables == 2), outliers, model)
+        layout = Layout(part.height, part.width, sampling, top, left)
+        require(blocks_of(layout) <= MOST_BLOCKS, f"it has {blocks_of(layout):,} blocks, too many")
+        return Fields(layout, steps + steps[1:] * (tables == 2), outliers, model)
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         fields = self.fields(part)
-        for _ in range(fields.outliers + coefficients.bands(fields.layout.blocks)):
+        if fields.outliers:
             yield 1
+        yield from coefficients.least_bytes(fields.layout.blocks)
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         fields, chunks = self.fields(part), part.chunks
@@ -165,6 +174,10 @@ class DecodedJpeg(Method):
         fields = self.fields(part)
         sampling = fields.layout.sampling
         return f"decoded JPEG, quality about {quality(fields.steps[0])}, {sampling.filter.name if sampling else 'grey'}"
+
+
+def blocks_of(layout: Layout) -> int:
+    return sum(rows * columns for rows, columns in layout.blocks)
 
 
 def planes_of(found: Antecedent) -> list[Plane]:
