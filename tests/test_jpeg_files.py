@@ -296,6 +296,17 @@ def test_pixels_only(tmp_path):
     assert (result.exit_code, (tmp_path / "y.jpg").exists()) == (1, False)
 
 
+def test_a_jpeg_that_cannot_be_decoded_comes_back_as_it_is(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(saved(photo().convert("CMYK"), "JPEG"))
+    assert igpt("compress", tmp_path / "x.jpg").exit_code == 0
+    result = igpt("decompress", tmp_path / "x.igpt", tmp_path / "x.png")
+    assert (result.exit_code, (tmp_path / "x.png").exists()) == (1, False)
+    assert "CMYK" in result.stderr
+    assert result.stderr.endswith("as .jpg\n")
+    assert igpt("decompress", tmp_path / "x.igpt", tmp_path / "y.jpg").exit_code == 0
+    assert (tmp_path / "y.jpg").read_bytes() == (tmp_path / "x.jpg").read_bytes()
+
+
 def test_a_library_of_everything(tmp_path):
     library, packed, back = tmp_path / "library", tmp_path / "packed", tmp_path / "back"
     (library / "more").mkdir(parents=True)

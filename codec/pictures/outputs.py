@@ -50,7 +50,11 @@ def written_as(picture: Picture, suffix: str, max_pixels: int | None = None) -> 
     if picture.is_file:
         if suffix in ("", *kept.SUFFIXES):
             return picture.file, ()
-        picture = kept.picture_shown(picture, max_pixels)
+        try:
+            picture = kept.picture_shown(picture, max_pixels)
+        except UnsupportedImageError as error:
+            msg = f"its pixels cannot be written as {suffix} ({error}); the JPEG file itself can be, as .jpg"
+            raise UnsupportedImageError(msg) from error
         data, others = written_as(picture, suffix)
         return data, tuple(dict.fromkeys((*picture.left_out, *others)))
     require_output(picture.form, suffix)
