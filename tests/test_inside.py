@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec.inside import kernel
+from codec.inside import blocks, finding, kernel
 from codec.inside.antecedent import Antecedent, Layout, decoded
 from codec.inside.costs import estimated_bytes
 from codec.inside.finding import inside
 from codec.inside.steps import TABLES
+from codec.jit import run
 from codec.pasts.chroma import FILTERS, FULL, Sampling
 from codec.pasts.past import recognised
 from codec.progress import ignore
@@ -167,6 +168,18 @@ def test_clipped_blocks():
     decoded_ = through(pixels, 75)
     assert ((decoded_ == 0) | (decoded_ == 255)).sum() > 300
     assert_found(decoded_, 30)
+
+
+def test_of_hopeless_blocks_few_are_tried(monkeypatch):
+    """Noise at the limits that was no JPEG."""
+    tried = []
+    monkeypatch.setattr(
+        finding, "run", lambda kernel, parts, *rest, **more: (tried.append((kernel, parts)), run(kernel, parts, *rest, **more))
+    )
+    noise = np.random.default_rng(0).choice(np.array([0, 3, 128, 255], np.uint8), (256, 256))
+    _, wrong = finding.solved(finding.Plane(noise, noise, noise, 0, 0), TABLES[0][94], (32, 32))
+    assert (wrong > 0).sum() > 500
+    assert sum(parts for kernel, parts in tried if kernel is blocks.likeliest) <= 64
 
 
 @pytest.mark.parametrize("filter_", FILTERS[3:7], ids=lambda filter_: filter_.name)

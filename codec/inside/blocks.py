@@ -19,9 +19,10 @@ DOUBTFUL = 1.6  # distance from a border between two coefficients, in samples' u
 FEW, SOME = 3, 10  # choices kept, coefficients tried
 BEAM, DEPTH = 32, 14  # where these do not serve
 CLOSE = 8.0  # of a range that is as it is
+FINE = 1 << 10  # parts of a sample
+MOST_DISTANT = 9.0  # by `_distance`, of which exact samples are hardly more
 HOPELESS = 1.0  # excess beyond which no exact block is found
 DECIDED = 16  # beam of `_decided`
-MOST_KEPT = max(FEW, BEAM, DECIDED)
 ATTEMPTS = 4  # at samples that are limited
 SAMPLE_NOISE = 1 / 12  # variance
 LIMIT_NOISE = 400.0  # of what is behind the limits
@@ -113,60 +114,101 @@ def _restored(chosen, steps, bases, samples):
 
 
 @part
-def _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, beam, depth):
+def _beyond(samples, add, lowest, highest):
+    """How far samples + add, all int32, lie beyond where they are rounded to what they should be: the sum of squares, in (1 / FINE)^2."""
+    total = np.int32(0)
+    for k in range(64):
+        sample = np.int32(samples[k] + add[k])
+        off = max(max(np.int32(lowest[k] - sample), np.int32(sample - highest[k])), np.int32(0))
+        off = min(off, np.int32(4 * FINE))
+        total = np.int32(total + np.int32(off * off))
+    return total
+
+
+@part
+def _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, beam, depth, work):
     """Tries doubtful coefficients both ways, a beam of choices at a time; improves `chosen` and gives its number of wrong samples."""
-    doubt, order = np.empty(64), np.empty(64, np.int64)
+    samples, fine, order, errors, keys, states, spare, best = work
+    many = 0
     for c in range(64):
-        doubt[c] = (0.5 - abs(real[c] / steps[c] - chosen[c])) * steps[c]
-    order[:] = np.argsort(doubt)
-    _restored(chosen, steps, bases, states[0])
-    errors[0], flips[0], count = _excess(states[0], 0.0, bases[0], lowest, highest), 0, 1
-    tried = 0
-    for n in range(depth):
+        doubt = (0.5 - abs(real[c] / steps[c] - chosen[c])) * steps[c]
+        if doubt > DOUBTFUL:
+            continue
+        at = many
+        while at and samples[at - 1] > doubt:
+            at -= 1
+        if at < depth:
+            many = min(many + 1, depth)
+            for n in range(many - 1, at, -1):
+                samples[n], order[n] = samples[n - 1], order[n - 1]
+            samples[at], order[at] = doubt, c
+    _restored(chosen, steps, bases, samples)
+    for k in range(64):
+        states[0, k] = np.int32(math.floor(samples[k] * FINE + 0.5))
+        fine[0, k] = np.int32(lowest[k] * FINE - FINE // 2)
+        fine[1, k] = np.int32(highest[k] * FINE + FINE // 2)
+        fine[2, k] = 0
+    # a key: the error, in (1 / FINE)^2, and which coefficients are flipped
+    keys[0], count = np.int64(_beyond(states[0], fine[2], fine[0], fine[1])) << 16, 1
+    for n in range(many):
         c = order[n]
-        if doubt[c] > DOUBTFUL:
-            break
-        tried += 1
-        move = steps[c] if real[c] > chosen[c] * steps[c] else -steps[c]
+        up = real[c] > chosen[c] * steps[c]
+        for k in range(64):
+            fine[2, k] = adds[c, k] if up else -adds[c, k]
+        kept = count
         for b in range(count):
-            errors[count + b] = _excess(states[b], move, bases[c], lowest, highest)
-        kept = np.argsort(errors[: 2 * count])[:beam]
-        chosen_errors, chosen_flips = np.empty(len(kept)), np.empty(len(kept), np.int64)
-        for at in range(len(kept)):
-            b = kept[at]
-            own = b % count
-            chosen_errors[at] = errors[b]
-            chosen_flips[at] = flips[own] | (np.int64(1) << n if b >= count else 0)
-            add = move if b >= count else 0.0
-            for k in range(64):
-                spare[at, k] = states[own, k] + add * bases[c, k]
-        count = len(kept)
-        for at in range(count):
-            errors[at], flips[at] = chosen_errors[at], chosen_flips[at]
-            for k in range(64):
-                states[at, k] = spare[at, k]
-    fewest, found = 65, 0
+            errors[b] = keys[b] << 8 | b
+        for b in range(count):
+            error = np.int64(_beyond(states[b], fine[2], fine[0], fine[1]))
+            key = (error << 16 | (keys[b] & 0xFFFF) | 1 << n) << 8 | 128 | b
+            if kept == beam and key >= errors[kept - 1]:
+                continue
+            at = kept if kept < beam else kept - 1
+            kept = at + 1
+            while at and errors[at - 1] > key:
+                errors[at] = errors[at - 1]
+                at -= 1
+            errors[at] = key
+        for at in range(kept):
+            b, keys[at] = errors[at] & 127, errors[at] >> 8
+            if errors[at] & 128:
+                for k in range(64):
+                    spare[at, k] = states[b, k] + fine[2, k]
+            else:
+                for k in range(64):
+                    spare[at, k] = states[b, k]
+        states, spare, count = spare, states, kept
     islow(chosen, steps, zigzag, block)
-    fewest = _wrong(block, lowest, highest)
+    fewest, found = _wrong(block, lowest, highest), 0
     for b in range(count):
-        if b and errors[b] > HOPELESS:
+        flips = keys[b] & 0xFFFF
+        if b and keys[b] >> 16 > HOPELESS * FINE * FINE:
             break
         for c in range(64):
             best[c] = chosen[c]
-        for n in range(tried):
-            if flips[b] >> n & 1:
+        for n in range(many):
+            if flips >> n & 1:
                 best[order[n]] += 1 if real[order[n]] > chosen[order[n]] * steps[order[n]] else -1
         islow(best, steps, zigzag, block)
         wrong = _wrong(block, lowest, highest)
         if wrong < fewest:
-            fewest, found = wrong, b + 1
+            fewest, found = wrong, flips
             if wrong == 0:
                 break
-    if found:
-        for n in range(tried):
-            if flips[found - 1] >> n & 1:
-                chosen[order[n]] += 1 if real[order[n]] > chosen[order[n]] * steps[order[n]] else -1
+    for n in range(many):
+        if found >> n & 1:
+            chosen[order[n]] += 1 if real[order[n]] > chosen[order[n]] * steps[order[n]] else -1
     return fewest
+
+
+@part
+def _distance(real, chosen, steps):
+    """The sum of squares by which samples are off from those of the coefficients, before rounding: 64 / 12 where these are right."""
+    total = 0.0
+    for c in range(64):
+        off = real[c] - chosen[c] * steps[c]
+        total += off * off
+    return total
 
 
 @part
@@ -331,50 +373,71 @@ def rounded(first, last, where, plane, low, high, top, left, steps, basis, zigza
 
 
 @compiled
-def searched(first, last, where, plane, low, high, top, left, steps, basis, bases, zigzag, variances, many, coefficients, wrong):
-    """The same by search, for blocks where rounding was not enough; at most `many` with unknown samples are searched for the likeliest."""
+def searched(first, last, where, plane, low, high, top, left, steps, basis, bases, zigzag, coefficients, wrong, uncertain):
+    """The same by search, for blocks where rounding was not enough; uncertain: whether not all samples of a block are known."""
     lowest, highest, target, real = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
     chosen, block, work = np.zeros(64, np.int64), np.empty(64, np.int64), np.empty(128)
-    best, kept = np.zeros(64, np.int64), np.zeros(64, np.int64)
-    states, spare = np.empty((2 * MOST_KEPT, 64)), np.empty((2 * MOST_KEPT, 64))
-    errors, flips = np.empty(2 * MOST_KEPT), np.empty(2 * MOST_KEPT, np.int64)
-    weights = np.empty(64)
-    covariance, whole, spare_whole = np.empty((64, 64)), np.zeros((DECIDED, 64), np.int64), np.zeros((DECIDED, 64), np.int64)
+    adds = np.empty((64, 64), np.int32)
+    for c in range(64):
+        for k in range(64):
+            adds[c, k] = np.int32(math.floor(bases[c, k] * steps[c] * FINE + 0.5))
+    trial = (
+        np.empty(64),
+        np.empty((3, 64), np.int32),
+        np.empty(64, np.int64),
+        np.empty(BEAM, np.int64),
+        np.empty(BEAM, np.int64),
+        np.empty((BEAM, 64), np.int32),
+        np.empty((BEAM, 64), np.int32),
+        np.empty(64, np.int64),
+    )
     columns = coefficients.shape[1]
     for n in range(first, last):
         row, column = where[n] // columns, where[n] % columns
         open_ = _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
         fewest = _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
         if fewest:
-            fewest = _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, FEW, SOME)
-        if fewest:
+            fewest = _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, FEW, SOME, trial)
+        if fewest and (open_ or _distance(real, chosen, steps) < MOST_DISTANT):
             _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
-            fewest = _tried(chosen, real, steps, bases, zigzag, lowest, highest, best, block, states, spare, errors, flips, BEAM, DEPTH)
-        for c in range(64):
-            kept[c] = chosen[c]
-        if fewest and open_ and n - first < many:
-            _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
-            limited = _weighed(lowest, highest, weights)
-            for attempt in range(ATTEMPTS if limited else 1):
-                if attempt:
-                    _moved(whole[0], steps, bases, lowest, highest, work, target, weights)
-                freedom = 4.0**attempt
-                count = _decided(target, weights, freedom, steps, bases, variances, covariance, states, spare, whole, spare_whole, errors)
-                for m in range(count):
-                    for c in range(64):
-                        chosen[c] = whole[m, c]
-                    islow(chosen, steps, zigzag, block)
-                    now = _wrong(block, lowest, highest)
-                    if now and m < 4:
-                        now = _climbed(chosen, steps, bases, zigzag, lowest, highest, work, block)
-                    if now < fewest:
-                        fewest = now
-                        for c in range(64):
-                            kept[c] = chosen[c]
-                        if fewest == 0:
-                            break
-                if fewest == 0:
-                    break
+            fewest = _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, BEAM, DEPTH, trial)
+        uncertain[where[n]] = open_ > 0
         wrong[where[n]] = fewest
         for c in range(64):
-            coefficients[row, column, c] = min(max(kept[c], -32768), 32767)
+            coefficients[row, column, c] = min(max(chosen[c], -32768), 32767)
+
+
+@compiled
+def likeliest(first, last, where, plane, low, high, top, left, steps, bases, zigzag, variances, coefficients, wrong):
+    """The same for blocks that the search leaves wrong, by what is likeliest where samples are not known."""
+    lowest, highest, target, weights = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
+    chosen, block, work = np.zeros(64, np.int64), np.empty(64, np.int64), np.empty(64)
+    states, spare, errors = np.empty((DECIDED, 64)), np.empty((DECIDED, 64)), np.empty(DECIDED)
+    covariance, whole, spare_whole = np.empty((64, 64)), np.zeros((DECIDED, 64), np.int64), np.zeros((DECIDED, 64), np.int64)
+    columns = coefficients.shape[1]
+    for n in range(first, last):
+        row, column = where[n] // columns, where[n] % columns
+        fewest = wrong[where[n]]
+        _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
+        limited = _weighed(lowest, highest, weights)
+        for attempt in range(ATTEMPTS if limited else 1):
+            if attempt:
+                _moved(whole[0], steps, bases, lowest, highest, work, target, weights)
+            freedom = 4.0**attempt
+            count = _decided(target, weights, freedom, steps, bases, variances, covariance, states, spare, whole, spare_whole, errors)
+            for m in range(count):
+                for c in range(64):
+                    chosen[c] = whole[m, c]
+                islow(chosen, steps, zigzag, block)
+                now = _wrong(block, lowest, highest)
+                if now and m < 4:
+                    now = _climbed(chosen, steps, bases, zigzag, lowest, highest, work, block)
+                if now < fewest:
+                    fewest = now
+                    for c in range(64):
+                        coefficients[row, column, c] = min(max(chosen[c], -32768), 32767)
+                    if fewest == 0:
+                        break
+            if fewest == 0:
+                break
+        wrong[where[n]] = fewest

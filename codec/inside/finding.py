@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bitstream.constants import MAX_OUTLIER_SHARE
 from codec.inside import blocks, colours, kernel
 from codec.inside.antecedent import Antecedent, Coefficients, Layout, all_samples
-from codec.inside.steps import SEEN_BLOCKS, TABLES, TRIED_BLOCKS, Reals, Seen, Steps, corners, steps_of, transforms
+from codec.inside.steps import SEEN_BLOCKS, TABLES, Reals, Seen, Steps, corners, steps_of, transforms
 from codec.jit import run
 from codec.pasts.chroma import Bytes
 from codec.pasts.colour import Mask, clipped
@@ -28,10 +28,12 @@ CHROMA_NOISE = 0.30  # mean distance of chroma's coefficients from multiples of 
 LEAST_VARIANCE = 0.003  # of a coefficient, in steps
 USUAL_WORSE = 0.05  # share of blocks that need not come back with libjpeg's table of chroma that goes with that of luma
 CLIPPED_DOUBT, RING_DOUBT = 255, 3  # how far chroma may be from where a past has it, at clipped pixels and beyond edges
-SEEN_SIDE = 384  # of the middle of a picture, where is looked for the place of blocks
+SEEN_SIDE, TRIED_BLOCKS = 384, 400  # of the middle of a picture, where is looked for the place of blocks; of each place
+HINT_SIDE, HINT_BLOCKS, HINT = 256, 120, 0.02  # the same for grey pictures at first; how much less is live at one place than at any other
 REPAIRS = 2
 AVERAGED = 7  # code of PhotoCD's filter
-MOST_UNKNOWN = 1500  # blocks with unknown samples that are searched for the likeliest, per part of the work
+FIRST_TRIED, FOUND_SHARE = 32, 0.2  # blocks of which the likeliest is looked for, twice as many each time; where fewer are found it ends
+MIXED = 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def inside(pixels: Bytes, past: Past | None, progress: Progress = ignore) -> Ant
         if pixels.shape[2] != 1:
             return None
         grey = np.ascontiguousarray(pixels[..., 0])
-        found = luma_of(grey, (grey > 0) & (grey < 255))
+        known = (grey > 0) & (grey < 255)
+        found = luma_of(grey, known) if _hinted(grey, known) else None
         if found is None:
             return None
         top, left, seen = found
@@ -90,14 +93,25 @@ def luma_of(luma: Bytes, known: Mask) -> tuple[int, int, Seen] | None:
     """Rows and columns that are missing of the first blocks, and the steps."""
     if (seen := _convincing(luma, known, 0, 0)) is not None:
         return 0, 0, seen
-    y, x = (max(n - SEEN_SIDE, 0) // 16 * 8 for n in luma.shape)
-    part = slice(y, y + SEEN_SIDE), slice(x, x + SEEN_SIDE)
-    middle, known_there = np.ascontiguousarray(luma[part]), known[part]
-    shares = {(top, left): quiet_share([middle], known_there, top, left) for top, left in product(range(8), range(8))}
+    shares = _shares(luma, known, SEEN_SIDE, TRIED_BLOCKS)
     top, left = max(shares, key=lambda place: shares[place])
     if (top, left) == (0, 0) or (seen := _convincing(luma, known, top, left)) is None:
         return None
     return top, left, seen
+
+
+def _hinted(grey: Bytes, known: Mask) -> bool:
+    """Whether blocks seem to begin at one place rather than at any other, at little cost; where nothing can be seen, too."""
+    *_, second, best = sorted(_shares(grey, known, HINT_SIDE, HINT_BLOCKS).values())
+    return best == 0 or best - second > HINT * (1 - second)
+
+
+def _shares(luma: Bytes, known: Mask, side: int, tried: int) -> dict[tuple[int, int], float]:
+    """`quiet_share` of each place where blocks can begin, of so many of them in the middle of the picture."""
+    y, x = (max(n - side, 0) // 16 * 8 for n in luma.shape)
+    part = slice(y, y + side), slice(x, x + side)
+    middle, known_there = np.ascontiguousarray(luma[part]), known[part]
+    return {(top, left): quiet_share([middle], known_there, top, left, tried) for top, left in product(range(8), range(8))}
 
 
 def _convincing(luma: Bytes, known: Mask, top: int, left: int) -> Seen | None:
@@ -122,9 +136,9 @@ def _unsolved(plane: Bytes, places: npt.NDArray[np.int64], steps: Steps) -> Mask
     return solved(Plane(rows, rows, rows, 0, 0), steps, (len(rows) // 8, 1))[1] > 0
 
 
-def quiet_share(planes: Sequence[Bytes], known: Mask, top: int, left: int) -> float:
+def quiet_share(planes: Sequence[Bytes], known: Mask, top: int, left: int, tried: int = TRIED_BLOCKS) -> float:
     """Of coefficients that seem to be 0, where blocks begin like this."""
-    places = corners(known, top, left, TRIED_BLOCKS)
+    places = corners(known, top, left, tried)
     return float(np.mean([(np.abs(transforms(plane, places, lively=0)) < QUIET).mean() for plane in planes])) if len(places) else 0.0
 
 
@@ -197,9 +211,9 @@ def repaired(pixels: Bytes, past: Past, layout: Layout, chroma: Coefficients, st
         for one, two in product(range(2), range(2)):
             part = np.zeros_like(where)
             part[one::2, two::2] = where[one::2, two::2]
-            some, both = np.flatnonzero(part), np.stack([steps, steps])
+            some, both = _mixed(np.flatnonzero(part)), np.stack([steps, steps])
             what = some, pixels, aims, *small, chroma, both, upsampling, *tables, kernel.BASIS, kernel.ZIGZAG, empty
-            run(colours.repaired, len(some), *what)
+            run(colours.repaired, len(some), *what, fewest=4)
             progress(0)
         run(colours.intervals, len(low), pixels, *small, upsampling, *tables, low, high, fewest=64)
     return low, high
@@ -225,11 +239,24 @@ def solved(plane: Plane, steps: Steps, shape: tuple[int, int], progress: Progres
     progress(0)
     right = coefficients.reshape(-1, 64)[wrong == 0]
     variances = np.square(right, dtype=np.float64).mean(0) + LEAST_VARIANCE if len(right) else np.ones(64)
-    left = np.flatnonzero(wrong)
-    tables = kernel.BASIS, kernel.BASES, kernel.ZIGZAG, variances, MOST_UNKNOWN
-    run(blocks.searched, len(left), left, *known, *tables, coefficients, wrong, fewest=16)
+    left, uncertain, many = np.flatnonzero(wrong), np.zeros(len(wrong), np.bool_), FIRST_TRIED
+    tables = kernel.BASIS, kernel.BASES, kernel.ZIGZAG
+    run(blocks.searched, len(left), _mixed(left), *known, *tables, coefficients, wrong, uncertain, fewest=16)
     progress(0)
+    left = _mixed(np.flatnonzero(uncertain & (wrong > 0)))
+    while len(left):
+        some, left = left[:many], left[many:]
+        run(blocks.likeliest, len(some), some, *known, kernel.BASES, kernel.ZIGZAG, variances, coefficients, wrong, fewest=4)
+        progress(0)
+        if (wrong[some] == 0).mean() < FOUND_SHARE:
+            break
+        many *= 2
     return coefficients, wrong
+
+
+def _mixed(where: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The same blocks in an order by which each thread gets some of every part of the picture."""
+    return np.concatenate([where[n::MIXED] for n in range(MIXED)])
 
 
 def with_exceptions(pixels: Bytes, antecedent: Antecedent) -> Antecedent | None:

@@ -18,7 +18,6 @@ Reals = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 
 SEEN_BLOCKS, SEEN_LIVE = 50000, 4000  # for steps, at most, and live coefficients of each position
-TRIED_BLOCKS = 400  # for each place where blocks could begin
 LIVE = 1.2  # magnitude of a coefficient that is hardly noise of one that is 0
 LIVELY = 4  # such coefficients in a block that tells something: in flat ones samples are not rounded at random
 LARGEST_STEP = 255
