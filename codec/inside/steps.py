@@ -12,6 +12,7 @@ import numpy.typing as npt
 from codec.inside import kernel
 from codec.inside.kernel import STRAYS, TAIL
 from codec.jit import run
+from codec.jpeg.standard import CHROMA_STEPS, LUMA_STEPS, scaled_steps
 from codec.pasts.colour import Mask
 
 Reals = npt.NDArray[np.float64]
@@ -32,22 +33,10 @@ CLOSE_VOTES = 0.9  # share of the most votes among which errors decide
 NOISY_SHARE = 0.05  # of blocks in which a coefficient is live that is not all noise
 SMALL_SHARE = 0.5  # of the steps before it, below which a step is not believed
 
-# ITU-T T.81, K.1 and K.2, row by row
-_LUMA = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77
-24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"""
-_CHROMA = "17 18 24 47 " + "99 " * 4 + "18 21 26 66 " + "99 " * 4 + "24 26 56 " + "99 " * 5 + "47 66 " + "99 " * 38
-
-
-def scaled_tables(component: int) -> npt.NDArray[np.int64]:
-    """(200, 64) in zigzag order: libjpeg's tables of quality 1 to 100, for luma (0) or chroma, and those that cameras make of them by
-    leaving out the rounding."""
-    table = np.array([int(step) for step in (_CHROMA if component else _LUMA).split()])[kernel.ZIGZAG]
-    quality = np.arange(1, 101)[:, None]
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    return np.concatenate([(table * scale + half) // 100 for half in (50, 0)]).clip(1, 255)
-
-
-TABLES = [scaled_tables(0), scaled_tables(1)]
+# for luma and chroma (200, 64): libjpeg's tables of quality 1 to 100, and those that cameras make of them by leaving out the rounding
+TABLES = [
+    np.array([scaled_steps(table, quality, half) for half in (50, 0) for quality in range(1, 101)]) for table in (LUMA_STEPS, CHROMA_STEPS)
+]
 
 
 def corners(known: Mask, top: int, left: int, most: int, clear: bool = True) -> npt.NDArray[np.int64]:

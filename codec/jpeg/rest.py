@@ -15,6 +15,7 @@ from bitstream import metadata
 from bitstream.container import require
 from bitstream.reader import Reader
 from codec.jpeg.history import CONTEXTS, code
+from codec.jpeg.standard import CHROMA_STEPS, LUMA_STEPS, scaled_steps
 from codec.mixing.bands import mixer, tables
 from codec.mixing.kernel import WEIGHT_BITS, Mixer
 
@@ -70,15 +71,9 @@ def _deflated(raw: bytes) -> bytes:
     return compressor.compress(raw) + compressor.flush()
 
 
-# The dictionary is a constant of the format. Tables: ITU-T T.81, annex K; how a quality scales them: libjpeg (jcparam.c).
+# The dictionary is a constant of the format. Codes: ITU-T T.81, annex K.
 
 QUALITIES = range(50, 101)
-LUMA_STEPS = (
-    *(16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57, 51),
-    *(56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101),
-    *(103, 99),
-)
-CHROMA_STEPS = (17, 18, 18, 24, 21, 24, 47, 26, 26, 47, *[99] * 4, 66, *[99] * 49)
 DC_CODES = ("00010501010101010100000000000000", "00030101010101010101010000000000")  # how many of each length; the symbols are 0 to 11
 AC_CODES = (
     "0002010303020403050504040000017d"
@@ -92,18 +87,12 @@ AC_CODES = (
 )
 
 
-def scaled_steps(table: tuple[int, ...], quality: int) -> bytes:
-    """One of the tables above for a quality of 1 to 100, (64,) in zigzag order."""
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return bytes(min(max((step * scale + 50) // 100, 1), 255) for step in table)
-
-
 def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
 
 
 def _dictionary() -> bytes:
-    steps = [_segment(0xDB, bytes((k,)) + scaled_steps(t, q)) for q in QUALITIES for k, t in enumerate((LUMA_STEPS, CHROMA_STEPS))]
+    steps = [_segment(0xDB, bytes((k, *scaled_steps(t, q)))) for q in QUALITIES for k, t in enumerate((LUMA_STEPS, CHROMA_STEPS))]
     dc = [bytes((k,)) + bytes.fromhex(codes) + bytes(range(12)) for k, codes in enumerate(DC_CODES)]
     ac = [bytes((16 | k,)) + bytes.fromhex(codes) for k, codes in enumerate(AC_CODES)]
     codes = [table for pair in zip(dc, ac, strict=True) for table in pair]

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.jpeg.picture import Walk
-from codec.jpeg.rest import LUMA_STEPS, scaled_steps
+from codec.jpeg.standard import LUMA_STEPS, scaled_steps
 
 SAMPLINGS = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1", (4, 2): "4:1:0"}  # across, down
 NAMES = {1: "grey", 4: "four components"}
@@ -30,5 +30,5 @@ def described(found: Walk | None) -> list[str]:
 
 def quality(steps: npt.NDArray[np.int64]) -> int:
     """Of libjpeg's, 1 to 100, that whose steps are nearest to these (64,) of luma."""
-    tables = np.array([list(scaled_steps(LUMA_STEPS, quality)) for quality in range(1, 101)])
+    tables = np.array([scaled_steps(LUMA_STEPS, quality) for quality in range(1, 101)])
     return 1 + int(np.abs(np.log(tables / np.maximum(steps, 1))).sum(1).argmin())
