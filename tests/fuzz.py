@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -51,7 +52,10 @@ from codec.compression import compress_picture
 from codec.decompression import decompress_file
 from codec.inside.antecedent import Layout
 from codec.jpeg import rest
-from codec.jpeg.file import Place
+from codec.jpeg.entropy import Coefficients
+from codec.jpeg.file import Place, pictures_in
+from codec.jpeg.file import joined as put_together
+from codec.jpeg.picture import Walk
 from codec.methods import METHODS, method_of
 from codec.methods.inside import DecodedJpeg
 from codec.methods.inside import Fields as InsideFields
@@ -283,6 +287,27 @@ def jpeg(data: bytes) -> bool:
     return True
 
 
+def scans(data: bytes) -> bool:
+    """Whatever it is: it is put together from its coefficients and its rest. With another rest that is refused, or has as many bytes."""
+    pictures, left = pictures_in(data)
+    places = [Place(start, taken.code, 1, taken.unusual) for start, taken in pictures]
+
+    def decode(found: Walk, number: int) -> Coefficients:
+        known = pictures[number][1].coefficients
+        return known if len(known) == found.frame.blocks else np.ones((found.frame.blocks, 64), np.int16)
+
+    require(put_together(left, places, decode) == data, "another file came back")
+    damaged, at = bytearray(left), zlib.crc32(data)
+    if damaged:
+        damaged[at % len(left)] ^= 1 + at % 255
+        try:
+            found = put_together(bytes(damaged), places, decode)
+        except IgptError:
+            return bool(pictures)
+        require(len(found) == len(data), "a file of another size came back")
+    return bool(pictures)
+
+
 def plugin(data: bytes) -> bool:
     codec.register_igpt_opener()
     with tiny_models(), Image.open(io.BytesIO(data)) as image:
@@ -411,6 +436,7 @@ TARGETS = {
     "network": Target(0.005, seeds.with_models, network),
     "picture": Target(0.2, seeds.pictures, opened_picture),
     "jpeg": Target(0.1, seeds.jpegs, jpeg),
+    "scans": Target(0.1, seeds.jpegs, scans),
     "plugin": Target(0.06, seeds.files, plugin, FOREIGN_REFUSALS),
     "promise": Target(0.05, seeds.with_models, promise, made=promising),
     "command": Target(0.005, lambda: [*seeds.files(), *seeds.pictures()], command),

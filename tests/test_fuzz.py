@@ -28,6 +28,7 @@ CASES = {
     "network": 8,
     "picture": 300,
     "jpeg": 60,
+    "scans": 300,
     "plugin": 60,
     "promise": 150,
     "command": 12,

@@ -121,6 +121,11 @@ class Taken(NamedTuple):
     rest: bytes
     code: int
 
+    @property
+    def unusual(self) -> list[tuple[int, Patch]]:
+        """The patches that are not as usual, by scan."""
+        return [(number, patch) for number, patch in enumerate(self.patches) if patch != Patch()]
+
 
 def taken_apart(data: bytes, start: int, most_blocks: int = MOST_BLOCKS) -> Taken | None:
     """The picture whose SOI is at `start`; None where that is impossible, or in vain."""

@@ -14,7 +14,7 @@ from codec.jpeg.coefficients import Plane
 from codec.jpeg.entropy import Coefficients
 from codec.jpeg.file import MOST_PICTURES, Place, joined, pictures_in, place_from, skeleton
 from codec.jpeg.network import CoefficientNetwork
-from codec.jpeg.picture import BLOCK, Patch, Taken, Walk, walk
+from codec.jpeg.picture import BLOCK, Taken, Walk, walk
 from codec.jpeg.words import described
 from codec.methods.method import Candidate, Coded, Decoding, Method, ModelName, Part, Ready, Samples, Source, fields_reader, require_same
 from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
@@ -64,8 +64,7 @@ class JpegFiles(Method):
         places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
         for start, taken in pictures:
             payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), network, heartbeat(progress))
-            unusual = [(number, patch) for number, patch in enumerate(taken.patches) if patch != Patch()]
-            places.append(Place(start, taken.code, len(payloads), unusual))
+            places.append(Place(start, taken.code, len(payloads), taken.unusual))
             chunks += payloads
         model = name_in_file(network) if network else None
         fields = Fields(places, model, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
