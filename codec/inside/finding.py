@@ -32,7 +32,8 @@ SEEN_SIDE, TRIED_BLOCKS = 384, 400  # of the middle of a picture, where is looke
 HINT_SIDE, HINT_BLOCKS, HINT = 256, 120, 0.02  # the same for grey pictures at first; how much less is live at one place than at any other
 REPAIRS = 2
 AVERAGED = 7  # code of PhotoCD's filter
-FIRST_TRIED, FOUND_SHARE = 32, 0.2  # blocks of which the likeliest is looked for, twice as many each time; where fewer are found it ends
+FIRST_TRIED = 32  # blocks of which the likeliest is looked for, twice as many each time
+STILL_WRONG, MOST_WRONG = 0.75, 4  # share of wrong samples, and these in a block, where that is in vain
 MIXED = 16
 
 
@@ -246,9 +247,11 @@ def solved(plane: Plane, steps: Steps, shape: tuple[int, int], progress: Progres
     left = _mixed(np.flatnonzero(uncertain & (wrong > 0)))
     while len(left):
         some, left = left[:many], left[many:]
+        before = wrong[some].sum()
         run(blocks.likeliest, len(some), some, *known, kernel.BASES, kernel.ZIGZAG, variances, coefficients, wrong, fewest=4)
         progress(0)
-        if (wrong[some] == 0).mean() < FOUND_SHARE:
+        after = wrong[some].sum()
+        if after > before * STILL_WRONG or after > len(some) * MOST_WRONG:
             break
         many *= 2
     return coefficients, wrong
