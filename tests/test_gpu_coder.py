@@ -1,0 +1,67 @@
+"""The GPU's range coder: in numba's simulator, and, where there is a GPU, on that."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitstream.errors import DamagedError
+from codec.network import coding, gpu
+from codec.network.engines import plain_engine
+from codec.network.groups import Group
+from codec.network.model import IntegerImageGPT
+from codec.network.plain import PlainEngine
+from codec.progress import ignore
+from codec.tiling.planes import RGB
+from tests.conftest import smooth
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_in_the_simulator():
+    """In a process of its own, as numba reads once whether it simulates."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "simulated_gpu.py")]
+    result = subprocess.run(command, cwd=ROOT, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "passed" in result.stdout
+
+
+def fails():
+    msg = "libNVVM cannot be found"
+    raise ImportError(msg)
+
+
+@pytest.mark.parametrize(("test", "reason"), [(fails, "libNVVM"), (lambda: False, "not compute exactly"), (lambda: True, "")])
+def test_the_host_codes_where_the_gpu_cannot(monkeypatch, tiny, caplog, test, reason):
+    """The reason is told once."""
+    gpu.why_not.cache_clear()
+    monkeypatch.setattr(gpu, "is_exact", lambda device: test())
+    engine = PlainEngine(tiny)
+    assert coding.gpu_coder(engine) is None
+    assert not caplog.records
+    engine.device = "cuda"
+    assert [coding.gpu_coder(engine) for _ in range(2)] == [None if reason else gpu] * 2
+    assert [reason in record.message for record in caplog.records] == [True] * bool(reason)
+    gpu.why_not.cache_clear()
+
+
+@pytest.mark.gpu
+def test_on_the_gpu(tiny):
+    """Payloads and samples of groups, large and small, as plain torch on the CPU makes them; and damage."""
+    assert not gpu.why_not()
+    assert gpu.is_exact("cuda")
+    there = plain_engine(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda"))
+    assert coding.gpu_coder(there) is gpu
+    picture = smooth(32, 32 * 70).transpose(2, 0, 1).reshape(3, 32, 70, 32)
+    tiles = np.ascontiguousarray(picture.transpose(2, 0, 1, 3).reshape(70, 3, 1024))
+    parts = [slice(0, 1), slice(1, 6), slice(6, 70)]
+    groups, samples = [Group(RGB, np.full((len(tiles[part]), 2), 32)) for part in parts], [tiles[part] for part in parts]
+    payloads = coding.encode_groups(there, groups, samples, ignore)
+    assert payloads == coding.encode_groups(plain_engine(tiny), groups, samples, ignore)
+    assert all(np.array_equal(*both) for both in zip(coding.decode_groups(there, groups, payloads, ignore), samples, strict=True))
+    for damaged, message in ((payloads[1][:8], "more than it holds"), (payloads[1] + bytes(8), "last token")):
+        with pytest.raises(DamagedError, match=message):
+            coding.decode_groups(there, groups, [payloads[0], damaged, payloads[2]], ignore)
