@@ -10,7 +10,8 @@ import torch
 from bitstream import gpu_coder
 from bitstream.errors import DamagedError
 from bitstream.range_coder import TokenDecoder, TokenEncoder
-from codec.network import coding, gpu, known_answer
+from codec.network import coding, gpu, gpu_kernels, known_answer
+from codec.network.arithmetic import exp2_table
 from codec.network.config import ModelConfig
 from codec.network.groups import Cells, Group
 from codec.network.plain import PlainEngine
@@ -26,6 +27,7 @@ UNIFORM, PEAKED, RARE = "uniform", "peaked", "rare"
 def _threads(monkeypatch):
     """The simulator's are Python's: few, and the one that looks whether they wait does not keep them waiting."""
     monkeypatch.setattr(gpu_coder, "THREADS", 8)
+    monkeypatch.setattr(gpu_kernels, "THREADS", 4)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -178,6 +180,7 @@ def test_groups_of_tiles(monkeypatch, kind, cells):
     there = gpu.Decoders
     monkeypatch.setattr(gpu, "Decoders", lambda *arguments: there(*arguments, "cpu"))
     monkeypatch.setattr(coding, "gpu_coder", lambda engine: gpu)
+    engine.cached_attention = gpu.KernelAttention
     assert coding.encode_groups(engine, groups, samples, ignore) == expected
     found = coding.decode_groups(engine, groups, expected, ignore)
     for group, own, back in zip(groups, samples, found, strict=True):
@@ -191,9 +194,15 @@ def test_groups_of_tiles(monkeypatch, kind, cells):
 @pytest.mark.parametrize("constant", ["WORD_MASK", "END"])
 def test_it_proves_itself(monkeypatch, constant):
     if constant == "END":
-        assert gpu.is_exact("cpu")
+        assert gpu.codes_exactly("cpu")
     monkeypatch.setattr(gpu_coder, constant, np.uint64(0))
-    assert not gpu.is_exact("cpu")
+    assert not gpu.codes_exactly("cpu")
+
+
+def test_attention_proves_itself(monkeypatch):
+    assert gpu.attends_exactly("cpu")
+    monkeypatch.setattr(gpu, "exp2_table", lambda *arguments: exp2_table(*arguments).clamp(max=9))
+    assert not gpu.attends_exactly("cpu")
 
 
 def test_a_simulator_is_not_used():

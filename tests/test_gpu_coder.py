@@ -34,11 +34,15 @@ def fails():
     raise ImportError(msg)
 
 
-@pytest.mark.parametrize(("test", "reason"), [(fails, "libNVVM"), (lambda: False, "not compute exactly"), (lambda: True, "")])
-def test_the_host_codes_where_the_gpu_cannot(monkeypatch, tiny, caplog, test, reason):
+@pytest.mark.parametrize(
+    ("codes", "attends", "reason"),
+    [(fails, None, "libNVVM"), (False, True, "not compute exactly"), (True, False, "not compute exactly"), (True, True, "")],
+)
+def test_the_host_codes_where_the_gpu_cannot(monkeypatch, tiny, caplog, codes, attends, reason):
     """The reason is told once."""
     gpu.why_not.cache_clear()
-    monkeypatch.setattr(gpu, "is_exact", lambda device: test())
+    monkeypatch.setattr(gpu, "codes_exactly", lambda device: codes() if callable(codes) else codes)
+    monkeypatch.setattr(gpu, "attends_exactly", lambda device: attends)
     engine = PlainEngine(tiny)
     assert coding.gpu_coder(engine) is None
     assert not caplog.records
@@ -52,7 +56,8 @@ def test_the_host_codes_where_the_gpu_cannot(monkeypatch, tiny, caplog, test, re
 def test_on_the_gpu(tiny):
     """Payloads and samples of groups, large and small, as plain torch on the CPU makes them; and damage."""
     assert not gpu.why_not()
-    assert gpu.is_exact("cuda")
+    assert gpu.codes_exactly("cuda")
+    assert gpu.attends_exactly("cuda")
     there = plain_engine(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda"))
     assert coding.gpu_coder(there) is gpu
     picture = smooth(32, 32 * 70).transpose(2, 0, 1).reshape(3, 32, 70, 32)

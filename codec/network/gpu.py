@@ -1,6 +1,5 @@
-"""Words made and read on the GPU where the network runs, so that no frequencies travel: groups of tiles <-> payloads, as in `coding`.
-
-Only tokens' spans, words and failures leave or enter it. What is written here runs on the CPU too, under numba's simulator.
+"""What kernels do on the GPU where a network runs in plain torch: the words of groups of tiles, as in `coding`, so that no frequencies
+travel; and attention, a position at a time. Kernels run on the CPU too, under numba's simulator.
 """
 
 import functools
@@ -19,19 +18,25 @@ from bitstream.constants import FREQUENCY_TOTAL
 from bitstream.errors import DamagedError
 from bitstream.range_coder import TokenEncoder, most_cost, payload_of, words_of
 from codec import jit
+from codec.network.arithmetic import exp2_table
+from codec.network.attention import CachedAttention
+from codec.network.config import ModelConfig
 from codec.network.engine import Impossible
 from codec.network.groups import Exist, Group, positions_needed, present
+from codec.network.limits import EXPONENT_STEPS
 from codec.network.plain import PlainEngine, PlainSteps
 from codec.progress import Progress
 from codec.tiling.context import SIDE
 from codec.tiling.tiles import TileSamples
+
+TESTED = ModelConfig(n_embd=48, n_head=3, n_inner=16, head_inner=16, attention_window=5, n_layer=2)
 
 log = logging.getLogger("igpt")
 
 
 @functools.cache
 def why_not() -> str:
-    """Nothing where the GPU's range coder makes here what the CPU's makes, else the reason; a warning tells it, once."""
+    """Nothing where kernels make on the GPU what constriction and torch make, else the reason; a warning tells it, once."""
     try:
         from numba.cuda.cudadrv import driver, error
     except (ImportError, OSError) as reason:  # no numba, or not its CUDA
@@ -40,18 +45,19 @@ def why_not() -> str:
         return _told("numba simulates it (NUMBA_ENABLE_CUDASIM)")
     of_cuda = tuple(kind for kind in vars(error).values() if isinstance(kind, type) and issubclass(kind, Exception))
     try:
-        return "" if is_exact("cuda") else _told("it does not compute exactly on this machine")
-    except (*of_cuda, ImportError, OSError, RuntimeError, jit.numba.core.errors.NumbaError) as reason:
+        return "" if codes_exactly("cuda") and attends_exactly("cuda") else _told("they do not compute exactly on this machine")
+    except (*of_cuda, ImportError, OSError, RuntimeError, TypeError, jit.numba.core.errors.NumbaError) as reason:
+        # a TypeError may be numba's, whose versions differ in what they can compile
         return _told(" ".join(str(reason).split())[:200])
 
 
 def _told(reason: str) -> str:
-    log.warning("the GPU leaves words to the CPU, which takes several times as long: %s", reason)
+    log.warning("the GPU has no kernels for words and attention, which takes several times as long: %s", reason)
     return reason
 
 
-def is_exact(device: str) -> bool:
-    """Whether the GPU's range coder makes on a device what the CPU's makes, of tables with large and small frequencies, and reads it."""
+def codes_exactly(device: str) -> bool:
+    """Whether the range coder's kernels make on a device what constriction makes, of large and small frequencies, and read it."""
     counts, alphabet = np.array([1, 40, 23]), 96
     total, tokens = int(counts.sum()), np.arange(int(counts.sum())) * 37 % 96
     tables = np.ones((total, alphabet), np.int64) + (np.arange(total)[:, None] * 7919 + np.arange(alphabet) * 104729) % 90_001
@@ -72,6 +78,34 @@ def is_exact(device: str) -> bool:
     except DamagedError:
         return False
     return np.array_equal(found.cpu().numpy(), tokens)
+
+
+def attends_exactly(device: str) -> bool:
+    """Whether attention is on a device what it is in torch on the CPU, until the ring has gone round, at the extremes too."""
+    tiles, scale = 3, (3, 8)
+    here, there = CachedAttention(TESTED, tiles, torch.device("cpu")), KernelAttention(TESTED, tiles, torch.device(device))
+    for position in range(TESTED.attention_window + 2):
+        numbers = np.arange(tiles * 3 * TESTED.n_embd).reshape(tiles, -1) * (position * 7919 + 31) % 104729 % 255 - 127
+        numbers[0] = np.where(numbers[0] < 0, -127, 127)
+        for layer in range(TESTED.n_layer):
+            qkv = torch.from_numpy((numbers >> layer).astype(np.int8))
+            for attention in (here, there):
+                attention.position.fill_(position)
+            if not torch.equal(here(layer, qkv, *scale), there(layer, qkv.to(device), *scale).cpu()):
+                return False
+    return True
+
+
+class KernelAttention(CachedAttention):
+    """As it is in torch."""
+
+    def _attended(self, qkv: Tensor, keys: Tensor, values: Tensor, multiplier: int, shift: int) -> Tensor:
+        from codec.network.gpu_kernels import THREADS, attend
+
+        table, out = exp2_table(EXPONENT_STEPS, self.top, qkv.device), torch.empty_like(qkv[:, : self.config.n_embd])
+        arrays = _arrays(qkv, keys, values, self.position, table, out)
+        _launcher(attend, (self.tiles, self.config.n_head), THREADS, qkv.device)(*arrays[:-1], multiplier, shift, arrays[-1])
+        return out
 
 
 def encode_groups(
@@ -186,7 +220,7 @@ def _arrays(*tensors: Tensor) -> list[Any]:
     return [as_array(tensor) for tensor in tensors]
 
 
-def _launcher(kernel: Any, blocks: int, threads: int, device: torch.device) -> Callable[..., None]:
+def _launcher(kernel: Any, blocks: int | tuple[int, int], threads: int, device: torch.device) -> Callable[..., None]:
     """What launches a kernel, after what torch was told to do before."""
     from numba import cuda
 

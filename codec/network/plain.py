@@ -1,6 +1,7 @@
 """The integer ImageGPT in torch: one definition of the layers, driven by parallel attention over whole tiles or by cached attention, one
 position of many tiles at a time."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from codec.tiling.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, S
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import TileSamples, Windows
 
+log = logging.getLogger("igpt")
 REPLAY = True  # whether a GPU records its steps as CUDA graphs, and replays them
 _RECORDING = threading.Lock()  # one at a time in a process
 
@@ -52,6 +54,7 @@ class PlainEngine:
     """
 
     at_once = 1
+    cached_attention: type[CachedAttention] = CachedAttention  # or by a kernel
 
     def __init__(self, network: IntegerImageGPT, product: Product | None = None) -> None:
         self.name = plain_torch(network.device)
@@ -153,7 +156,7 @@ class PlainSteps:
 
     def __init__(self, engine: PlainEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
         self.engine, self.kind, device = engine, kind, engine.torch_device
-        self.attention = CachedAttention(engine.config, tiles, device)
+        self.attention = engine.cached_attention(engine.config, tiles, device)
         self.position = self.attention.position
         self.slots = slots_on(device)
         self.surroundings = None if windows is None else surroundings(engine.tensor(windows))
@@ -247,13 +250,20 @@ class PlainSteps:
         """Calls the function: the second time it is recorded, where the device can replay it, and from then on replayed."""
         way = self.ways.get((name, channel))
         if self.replays and not way and (name, channel) in self.ways:
-            way = self.ways[name, channel] = recorded(function, self.pool)
+            try:
+                way = self.ways[name, channel] = recorded(function, self.pool)
+            except RuntimeError as error:
+                self.replays = False
+                log.warning("the GPU does not replay its steps, which takes longer: %s", str(error).split("\n")[0])
         self.ways[name, channel] = way
         (way or function)()
 
 
 def recorded(function: Callable[[], None], pool: Any) -> Callable[[], None]:
-    """As one CUDA graph, which is not yet run. pool: of the memory of graphs that are replayed in the order of their recording."""
+    """As one CUDA graph, which is not yet run. pool: of the memory of graphs that are replayed in the order of their recording.
+
+    Raises RuntimeError where the device cannot record it.
+    """
     graph = torch.cuda.CUDAGraph()
     with _RECORDING, torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
         function()
