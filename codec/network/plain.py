@@ -252,7 +252,7 @@ class PlainSteps:
         if self.replays and not way and (name, channel) in self.ways:
             try:
                 way = self.ways[name, channel] = recorded(function, self.pool)
-            except RuntimeError as error:
+            except Exception as error:  # torch's, numba's; where it is another mistake, it is raised again below
                 self.replays = False
                 log.warning("the GPU does not replay its steps, which takes longer: %s", str(error).split("\n")[0])
         self.ways[name, channel] = way
@@ -260,10 +260,7 @@ class PlainSteps:
 
 
 def recorded(function: Callable[[], None], pool: Any) -> Callable[[], None]:
-    """As one CUDA graph, which is not yet run. pool: of the memory of graphs that are replayed in the order of their recording.
-
-    Raises RuntimeError where the device cannot record it.
-    """
+    """As one CUDA graph, which is not yet run. pool: of the memory of graphs that are replayed in the order of their recording."""
     graph = torch.cuda.CUDAGraph()
     with _RECORDING, torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
         function()
