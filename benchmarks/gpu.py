@@ -140,7 +140,7 @@ def versions(run: Run) -> Iterator[Rows]:
     if run.device == "cuda":
         found = torch.cuda.get_device_properties(0)
         rows.append({"what": "device", "is": f"{found.name}, {found.total_memory >> 30} GiB, {found.multi_processor_count} processors"})
-        rows.append({"what": "words on the GPU", "is": gpu.why_not() or "yes"})
+        rows.append({"what": "kernels on the GPU", "is": gpu.why_not() or "yes"})
     yield rows
 
 
@@ -162,7 +162,9 @@ def known_answers(run: Run) -> Iterator[Rows]:
         operations = PaletteOperations(plain_torch(device))
         tests[f"published network, {plain_torch(device)}"] = partial(_palette_is_exact, operations, device, known_answer)
     if run.device == "cuda":
-        tests["range coder, GPU"] = partial(gpu.codes_exactly, "cuda")
+        tests["range coder, kernels on the GPU"] = partial(gpu.codes_exactly, "cuda")
+        tests["attention, kernel on the GPU"] = partial(gpu.attends_exactly, "cuda")
+        tests["network, as it is used on the GPU"] = lambda: answer_of(plain_engine(random_network(device="cuda"))) == ANSWER
     tests["network, compiled kernels"] = lambda: answer_of(fast_engine(random_network())) == ANSWER
     tests["published network, compiled kernels"] = partial(_palette_is_exact, FastOperations("kernels"), "cpu", known_answer)
     rows: Rows = []
