@@ -1,15 +1,19 @@
 """The GPU's range coder: in numba's simulator, and, where there is a GPU, on that."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from benchmarks import gpu as gpu_benchmark
+from bitstream import gpu_coder
 from bitstream.errors import DamagedError
-from codec.network import coding, gpu
+from codec.network import coding, gpu, gpu_kernels
 from codec.network.engines import plain_engine
 from codec.network.groups import Group
 from codec.network.model import IntegerImageGPT
@@ -50,6 +54,35 @@ def test_the_host_codes_where_the_gpu_cannot(monkeypatch, tiny, caplog, codes, a
     assert [coding.gpu_coder(engine) for _ in range(2)] == [None if reason else gpu] * 2
     assert [reason in record.message for record in caplog.records] == [True] * bool(reason)
     gpu.why_not.cache_clear()
+
+
+def test_kernels_compile_for_a_gpu(monkeypatch):
+    """To PTX, where numba finds libNVVM; no GPU is needed for it. The simulator takes what no compiler does."""
+    from numba import cuda, types
+    from numba.cuda import dispatcher
+    from numba.cuda.cudadrv.nvvm import NVVM
+
+    gpu_benchmark.name_compiler()
+    try:
+        NVVM()
+    except ImportError as error:
+        pytest.skip(str(error))
+
+    def array(kind, dimensions=1):
+        return types.Array(kind, dimensions, "C")
+
+    int8, int32, int64, uint32, uint64 = types.int8, types.int32, types.int64, types.uint32, types.uint64
+    states, numbers, rings = array(uint64, 2), array(int64, 2), array(int8, 4)
+    signatures = {
+        gpu_coder.decode: (array(int32, 2), array(types.boolean), array(uint32), states, numbers, array(int32)),
+        gpu_coder.finish: (states, numbers),
+        gpu_coder.encode: (array(int32), array(int32), array(int64), array(uint32), array(int64)),
+        gpu_kernels.attend: (array(int8, 2), rings, rings, array(int64), array(int32), int64, int64, array(int8, 2)),
+    }
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
+    for kernel, signature in signatures.items():
+        code, _ = cuda.compile_ptx(kernel.py_func, signature, cc=(9, 0))
+        assert not re.search(r"\.f(32|64)", code), "numba made numbers of uint64 and int64 floats"
 
 
 @pytest.mark.gpu
