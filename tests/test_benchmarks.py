@@ -175,6 +175,7 @@ def test_gpu_on_a_cpu(tmp_path, monkeypatch):
     for name, size in sizes.items():
         monkeypatch.setattr(gpu, name, size)
     monkeypatch.setattr(gpu.loop, "VALIDATION_TILES", 2)
+    monkeypatch.setattr(gpu.loop, "OBSERVED_BATCHES", 1)
     train = gpu.loop.train
     monkeypatch.setattr(gpu.loop, "train", lambda *arguments, **options: train(*arguments[:3], min(3, arguments[3]), **options))
     out = tmp_path / "out"
