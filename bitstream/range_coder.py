@@ -13,7 +13,15 @@ from bitstream.errors import DamagedError
 
 Tokens = npt.NDArray[np.int32]
 Frequencies = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint32]
 Costs = npt.NDArray[np.int64]  # in bits / 2^24
+
+FAILURES = (
+    "a payload is damaged: it decodes to no token",
+    "a payload is damaged: its tokens take more than it holds",
+    "a payload is damaged: it does not end with its last token",
+)
+NO_TOKEN, TOO_COSTLY, NOT_ENDED = FAILURES
 
 _CATEGORICAL = constriction.stream.model.Categorical(perfect=False)
 
@@ -35,6 +43,24 @@ def least_costs(frequencies: Frequencies) -> Costs:
     return costs
 
 
+def words_of(payload: bytes) -> Words:
+    """Raises DamagedError where it is not made of whole words."""
+    if len(payload) % WORD_BYTES:
+        msg = "a payload is damaged: it does not end with a whole word"
+        raise DamagedError(msg)
+    words: Words = np.frombuffer(payload, "<u4").astype(np.uint32)
+    return words
+
+
+def payload_of(words: Words) -> bytes:
+    return words.astype("<u4").tobytes()
+
+
+def most_cost(words: Words) -> int:
+    """Of the tokens of a payload, in bits / 2^24."""
+    return 8 * WORD_BYTES * len(words) << FREQUENCY_BITS
+
+
 class TokenEncoder:
     """First in, first out: tokens are decoded in the order in which they were encoded."""
 
@@ -46,8 +72,7 @@ class TokenEncoder:
         self._coder.encode(np.ascontiguousarray(tokens), _CATEGORICAL, _counts(frequencies))
 
     def payload(self) -> bytes:
-        words: npt.NDArray[np.uint32] = self._coder.get_compressed()
-        return words.astype("<u4").tobytes()
+        return payload_of(self._coder.get_compressed())
 
 
 class TokenDecoder:
@@ -60,28 +85,22 @@ class TokenDecoder:
 
     def __init__(self, payload: bytes) -> None:
         """Raises DamagedError where it is not made of whole words."""
-        if len(payload) % WORD_BYTES:
-            msg = "a payload is damaged: it does not end with a whole word"
-            raise DamagedError(msg)
-        words = np.frombuffer(payload, "<u4").astype(np.uint32)
+        words = words_of(payload)
         self._coder = constriction.stream.queue.RangeDecoder(words)
-        self._left = 8 * len(payload) << FREQUENCY_BITS  # of what the tokens may cost
+        self._left = most_cost(words)
 
     def decode(self, frequencies: Frequencies) -> Tokens:
         """frequencies (n, tokens) -> tokens (n,). Raises DamagedError where no encoder wrote such words."""
         try:
             tokens: Tokens = self._coder.decode(_CATEGORICAL, _counts(frequencies))
         except AssertionError as error:
-            msg = "a payload is damaged: it decodes to no token"
-            raise DamagedError(msg) from error
+            raise DamagedError(NO_TOKEN) from error
         self._left -= int(least_costs(frequencies[np.arange(len(tokens)), tokens]).sum())
         if self._left < 0:
-            msg = "a payload is damaged: its tokens take more than it holds"
-            raise DamagedError(msg)
+            raise DamagedError(TOO_COSTLY)
         return tokens
 
     def finish(self) -> None:
         """After the last token. Raises DamagedError where words are left over, or it cannot end so."""
         if not self._coder.maybe_exhausted():
-            msg = "a payload is damaged: it does not end with its last token"
-            raise DamagedError(msg)
+            raise DamagedError(NOT_ENDED)

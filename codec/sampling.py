@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codec.network.coding import Group, step_through
+from codec.network.coding import step_through
 from codec.network.engine import Impossible, Steps
 from codec.network.engines import engine_of
+from codec.network.groups import Exist, Group
 from codec.network.limits import LOGIT_STEPS
 from codec.network.model import IntegerImageGPT
 from codec.progress import Progress
@@ -37,7 +38,10 @@ def draw(
     random = np.random.default_rng(seed)
     known = None if given is None else pixels_to_planes(given).reshape(RGB.channels, POSITIONS).astype(np.int32)
 
-    def tokens_at(position: int, channel: int, steps: Steps, _: Impossible | None) -> npt.NDArray[np.int32]:
+    def accept(position: int, channel: int, steps: Steps, _: Impossible | None, exist: Exist) -> None:
+        steps.accept(tokens_at(position, channel, steps), exist)
+
+    def tokens_at(position: int, channel: int, steps: Steps) -> npt.NDArray[np.int32]:
         if known is not None and position < POSITIONS // 2:
             taken: npt.NDArray[np.int32] = (known[channel, position] - steps.predictions + CENTRE) & 255
             return taken
@@ -49,7 +53,7 @@ def draw(
         return drawn
 
     group = Group(RGB, np.full((count, 2), SIDE))
-    samples: TileSamples = step_through(engine_of(network, count), group, tokens_at, progress)
+    samples: TileSamples = step_through(engine_of(network, count), group, accept, progress)
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, measure, modes, pasts, profile, rate, speed
+from benchmarks import demo10, drawings, gpu, measure, modes, pasts, profile, rate, speed
 from codec.methods import stored
 from codec.methods.mixing import Mixing
 from tests.conftest import picture
@@ -163,3 +164,46 @@ def test_profile(folder, tmp_path, monkeypatch):
     text = (tmp_path / "profile.md").read_text()
     for word in ("compress 0.01 MP", "decompress 2 of 32x32", "layers", "attention"):
         assert word in text
+
+
+def test_gpu_on_a_cpu(tmp_path, monkeypatch):
+    """Every step once, on next to nothing."""
+    monkeypatch.setattr(gpu, "DATA", tmp_path)
+    monkeypatch.setattr(speed, "BLOCK", 32)
+    sizes = {"MADE_UP": (2, 64, 64), "CROSSED": (20, 40), "MEGAPIXELS": (0.001, 0.002), "THUMBNAILS": 3, "BATCHES": (1, 2)}
+    sizes |= {"BATCHED_MEGAPIXELS": 0.002, "PROFILED_TILES": 2, "PROFILED_POSITIONS": 2, "TRAINING_TILES": 1, "TRIAL_STEPS": 1}
+    for name, size in sizes.items():
+        monkeypatch.setattr(gpu, name, size)
+    monkeypatch.setattr(gpu.loop, "VALIDATION_TILES", 2)
+    monkeypatch.setattr(gpu.loop, "OBSERVED_BATCHES", 1)
+    train = gpu.loop.train
+    monkeypatch.setattr(gpu.loop, "train", lambda *arguments, **options: train(*arguments[:3], min(3, arguments[3]), **options))
+    out = tmp_path / "out"
+    run(gpu, monkeypatch, "--out", out, "--device", "cpu", "--minutes", 3)
+    found = {name: json.loads((out / f"{name}.json").read_text()) for name in gpu.STEPS}
+    assert not any("error" in result for result in found.values())
+    assert all(row["exact"] is True for row in found["known-answers"]["rows"])
+    assert found["tests"]["rows"][0]["exit code"] == "0"
+    assert [row["same bytes"] for row in found["across-devices"]["rows"][1:]] == [True] * 5
+    assert all(isinstance(row["compress s"], float) for row in found["speed"]["rows"])
+    assert (out / "gpu.md").read_text().count("## ") == len(gpu.STEPS)
+    assert (out / "training" / "model.safetensors").exists()
+
+
+def test_gpu_loses_nothing(tmp_path, monkeypatch):
+    """A step that fails is told of, with what it had found, and the next goes on; where no time is left, none begins."""
+
+    def fails(_):
+        yield [{"what": "a|b", "is": 1}]
+        msg = "no | more"
+        raise ValueError(msg)
+
+    monkeypatch.setattr(gpu, "STEPS", {"fails": fails, "goes-on": lambda _: iter([[{"what": "c"}]])})
+    run(gpu, monkeypatch, "--out", tmp_path, "--device", "cpu")
+    assert json.loads((tmp_path / "fails.json").read_text())["rows"] == [{"what": "a|b", "is": 1}]
+    text = (tmp_path / "gpu.md").read_text()
+    assert "| a/b | 1 |" in text
+    assert "ValueError: no | more" in text
+    assert "| c |" in text
+    run(gpu, monkeypatch, "--out", tmp_path, "--device", "cpu", "--minutes", 0)
+    assert json.loads((tmp_path / "goes-on.json").read_text())["rows"] == []

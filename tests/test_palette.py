@@ -212,8 +212,8 @@ def test_any_number_of_threads(monkeypatch, published, threads):
 
 
 @pytest.mark.gpu
-def test_cuda_gives_the_same_integers(published):
-    _, _, network = published
+def test_cuda_gives_the_same_integers():
+    network = PaletteImageGPT.load(TINY_PALETTE, CPU)
     tiles = token_tiles(network, 5)
     there = PaletteImageGPT(network.config, network.tensors, "there", "cuda")
     assert torch.equal(token_frequencies(there, tiles, 200).cpu(), token_frequencies(network, tiles, 200))

@@ -123,6 +123,27 @@ def test_replayed_steps(monkeypatch):
     assert len(calls) == sum(1 + 3 * kind.channels for kind in known_answer.KINDS)
 
 
+def test_what_cannot_be_recorded_is_done(monkeypatch, caplog):
+    made = plain.PlainSteps.__init__
+
+    def replaying(self, *arguments):
+        made(self, *arguments)
+        self.replays = True
+
+    def refused(function, pool):
+        function()
+        msg = "CUDA error: operation not permitted when stream is capturing\nmore"
+        raise RuntimeError(msg)
+
+    engine = plain_engine(known_answer.random_network(SMALL))
+    expected = known_answer.answer_of(engine)
+    monkeypatch.setattr(plain.PlainSteps, "__init__", replaying)
+    monkeypatch.setattr(plain, "recorded", refused)
+    assert known_answer.answer_of(engine) == expected
+    assert len(caplog.records) == len(known_answer.KINDS)
+    assert all(record.message.endswith("stream is capturing") for record in caplog.records)
+
+
 def test_numba_leaves_torch_its_number_of_threads():
     code = (
         "import sys, numba, torch; torch.set_num_threads(1); from codec.jit import run; from codec.palette import kernels;"

@@ -56,9 +56,14 @@ class CachedAttention:
         self.position = torch.zeros(1, dtype=torch.int64, device=device)
 
     def __call__(self, layer: int, qkv: Tensor, multiplier: int, shift: int) -> Tensor:
-        query, key, value = qkv.view(self.tiles, 3, self.config.n_head, 1, self.config.head_dim).unbind(1)
+        _, key, value = qkv.view(self.tiles, 3, self.config.n_head, 1, self.config.head_dim).unbind(1)
         keys, values = self.cache[layer]
         place = self.position % self.config.attention_window
         keys.index_copy_(2, place, key)
         values.index_copy_(2, place, value)
+        return self._attended(qkv, keys, values, multiplier, shift)
+
+    def _attended(self, qkv: Tensor, keys: Tensor, values: Tensor, multiplier: int, shift: int) -> Tensor:
+        """As `__call__`, with the layer's rings, (tiles, heads, window, dim), which hold the position too."""
+        query = qkv.view(self.tiles, 3, self.config.n_head, 1, self.config.head_dim)[:, 0]
         return attend(query, keys, values, multiplier, shift, self.top, self.places > self.position).view(self.tiles, -1)

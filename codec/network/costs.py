@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import FREQUENCY_BITS, MAX_GROUP_TILES
-from codec.network.coding import positions_needed, present, tokens_and_frequencies
+from codec.network.coding import tokens_and_frequencies
 from codec.network.engines import engine_of
+from codec.network.groups import positions_needed, present
 from codec.network.layers import Layer
 from codec.network.model import IntegerImageGPT
 from codec.progress import ignore

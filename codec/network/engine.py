@@ -65,6 +65,10 @@ class Steps(Protocol):
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
         """Takes the channel's tokens (tiles), 0 to 255; where the position does not exist (tiles), the sample to its left."""
 
+    @property
+    def accepted(self) -> npt.NDArray[np.int32]:
+        """(tiles), 0 to 255: the channel's samples, where tokens were accepted."""
+
     def samples(self) -> TileSamples:
         """(tiles, channels, POSITIONS) uint8, of which those of the positions so far count."""
 

@@ -64,7 +64,13 @@ def plain_engine(network: IntegerImageGPT) -> "PlainEngine":
     from codec.network.plain import PlainEngine
 
     if network not in _plain:
-        _plain[network] = PlainEngine(network)
+        engine = PlainEngine(network)
+        if network.device == "cuda":
+            from codec.network import gpu
+
+            if not gpu.why_not():
+                engine.cached_attention = gpu.KernelAttention
+        _plain[network] = engine
     return _plain[network]
 
 

@@ -237,6 +237,11 @@ class FastSteps:
         tiles = self.known, self.residuals, self.slots[self.position]
         kernels.accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
 
+    @property
+    def accepted(self) -> npt.NDArray[np.int32]:
+        accepted: npt.NDArray[np.int32] = self.known[:, self.channel, self.position]
+        return accepted
+
     def samples(self) -> TileSamples:
         return self.known[:, :, :POSITIONS].astype(np.uint8)
 

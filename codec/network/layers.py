@@ -1,20 +1,23 @@
 """Layers: the planes of a picture that are coded one after the other, each with its own groups of tiles."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
-from codec.network.coding import DECODED_TILES, CellBounds, Cells, CellTokens, Group, decode_groups, encode_group, present
+from codec.network.coding import DECODED_TILES, ENCODED_TOGETHER, decode_groups, encode_groups
 from codec.network.engines import engine_of
+from codec.network.groups import CellBounds, Cells, CellTokens, Group, present
 from codec.network.model import IntegerImageGPT
 from codec.progress import Progress, ignore, one_at_a_time
 from codec.threads import side_by_side
 from codec.tiling.context import POSITIONS
 from codec.tiling.planes import Kind, Planes
 from codec.tiling.tiles import Grid, Rectangle, Shape, TileSamples, tiles_from_planes, tiles_into_planes, windows_from_planes
+
+Item = TypeVar("Item")
 
 SAMPLED_TILES = 32  # from which the size of a layer is estimated
 
@@ -72,11 +75,14 @@ def encode_layer(network: IntegerImageGPT, layer: Layer, shape: Shape, progress:
     """A payload for each group of tiles."""
     engine, update = engine_of(network, layer.grid.tiles), one_at_a_time(progress)
 
-    def encoded(number: int) -> bytes:
-        return encode_group(engine, *layer.part(layer.grid.group(number, shape)), update)
+    def encoded(batch: list[Rectangle]) -> list[bytes]:
+        groups, samples = zip(*(layer.part(of) for of in batch), strict=True)
+        return encode_groups(engine, groups, samples, update)
 
-    groups = range(layer.grid.groups(shape))
-    return list(side_by_side(encoded, groups, min(engine.at_once, len(groups))))
+    rectangles = (layer.grid.group(number, shape) for number in range(layer.grid.groups(shape)))
+    batches = list(_batches(rectangles, lambda of: of.tiles, ENCODED_TOGETHER[network.device]))
+    found = side_by_side(encoded, batches, min(engine.at_once, len(batches)))
+    return [payload for some in found for payload in some]
 
 
 class Request(NamedTuple):
@@ -124,7 +130,12 @@ def decoded_groups(
     network, kind, *_ = requests[0]
     engine, update = engine_of(network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
     at_once = DECODED_TILES[network.device]
-    batches = list(_batches(requests, at_once))
+    groups = (
+        GroupPayload(k, of, payload)
+        for k, request in enumerate(requests)
+        for of, payload in zip(request.rectangles, request.payloads, strict=True)
+    )
+    batches = list(_batches(groups, lambda group: group.rectangle.tiles, at_once))
     largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)
     beside = max(1, engine.at_once * at_once // max(at_once, largest))  # large groups take more memory, so fewer go side by side
 
@@ -136,17 +147,16 @@ def decoded_groups(
         yield from zip(batch, samples, strict=True)
 
 
-def _batches(requests: Sequence[Request], most: int) -> Iterator[list[GroupPayload]]:
+def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
     """All groups, as many together as have no more than so many tiles, or one."""
-    batch: list[GroupPayload] = []
+    batch: list[Item] = []
     tiles = 0
-    for k, request in enumerate(requests):
-        for of, payload in zip(request.rectangles, request.payloads, strict=True):
-            if batch and tiles + of.tiles > most:
-                yield batch
-                batch, tiles = [], 0
-            batch.append(GroupPayload(k, of, payload))
-            tiles += of.tiles
+    for group in groups:
+        if batch and tiles + tiles_of(group) > most:
+            yield batch
+            batch, tiles = [], 0
+        batch.append(group)
+        tiles += tiles_of(group)
     yield batch
 
 
@@ -158,7 +168,8 @@ def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     windows = [group.windows for group, _ in groups if group.windows is not None]
     extents = np.concatenate([group.extents for group, _ in groups])
     group = Group(layer.kind, extents, np.concatenate(windows) if windows else None)
-    code = len(encode_group(engine_of(network, SAMPLED_TILES), group, np.concatenate([samples for _, samples in groups]), ignore))
+    together = np.concatenate([samples for _, samples in groups])
+    code = len(encode_groups(engine_of(network, SAMPLED_TILES), [group], [together], ignore)[0])
     return code * grid.width * grid.height / int(extents.prod(1).sum())
 
 

@@ -1,6 +1,7 @@
 """The integer ImageGPT in torch: one definition of the layers, driven by parallel attention over whole tiles or by cached attention, one
 position of many tiles at a time."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ from codec.tiling.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, S
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import TileSamples, Windows
 
+log = logging.getLogger("igpt")
+REPLAY = True  # whether a GPU records its steps as CUDA graphs, and replays them
 _RECORDING = threading.Lock()  # one at a time in a process
 
 
@@ -51,6 +54,7 @@ class PlainEngine:
     """
 
     at_once = 1
+    cached_attention: type[CachedAttention] = CachedAttention  # or by a kernel
 
     def __init__(self, network: IntegerImageGPT, product: Product | None = None) -> None:
         self.name = plain_torch(network.device)
@@ -65,21 +69,28 @@ class PlainEngine:
                 self.scales[key.removesuffix(".bias")] = Scale(multiplier, bias * multiplier + (1 << shift - 1), shift)
         self.scalars = {key: int(array) for key, array in network.arrays.items() if array.ndim == 0}
 
+    def context(self, kind: Kind, samples: TileSamples, windows: Windows | None) -> TileContext:
+        return TileContext(self.tensor(samples), kind, None if windows is None else self.tensor(windows))
+
     def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
-        context = TileContext(self.tensor(samples), kind, None if windows is None else self.tensor(windows))
+        context = self.context(kind, samples, windows)
         hidden = self.hidden_of_tiles(context.features[:, :count])
         channels = ([x[:, :count].cpu().numpy() for x in of] for of in (context.head_features, context.tokens))
         return Seen(hidden.cpu().numpy(), *channels)
 
     def frequencies(self, kind: Kind, hidden: Rows, features: list[Rows], impossible: list[Impossible] | None) -> Tables:
-        rows, tables = self.tensor(hidden).flatten(0, 1), []
+        found: Tables = self.tables(kind, self.tensor(hidden), [self.tensor(of) for of in features], impossible).cpu().numpy()
+        return found
+
+    def tables(self, kind: Kind, hidden: Tensor, features: list[Tensor], impossible: list[Impossible] | None) -> Tensor:
+        """`frequencies` of tensors on the device, there."""
+        rows, tables = hidden.flatten(0, 1), []
         for c, head in enumerate(kind.heads):
-            logits = self.logits(rows, self.tensor(features[c]).flatten(0, 1), head)
+            logits = self.logits(rows, features[c].flatten(0, 1), head)
             if impossible:
                 logits.masked_fill_(self.tensor(impossible[c]).flatten(0, 1), IMPOSSIBLE)
             tables.append(frequencies(logits).view(*hidden.shape[:2], -1))
-        found: Tables = torch.stack(tables, 1).cpu().numpy()
-        return found
+        return torch.stack(tables, 1)
 
     def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "PlainSteps":
         return PlainSteps(self, kind, tiles, windows)
@@ -145,7 +156,7 @@ class PlainSteps:
 
     def __init__(self, engine: PlainEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
         self.engine, self.kind, device = engine, kind, engine.torch_device
-        self.attention = CachedAttention(engine.config, tiles, device)
+        self.attention = engine.cached_attention(engine.config, tiles, device)
         self.position = self.attention.position
         self.slots = slots_on(device)
         self.surroundings = None if windows is None else surroundings(engine.tensor(windows))
@@ -155,7 +166,7 @@ class PlainSteps:
         self.exist = torch.zeros(tiles, dtype=torch.bool, device=device)
         self.begun: dict[int, Begun] = {}
         self.tables: dict[int, Tensor] = {}
-        self.replays = device.type == "cuda"
+        self.replays = REPLAY and device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if self.replays else None
         self.ways: dict[tuple[str, int], Callable[[], None] | None] = {}
         self.table = torch.empty(tiles, ALPHABET, dtype=torch.int32, device="cpu", pin_memory=device.type == "cuda")
@@ -195,16 +206,18 @@ class PlainSteps:
         return logits
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
-        if impossible is None:
-            self.do("frequencies", self.channel, self._frequencies)
-            self.table.copy_(self.tables[self.channel], non_blocking=True)
-            if self.table.is_pinned():
-                torch.cuda.current_stream().synchronize()
-        else:
-            logits = self.begun[self.channel].logits.masked_fill(self.engine.tensor(impossible), IMPOSSIBLE)
-            self.table.copy_(frequencies(logits))
+        self.table.copy_(self.table_there(impossible), non_blocking=True)
+        if self.table.is_pinned():
+            torch.cuda.current_stream().synchronize()
         found: Tables = self.table.numpy()
         return found
+
+    def table_there(self, impossible: Impossible | None) -> Tensor:
+        """`frequencies` on the device."""
+        if impossible is not None:
+            return frequencies(self.begun[self.channel].logits.masked_fill(self.engine.tensor(impossible), IMPOSSIBLE))
+        self.do("frequencies", self.channel, self._frequencies)
+        return self.tables[self.channel]
 
     def _frequencies(self) -> None:
         self.tables[self.channel] = frequencies(self.begun[self.channel].logits)
@@ -212,6 +225,10 @@ class PlainSteps:
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
         self.tokens.copy_(torch.from_numpy(tokens))
         self.exist.copy_(torch.from_numpy(exist))
+        self.take()
+
+    def take(self) -> None:
+        """Accepts what lies in `tokens` and `exist` on the device."""
         self.do("accept", self.channel, self._accept)
 
     def _accept(self) -> None:
@@ -219,6 +236,11 @@ class PlainSteps:
         sample = torch.where(self.exist, samples_of(self.tokens, prediction), self.values[:, self.channel, 0])
         self.known[:, self.channel].index_copy_(1, self.position, sample[:, None])
         self.residuals[:, self.channel].index_copy_(1, self.position, (sample - prediction)[:, None])
+
+    @property
+    def accepted(self) -> npt.NDArray[np.int32]:
+        accepted: npt.NDArray[np.int32] = self.known[:, self.channel].index_select(1, self.position)[:, 0].cpu().numpy()
+        return accepted
 
     def samples(self) -> TileSamples:
         samples: TileSamples = self.known[:, :, :POSITIONS].to(torch.uint8).cpu().numpy()
@@ -228,7 +250,11 @@ class PlainSteps:
         """Calls the function: the second time it is recorded, where the device can replay it, and from then on replayed."""
         way = self.ways.get((name, channel))
         if self.replays and not way and (name, channel) in self.ways:
-            way = self.ways[name, channel] = recorded(function, self.pool)
+            try:
+                way = self.ways[name, channel] = recorded(function, self.pool)
+            except Exception as error:  # torch's, numba's; where it is another mistake, it is raised again below
+                self.replays = False
+                log.warning("the GPU does not replay its steps, which takes longer: %s", str(error).split("\n")[0])
         self.ways[name, channel] = way
         (way or function)()
 

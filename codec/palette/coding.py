@@ -10,8 +10,8 @@ import torch
 from bitstream.constants import FREQUENCY_BITS, MAX_PALETTE_CACHE_BYTES, MAX_PALETTE_GROUP_TILES
 from bitstream.errors import DamagedError
 from bitstream.range_coder import TokenDecoder, TokenEncoder
-from codec.network.coding import Extents, positions_needed, present
 from codec.network.frequencies import frequencies
+from codec.network.groups import Extents, positions_needed, present
 from codec.palette.colours import Tokens
 from codec.palette.engines import prepare
 from codec.palette.network import PaletteImageGPT

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from codec.models import CARD_FILE
-from codec.network.coding import Group, encode_group
+from codec.network.coding import encode_groups
 from codec.network.engines import engine_of
+from codec.network.groups import Group
 from codec.network.model import IntegerImageGPT
+from codec.progress import ignore
 from codec.tiling.context import SIDE
 from codec.training.loop import bits_per_sample, on, validation_tiles
 from codec.training.quantize import integer_model
@@ -28,7 +30,8 @@ def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, d
     for kind, (samples, windows) in held_out.items():
         extents = np.full((len(samples), 2), SIDE)
         group = Group(kind, extents, None if windows is None else windows.numpy())
-        real = 8 * len(encode_group(engine_of(integer, len(samples)), group, samples.numpy(), lambda _: None)) / samples.numel()
+        (payload,) = encode_groups(engine_of(integer, len(samples)), [group], [samples.numpy()], ignore)
+        real = 8 * len(payload) / samples.numel()
         rates[kind.name] = round(real, 4)
         rows.append(f"| {kind.name} | {means[kind]:.4f} | {real:.4f} ({100 * (real / means[kind] - 1):+.2f} %) |")
     (out / CARD_FILE).write_text(json.dumps({"digest": integer.digest.hex(), "bpsp": rates}, indent=2) + "\n")

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,11 +93,13 @@ def train(
     start_from: Path | None = None,
     quantize_from: float = 0.88,
     quiet: bool = False,
+    until: float = math.inf,
 ) -> None:
     """Trains for `steps` batches of `tiles` tiles and writes the checkpoint folder `out`.
 
     Where `out` holds an unfinished training, that one goes on. start_from: a checkpoint folder whose weights to begin with.
-    quantize_from: the share of the steps after which the training simulates the integer network.
+    quantize_from: the share of the steps after which the training simulates the integer network. until: by `time.monotonic`, when it stops
+    before, unfinished.
     """
     data = TrainingData(folders)
     held_out = on(torch.device(device), validation_tiles(validation, config))
@@ -137,7 +140,8 @@ def train(
                 optimizer.zero_grad()
             step += 1
             bar.update(1)
-            if step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
+            stops = time.monotonic() > until
+            if stops or step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
                 means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
                 log.append({"step": step, "positions": step * tiles * POSITIONS, **means})
                 if not quiet:
@@ -146,6 +150,8 @@ def train(
                 saved_updates = [optimizer.state_dict() for optimizer in updates]
                 torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)
                 (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
+            if stops:
+                return
     state_file.unlink(missing_ok=True)
 
 
