@@ -50,7 +50,7 @@ from bitstream.reader import varint
 from codec import models
 from codec.compression import compress_picture
 from codec.decompression import decompress_file
-from codec.inside.antecedent import Layout
+from codec.inside.antecedent import DECODERS, Layout
 from codec.jpeg import rest
 from codec.jpeg.entropy import Coefficients
 from codec.jpeg.file import Place, pictures_in
@@ -406,9 +406,11 @@ def promised_fields(method: Method, rng: random.Random) -> bytes:
         return NetworkFields(shape, tiny).to_bytes()
     if isinstance(method, PastMethod):
         sampling = Sampling(rng.choice(FILTERS), ring=rng.randrange(2))
-        return PastFields(rng.choice(FORMULAS), sampling, rng.random() < 0.3, shape, ycc).to_bytes()
+        return PastFields(rng.choice(FORMULAS[:2]), sampling, rng.random() < 0.3, shape, ycc).to_bytes()
     if isinstance(method, DecodedJpeg):
-        layout = Layout(1, 1, Sampling(rng.choice(FILTERS[:7]), ring=rng.randrange(2)) if rng.random() < 0.8 else None, 0, 0)
+        decoder = rng.choice(DECODERS)
+        sampling = Sampling(rng.choice(decoder.filters), ring=rng.randrange(2)) if rng.random() < 0.8 else None
+        layout = Layout(1, 1, sampling, 0, 0, decoder)
         steps = [np.full(64, rng.choice((1, 9, 255, 65535)))] * (3 if layout.sampling else 1)
         return InsideFields(layout, steps, rng.random() < 0.3, ModelName(models.digest_of(TINY_DCT))).to_bytes()
     if isinstance(method, PublishedPalette):

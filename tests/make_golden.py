@@ -128,6 +128,10 @@ def insides() -> dict[str, Golden]:
         "grey-72x64": grey,
         "crop-75x80": np.ascontiguousarray(decoded_jpeg(smooth(96, 96))[3:83, 5:80]),
     }
+    # Decoded by raylib 6.2.0.0 and SDL2_image 2.8.12, which use stb_image and agree, and by zune-jpeg 0.5.15 in kornia-rs 0.2.0
+    for path in sorted(GOLDEN.glob("inside-stb-*.png")) + sorted(GOLDEN.glob("inside-zune-*.png")):
+        pixels = np.asarray(Image.open(path))
+        pictures[path.stem.removeprefix("inside-")] = pixels.reshape(*pixels.shape[:2], -1)
     found = {}
     for name, pixels in pictures.items():
         for folder in (TINY_DCT, DCT_MODEL):
@@ -405,7 +409,7 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "file-other-coefficients": remade(jpeg, chunks=[noise((len(read(jpeg).chunks[0]),), 8).tobytes()]),
         "picture-as-file": remade(data, codings=[Coding(6, 0, fields)]),
         "picture-with-size": remade(data, boxes={SIZE: size}),
-        "inside-reserved-bit": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] | 0x40,)) + blocks[1:])]),
+        "inside-reserved-bit": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] | 0xC0,)) + blocks[1:])]),
         "inside-too-far": remade(inside, codings=[Coding(7, 0, bytes((blocks[0] & ~7, 0x80)) + blocks[2:])]),
         "inside-step-0": remade(inside, codings=[Coding(7, 0, without_steps + b"\0" + bytes(256))]),
         "inside-of-grey": remade(data, codings=[Coding(7, 0, blocks)]),

@@ -807,8 +807,8 @@ def least_bytes(tokens):
     return -(-366 * tokens // 2**27)
 
 
-def upsample(small, filter_, top, left, ring, height, width):
-    """FORMAT-past.md, one sample at a time: (2, rows, columns) -> (2, height, width)."""
+def upsample(small, filter_, top, left, ring, height, width, stb=False):
+    """FORMAT-past.md, one sample at a time: (2, rows, columns) -> (2, height, width). stb: with the biases of FORMAT-inside.md."""
     down, across = CELLS[filter_]
 
     def taps(k, factor):
@@ -832,15 +832,20 @@ def upsample(small, filter_, top, left, ring, height, width):
                 bias, shift = y + x, y + x
             else:
                 bias, shift = {1: ((8, 7)[x], 4), 2: ((1, 2)[x], 2), 3: ((1, 2)[y], 2)}.get(filter_, (0, 0))
+                bias = {1: 8, 2: 2, 3: 2}.get(filter_, 0) if stb else bias
             out[:, i, j] = (total + bias) >> shift
     return out
 
 
 def develop(formula, y, c1, c2):
-    """FORMAT-past.md: pixels (height, width, 3) uint8."""
+    """FORMAT-past.md: pixels (height, width, 3) uint8; FORMAT-inside.md for the formula of stb_image."""
     if formula == 0:
         b, r = c1 - 128, c2 - 128
         rgb = [y + ((91881 * r + 32768) >> 16), y + ((-22554 * b - 46802 * r + 32768) >> 16), y + ((116130 * b + 32768) >> 16)]
+    elif formula == 2:
+        b, r = c1 - 128, c2 - 128
+        green = 256 * ((-1410 * b) >> 8) - 2925 * r
+        rgb = [y + ((5743 * r + 2048) >> 12), y + ((green + 2048) >> 12), y + ((7258 * b + 2048) >> 12)]
     else:
         light, b, r = 89024 * y, 145352 * (c1 - 156), 119374 * (c2 - 137)
         rgb = [(light + r) >> 16, (light - 12714 * (b >> 16) - 33358 * (r >> 16)) >> 16, (light + b) >> 16]
@@ -1293,30 +1298,37 @@ INSIDE_ORDER = [
 ]  # fmt: skip
 
 
-def inverse(numbers, shift):
+FINE = 8192, 4433, 6270, 15137, 9633, 7373, 20995, 16069, 3196, 12299, 25172, 16819, 2446
+COARSE = 4096, 2217, 3135, 7567, 4816, 3685, 10497, 8034, 1597, 6149, 12586, 8410, 1223
+
+
+def inverse(numbers, constants, shift, more):
     """FORMAT-inside.md: eight numbers of a column or row, by frequency; each may be an array."""
     a, b, c, d, e, f, g, h = numbers
-    t = 4433 * (c + g)
+    one, *k = constants
+    t = k[0] * (c + g)
     even = [
-        8192 * (a + e) + t + 6270 * c,
-        8192 * (a - e) + t - 15137 * g,
-        8192 * (a - e) - t + 15137 * g,
-        8192 * (a + e) - t - 6270 * c,
+        one * (a + e) + t + k[1] * c,
+        one * (a - e) + t - k[2] * g,
+        one * (a - e) - t + k[2] * g,
+        one * (a + e) - t - k[1] * c,
     ]
-    u, z1, z2 = 9633 * (b + d + f + h), -7373 * (b + h), -20995 * (d + f)
-    z3, z4 = u - 16069 * (d + h), u - 3196 * (b + f)
-    odd = [12299 * b + z1 + z4, 25172 * d + z2 + z3, 16819 * f + z2 + z4, 2446 * h + z1 + z3]
-    half = 1 << (shift - 1)
-    front = [(even[k] + odd[k] + half) >> shift for k in range(4)]
-    return front + [(even[k] - odd[k] + half) >> shift for k in (3, 2, 1, 0)]
+    u, z1, z2 = k[3] * (b + d + f + h), -k[4] * (b + h), -k[5] * (d + f)
+    z3, z4 = u - k[6] * (d + h), u - k[7] * (b + f)
+    odd = [k[8] * b + z1 + z4, k[9] * d + z2 + z3, k[10] * f + z2 + z4, k[11] * h + z1 + z3]
+    bias = (1 << (shift - 1)) + more
+    front = [(even[n] + odd[n] + bias) >> shift for n in range(4)]
+    return front + [(even[n] - odd[n] + bias) >> shift for n in (3, 2, 1, 0)]
 
 
-def samples_of(blocks, steps):
+def samples_of(blocks, steps, decoder):
     """FORMAT-inside.md: Inverse transform. (rows, columns, 64) coefficients -> the samples of all blocks."""
+    constants, shifts = (COARSE, (10, 17)) if decoder else (FINE, (11, 18))
+    more = 512 if decoder == 2 else 0
     rows, columns = blocks.shape[:2]
     products = (blocks.astype(np.int64) * np.array(steps))[..., INSIDE_ORDER].reshape(rows, columns, 8, 8)
-    down = np.stack(inverse([products[:, :, k] for k in range(8)], 11), 2)
-    across = np.stack(inverse([down[..., k] for k in range(8)], 18), 3)
+    down = np.stack(inverse([products[:, :, k] for k in range(8)], constants, shifts[0], 0), 2)
+    across = np.stack(inverse([down[..., k] for k in range(8)], constants, shifts[1], more), 3)
     return np.clip(across + 128, 0, 255).transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns)
 
 
@@ -1326,8 +1338,8 @@ class Inside:
     def __init__(self, reader, width, height, channels):
         kind, place = reader.byte(), reader.byte()
         self.filter, self.ring, self.exceptions, common = kind & 7, kind >> 3 & 1, kind >> 4 & 1, kind >> 5 & 1
-        self.top, self.left, self.grey = place >> 4, place & 15, self.filter == 7
-        assert kind < 64
+        self.top, self.left, self.grey, self.decoder = place >> 4, place & 15, self.filter == 7, kind >> 6
+        assert self.decoder < 3
         assert channels == (1 if self.grey else 3)
         assert not (self.grey and (self.ring or common))
         self.cell = (1, 1) if self.grey else CELLS[self.filter]
@@ -1357,15 +1369,15 @@ class Inside:
     def decode(self, payloads, model):
         exceptions = outliers_of(payloads.pop(0), self.width * self.height) if self.exceptions else []
         planes = jpeg_planes([payloads.pop(0) for _ in range(self.bands)], self.blocks, self.steps, model)
-        planes = [samples_of(blocks, steps) for blocks, steps in zip(planes, self.steps, strict=True)]
+        planes = [samples_of(blocks, steps, self.decoder) for blocks, steps in zip(planes, self.steps, strict=True)]
         top, left = self.missing[0]
         luma = planes[0][top : top + self.height, left : left + self.width]
         if self.grey:
             pixels = luma[..., None].astype(np.uint8)
         else:
             (down, across), cut = self.cell, np.array([self.cut(plane) for plane in planes[1:]])
-            chroma = upsample(cut, self.filter, self.top % down, self.left % across, self.ring, self.height, self.width)
-            pixels = develop(0, luma, *chroma)
+            chroma = upsample(cut, self.filter, self.top % down, self.left % across, self.ring, self.height, self.width, self.decoder == 1)
+            pixels = develop(2 if self.decoder == 1 else 0, luma, *chroma)
         for number, additions in exceptions:
             pixels[number // self.width, number % self.width] += np.frombuffer(additions, np.uint8)[: pixels.shape[2]]
         return pixels

@@ -1,6 +1,7 @@
 """The JPEG inside a picture: found, and decoded as libjpeg does it."""
 
 import io
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from codec.inside import blocks, finding, kernel
-from codec.inside.antecedent import Antecedent, Layout, decoded
+from codec.inside.antecedent import DECODERS, LIBJPEG, STB, ZUNE, Antecedent, Layout, decoded
 from codec.inside.costs import estimated_bytes
 from codec.inside.finding import inside
 from codec.inside.steps import TABLES
@@ -16,7 +17,8 @@ from codec.jit import run
 from codec.pasts.chroma import FILTERS, FULL, Sampling
 from codec.pasts.past import recognised
 from codec.progress import ignore
-from tests.conftest import smooth
+from tests.conftest import GOLDEN, smooth
+from tests.plain_decoder import COARSE, FINE, inverse
 
 SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}  # Pillow's numbers
 
@@ -49,51 +51,42 @@ def assert_found(pixels, most):
 # The decoder's way
 
 
-def plain_line(numbers, shift):
-    """FORMAT-inside.md."""
-    a, b, c, d, e, f, g, h = numbers
-    t = 4433 * (c + g)
-    even = [8192 * (a + e) + t + 6270 * c, 8192 * (a - e) + t - 15137 * g, 8192 * (a - e) - t + 15137 * g, 8192 * (a + e) - t - 6270 * c]
-    u = 9633 * (b + d + f + h)
-    z1, z2, z3, z4 = -7373 * (b + h), -20995 * (d + f), u - 16069 * (d + h), u - 3196 * (b + f)
-    odd = [12299 * b + z1 + z4, 25172 * d + z2 + z3, 16819 * f + z2 + z4, 2446 * h + z1 + z3]
-    half = 1 << (shift - 1)
-    return [(x + y + half) >> shift for x, y in zip(even, odd, strict=True)] + [
-        (x - y + half) >> shift for x, y in reversed(list(zip(even, odd, strict=True)))
-    ]
-
-
-def plain_block(coefficients, steps):
+def plain_block(coefficients, steps, decoder):
     """FORMAT-inside.md, with Python's integers: 64 coefficients -> 8 rows of 8 samples."""
+    constants, shifts = (COARSE, (10, 17)) if decoder.code else (FINE, (11, 18))
+    more = 512 if decoder is ZUNE else 0
     places = sorted(product(range(8), range(8)), key=lambda p: (sum(p), p[0] if sum(p) % 2 else p[1]))
     block = [[0] * 8 for _ in range(8)]
     for (y, x), coefficient, step in zip(places, coefficients.tolist(), steps.tolist(), strict=True):
         block[y][x] = coefficient * step
-    columns = [plain_line([row[x] for row in block], 11) for x in range(8)]
-    return [[min(max(v + 128, 0), 255) for v in plain_line([column[y] for column in columns], 18)] for y in range(8)]
+    columns = [inverse([row[x] for row in block], constants, shifts[0], 0) for x in range(8)]
+    rows = [inverse([column[y] for column in columns], constants, shifts[1], more) for y in range(8)]
+    return [[min(max(v + 128, 0), 255) for v in row] for row in rows]
 
 
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.code)
 @pytest.mark.parametrize(("largest", "step"), [(3, 20), (200, 255), (32767, 65535)])
-def test_the_transform_is_that_of_the_document(largest, step):
+def test_the_transform_is_that_of_the_document(largest, step, decoder):
     rng = np.random.default_rng(largest)
     steps = rng.integers(1, step + 1, 64)
     coefficients = rng.integers(-largest - 1, largest + 1, (2, 3, 64)).astype(np.int16)
     coefficients[0, 0], coefficients[0, 1] = -largest - 1, np.where(np.arange(64) % 2, largest, -largest - 1)
-    samples = decoded(coefficients, steps, (0, 0), (16, 24))
+    samples = decoded(coefficients, steps, decoder, (0, 0), (16, 24))
     for row, column in product(range(2), range(3)):
         part = samples[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-        assert part.tolist() == plain_block(coefficients[row, column], steps)
+        assert part.tolist() == plain_block(coefficients[row, column], steps, decoder)
 
 
-def test_extremes_do_not_overflow():
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.code)
+def test_extremes_do_not_overflow(decoder):
     """The largest sums of all: every product and every sign that adds up."""
     rng = np.random.default_rng(0)
     signs = np.concatenate([np.sign(kernel.BASES.T).round(), rng.choice([-1, 1], (64, 64))]).astype(np.int64)
     coefficients = np.where(signs > 0, 32767, -32768).astype(np.int16)[None]
     steps = np.full(64, 65535)
-    samples = decoded(coefficients, steps, (0, 0), (8, 8 * len(signs)))
+    samples = decoded(coefficients, steps, decoder, (0, 0), (8, 8 * len(signs)))
     for column in range(len(signs)):
-        assert samples[:, 8 * column : 8 * column + 8].tolist() == plain_block(coefficients[0, column], steps)
+        assert samples[:, 8 * column : 8 * column + 8].tolist() == plain_block(coefficients[0, column], steps, decoder)
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
@@ -177,7 +170,7 @@ def test_of_hopeless_blocks_few_are_tried(monkeypatch):
         finding, "run", lambda kernel, parts, *rest, **more: (tried.append((kernel, parts)), run(kernel, parts, *rest, **more))
     )
     noise = np.random.default_rng(0).choice(np.array([0, 3, 128, 255], np.uint8), (256, 256))
-    _, wrong = finding.solved(finding.Plane(noise, noise, noise, 0, 0), TABLES[0][94], (32, 32))
+    _, wrong = finding.solved(finding.Plane(noise, noise, noise, 0, 0), TABLES[0][94], (32, 32), LIBJPEG)
     assert (wrong > 0).sum() > 500
     assert sum(parts for kernel, parts in tried if kernel is blocks.likeliest) <= 64
 
@@ -194,6 +187,39 @@ def test_samplings_that_pillow_does_not_write(filter_, photograph):
     if antecedent is None:
         pytest.skip("its past is not recognised")
     assert np.array_equal(antecedent.pixels(), pixels)
+
+
+def by(decoder, pixels):
+    """A decoded JPEG as another decoder makes it."""
+    antecedent = assert_found(pixels, 20)
+    layout = antecedent.layout
+    sampling = layout.sampling and replace(layout.sampling, filter=decoder.filters[layout.sampling.filter.code])
+    return replace(antecedent, layout=replace(layout, sampling=sampling, decoder=decoder)).pixels()
+
+
+@pytest.mark.parametrize("decoder", [STB, ZUNE], ids=lambda decoder: decoder.code)
+@pytest.mark.parametrize("quality", [50, 75, 90, 95])
+def test_greys_of_other_decoders(photograph, quality, decoder):
+    pixels = by(decoder, through(photograph[:128, :160, 1], quality))
+    assert assert_found(pixels, 20).layout.decoder is decoder
+    assert assert_found(np.ascontiguousarray(pixels[3:, 6:]), 150).layout.decoder is decoder
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("quality", [75, 90])
+def test_colours_of_other_decoders(photograph, quality, subsampling):
+    pixels = through(photograph[40:232, 100:292], quality, subsampling)
+    antecedent = assert_found(by(STB, pixels), 60)
+    assert (antecedent.layout.decoder, antecedent.layout.sampling.filter.name) == (STB, subsampling)
+    if subsampling == "4:4:4":
+        assert assert_found(by(ZUNE, pixels), 20).layout.decoder is ZUNE
+
+
+@pytest.mark.parametrize(("name", "decoder"), [("stb-420-80x96", STB), ("stb-grey-72x64", STB), ("zune-444-64x48", ZUNE)])
+def test_decoders_are_the_real_ones(name, decoder):
+    """What they made is made again to the last pixel; see `make_golden` for their versions."""
+    pixels = np.asarray(Image.open(GOLDEN / f"inside-{name}.png"))
+    assert assert_found(pixels.reshape(*pixels.shape[:2], -1), 0).layout.decoder is decoder
 
 
 def test_others_have_none(photograph):

@@ -12,7 +12,7 @@ from bitstream.errors import DamagedError
 from bitstream.outliers import pack
 from codec import models
 from codec.decompression import decompress_file
-from codec.inside.antecedent import Antecedent, Layout
+from codec.inside.antecedent import DECODERS, LIBJPEG, Antecedent, Layout
 from codec.jpeg import coefficients
 from codec.methods.inside import BLOCK, DecodedJpeg, Fields, planes_of
 from codec.methods.method import Part
@@ -28,12 +28,12 @@ CPU = Options(device="cpu", model=TINY_DCT)
 HEIGHT, WIDTH = 11, 9
 
 
-def antecedent(rng, filter_, ring):
+def antecedent(rng, filter_, ring, decoder=LIBJPEG):
     """Any tables, coefficients and exceptions, the blocks anywhere; without a filter grey."""
     down, across = (filter_.down, filter_.across) if filter_ else (1, 1)
     top, left = int(rng.integers(8 * down)), int(rng.integers(8 * across))
     sampling = Sampling(filter_, top % down, left % across, ring) if filter_ else None
-    layout = Layout(HEIGHT, WIDTH, sampling, top, left)
+    layout = Layout(HEIGHT, WIDTH, sampling, top, left, decoder)
     steps = [rng.integers(1, rng.choice((4, 40, 65536)), BLOCK) for _ in layout.blocks]
     if rng.random() < 0.5:
         steps[1:] = steps[1:2] * (len(steps) - 1)
@@ -61,18 +61,20 @@ def plain(data):
     return plain_decoder.decode(data, [TINY_DCT]).samples
 
 
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.code)
 @pytest.mark.parametrize("ring", [0, 1])
-@pytest.mark.parametrize("filter_", [*FILTERS[:7]], ids=lambda filter_: filter_.name)
-def test_colours(filter_, ring):
-    found = antecedent(np.random.default_rng(2 * filter_.code + ring), filter_, ring)
+@pytest.mark.parametrize("code", range(7), ids=lambda code: FILTERS[code].name)
+def test_colours(code, ring, decoder):
+    found = antecedent(np.random.default_rng(2 * code + ring), decoder.filters[code], ring, decoder)
     data = igpt(found)
     assert (decompress_file(read(data), CPU).pixels == found.pixels()).all()
     assert (plain(data) == found.pixels()).all()
 
 
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.code)
 @pytest.mark.parametrize("seed", range(3))
-def test_greys(seed):
-    found = antecedent(np.random.default_rng(seed), None, 0)
+def test_greys(seed, decoder):
+    found = antecedent(np.random.default_rng(seed), None, 0, decoder)
     data = igpt(found)
     assert (decompress_file(read(data), CPU).pixels == found.pixels()).all()
     assert (plain(data) == found.pixels()).all()
@@ -92,6 +94,7 @@ def test_both_decoders_refuse_the_same_fields():
         assert (layout is None) == (found is None)
         if layout and found:
             assert (layout.blocks, layout.offsets, layout.sizes) == (found.blocks, found.missing, found.sizes)
+            assert layout.decoder.code == found.decoder
         refused += found is None
     assert len(kinds) < refused < 13 * len(kinds)
 

@@ -28,7 +28,7 @@ from codec.tiling.tiles import Shape
 from tests import plain_decoder
 from tests.conftest import TINY, TINY_YCC, coded_by, decoded_jpeg, photo_cd, picture, remade, smooth, with_past
 
-JPEG, PHOTO_CD = FORMULAS
+JPEG, PHOTO_CD, STB = FORMULAS
 
 
 def triples(seed=0, count=200_000):
@@ -67,11 +67,11 @@ def test_the_formula_is_that_of_the_installed_jpeg_decoder():
 def test_fields_are_bits_of_a_byte():
     """Of every filter, formula and place, and those of the document."""
     assert [f.code for f in FILTERS] == list(range(8))
-    assert [f.code for f in FORMULAS] == [0, 1]
+    assert [f.code for f in FORMULAS] == [0, 1, 2]
     assert [(f.down, f.across) for f in FILTERS] == list(plain_decoder.CELLS)
     first = set()
     for filter_ in FILTERS:
-        for formula in FORMULAS:
+        for formula in (JPEG, PHOTO_CD):
             for top, left, ring, outliers in np.ndindex(filter_.down, filter_.across, 2, 2):
                 fields = Fields(formula, Sampling(filter_, top, left, ring), bool(outliers), Shape(3, 300 // 5), ModelName(bytes(16), "x"))
                 data = fields.to_bytes()

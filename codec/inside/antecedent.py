@@ -4,23 +4,39 @@ Luma and small chroma come of the coefficients; from there on the way is a past'
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.inside import kernel
 from codec.jit import run
-from codec.pasts.chroma import Bytes, Sampling
-from codec.pasts.colour import FORMULAS
+from codec.pasts.chroma import FILTERS, STB_FILTERS, Bytes, Filter, Sampling
+from codec.pasts.colour import FORMULAS, Formula
 from codec.pasts.past import Past
 
 Steps = npt.NDArray[np.int64]  # (64,), 1 to 65535, in zigzag order
 Coefficients = npt.NDArray[np.int16]  # (rows, columns, 64), in zigzag order
 
 
+class Decoder(NamedTuple):
+    """Whose arithmetic makes pixels of coefficients. code: its number in the file, and that of its transform. filters: by their codes."""
+
+    code: int
+    formula: Formula
+    filters: tuple[Filter, ...]
+
+
+# Verified with Pillow; raylib 6.2.0.0 and SDL2_image 2.8.12; zune-jpeg 0.5.15 of kornia-rs 0.2.0
+LIBJPEG = Decoder(kernel.LIBJPEG, FORMULAS[0], FILTERS[:7])
+STB = Decoder(kernel.STB, FORMULAS[2], STB_FILTERS)
+ZUNE = Decoder(kernel.ZUNE, FORMULAS[0], FILTERS[:7])  # its formula hardly differs from libjpeg's
+DECODERS = (LIBJPEG, STB, ZUNE)
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Where a picture of (height, width) lies in its blocks.
+    """Where a picture of (height, width) lies in its blocks, and what decoded these.
 
     sampling: the filter of chroma, and 1 as `ring` if samples beyond the picture's edges are those of the blocks, as far as these reach;
     None for grey. top, left: pixels of the first row and column of units (of 8 chroma samples, or luma samples in grey) that are missing.
@@ -31,6 +47,7 @@ class Layout:
     sampling: Sampling | None
     top: int
     left: int
+    decoder: Decoder = LIBJPEG
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
@@ -82,25 +99,26 @@ class Antecedent:
     def pixels(self) -> Bytes:
         """(height, width, channels), as the picture was."""
         layout = self.layout
-        luma = decoded(self.coefficients[0], self.steps[0], layout.offsets[0], layout.sizes[0])
+        luma = decoded(self.coefficients[0], self.steps[0], layout.decoder, layout.offsets[0], layout.sizes[0])
         if layout.sampling is None:
             grey = luma.reshape(-1, 1)
             grey[self.positions] += self.corrections
             return grey.reshape(layout.height, layout.width, 1)
-        return Past(FORMULAS[0], layout.sampling, luma, self.chroma(), self.positions, self.corrections).pixels()
+        return Past(layout.decoder.formula, layout.sampling, luma, self.chroma(), self.positions, self.corrections).pixels()
 
     def chroma(self) -> Bytes:
         """The small planes (2, rows, columns) of the layout's sampling."""
-        return np.stack([self.layout.small(all_samples(self.coefficients[k], self.steps[k])) for k in (1, 2)])
+        layout = self.layout
+        return np.stack([layout.small(all_samples(self.coefficients[k], self.steps[k], layout.decoder)) for k in (1, 2)])
 
 
-def decoded(coefficients: Coefficients, steps: Steps, offset: tuple[int, int], size: tuple[int, int]) -> Bytes:
+def decoded(coefficients: Coefficients, steps: Steps, decoder: Decoder, offset: tuple[int, int], size: tuple[int, int]) -> Bytes:
     """The samples of a component, (rows, columns) as `size` says, without those that are missing."""
     plane = np.empty(size, np.uint8)
-    run(kernel.decode, len(coefficients), coefficients, steps, kernel.ZIGZAG, *offset, plane, fewest=8)
+    run(kernel.decode, len(coefficients), coefficients, steps, kernel.ZIGZAG, decoder.code, *offset, plane, fewest=8)
     return plane
 
 
-def all_samples(coefficients: Coefficients, steps: Steps) -> Bytes:
+def all_samples(coefficients: Coefficients, steps: Steps, decoder: Decoder) -> Bytes:
     """The samples of all blocks."""
-    return decoded(coefficients, steps, (0, 0), (8 * coefficients.shape[0], 8 * coefficients.shape[1]))
+    return decoded(coefficients, steps, decoder, (0, 0), (8 * coefficients.shape[0], 8 * coefficients.shape[1]))

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from codec.inside.kernel import forward, islow
+from codec.inside.kernel import forward, inverse
 from codec.jit import compiled, part
 
 FAR = 1e4  # beyond all samples
@@ -60,7 +60,7 @@ def _wrong(block, lowest, highest):
 
 
 @part
-def _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block):
+def _rounded(target, lowest, highest, open_, steps, basis, zigzag, decoder, real, chosen, work, block):
     """Coefficients by rounding, unknown samples filled in by what comes of them; gives the number of wrong samples."""
     wrong = 64
     for _ in range(ROUNDS):
@@ -77,7 +77,7 @@ def _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen,
             now = min(max(now, -32768), 32767)
             changed |= now != chosen[k]
             chosen[k] = now
-        islow(chosen, steps, zigzag, block)
+        inverse(chosen, steps, zigzag, decoder, block)
         wrong = _wrong(block, lowest, highest)
         if wrong == 0 or not changed or open_ == 0:
             break
@@ -126,7 +126,7 @@ def _beyond(samples, add, lowest, highest):
 
 
 @part
-def _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, beam, depth, work):
+def _tried(chosen, real, steps, bases, adds, zigzag, decoder, lowest, highest, block, beam, depth, work):
     """Tries doubtful coefficients both ways, a beam of choices at a time; improves `chosen` and gives its number of wrong samples."""
     samples, fine, order, errors, keys, states, spare, best = work
     many = 0
@@ -178,7 +178,7 @@ def _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, bea
                 for k in range(64):
                     spare[at, k] = states[b, k]
         states, spare, count = spare, states, kept
-    islow(chosen, steps, zigzag, block)
+    inverse(chosen, steps, zigzag, decoder, block)
     fewest, found = _wrong(block, lowest, highest), 0
     for b in range(count):
         flips = keys[b] & 0xFFFF
@@ -189,7 +189,7 @@ def _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, bea
         for n in range(many):
             if flips >> n & 1:
                 best[order[n]] += 1 if real[order[n]] > chosen[order[n]] * steps[order[n]] else -1
-        islow(best, steps, zigzag, block)
+        inverse(best, steps, zigzag, decoder, block)
         wrong = _wrong(block, lowest, highest)
         if wrong < fewest:
             fewest, found = wrong, flips
@@ -212,7 +212,7 @@ def _distance(real, chosen, steps):
 
 
 @part
-def _climbed(chosen, steps, bases, zigzag, lowest, highest, samples, block):
+def _climbed(chosen, steps, bases, zigzag, decoder, lowest, highest, samples, block):
     """Moves one coefficient after the other by 1 as long as that brings the samples nearer to what they should be."""
     _restored(chosen, steps, bases, samples)
     error = _excess(samples, 0.0, bases[0], lowest, highest)
@@ -231,7 +231,7 @@ def _climbed(chosen, steps, bases, zigzag, lowest, highest, samples, block):
         error = best
         for k in range(64):
             samples[k] += by * steps[at] * bases[at, k]
-    islow(chosen, steps, zigzag, block)
+    inverse(chosen, steps, zigzag, decoder, block)
     return _wrong(block, lowest, highest)
 
 
@@ -358,7 +358,7 @@ def _decided(target, weights, freedom, steps, bases, variances, covariance, mean
 
 
 @compiled
-def rounded(first, last, where, plane, low, high, top, left, steps, basis, zigzag, coefficients, wrong):
+def rounded(first, last, where, plane, low, high, top, left, steps, basis, zigzag, decoder, coefficients, wrong):
     """The coefficients of the blocks where[first] to where[last - 1], by number, row by row, of planes that lack `top` rows and `left`
     columns of the first; and how many of their samples are wrong."""
     lowest, highest, target, real = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
@@ -367,13 +367,13 @@ def rounded(first, last, where, plane, low, high, top, left, steps, basis, zigza
     for n in range(first, last):
         row, column = where[n] // columns, where[n] % columns
         open_ = _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
-        wrong[where[n]] = _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
+        wrong[where[n]] = _rounded(target, lowest, highest, open_, steps, basis, zigzag, decoder, real, chosen, work, block)
         for c in range(64):
             coefficients[row, column, c] = chosen[c]
 
 
 @compiled
-def searched(first, last, where, plane, low, high, top, left, steps, basis, bases, zigzag, coefficients, wrong, uncertain):
+def searched(first, last, where, plane, low, high, top, left, steps, basis, bases, zigzag, decoder, coefficients, wrong, uncertain):
     """The same by search, for blocks where rounding was not enough; uncertain: whether not all samples of a block are known."""
     lowest, highest, target, real = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
     chosen, block, work = np.zeros(64, np.int64), np.empty(64, np.int64), np.empty(128)
@@ -395,12 +395,12 @@ def searched(first, last, where, plane, low, high, top, left, steps, basis, base
     for n in range(first, last):
         row, column = where[n] // columns, where[n] % columns
         open_ = _fetch(plane, low, high, 8 * row - top, 8 * column - left, lowest, highest, target)
-        fewest = _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
+        fewest = _rounded(target, lowest, highest, open_, steps, basis, zigzag, decoder, real, chosen, work, block)
         if fewest:
-            fewest = _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, FEW, SOME, trial)
+            fewest = _tried(chosen, real, steps, bases, adds, zigzag, decoder, lowest, highest, block, FEW, SOME, trial)
         if fewest and (open_ or _distance(real, chosen, steps) < MOST_DISTANT):
-            _rounded(target, lowest, highest, open_, steps, basis, zigzag, real, chosen, work, block)
-            fewest = _tried(chosen, real, steps, bases, adds, zigzag, lowest, highest, block, BEAM, DEPTH, trial)
+            _rounded(target, lowest, highest, open_, steps, basis, zigzag, decoder, real, chosen, work, block)
+            fewest = _tried(chosen, real, steps, bases, adds, zigzag, decoder, lowest, highest, block, BEAM, DEPTH, trial)
         uncertain[where[n]] = open_ > 0
         wrong[where[n]] = fewest
         for c in range(64):
@@ -408,7 +408,7 @@ def searched(first, last, where, plane, low, high, top, left, steps, basis, base
 
 
 @compiled
-def likeliest(first, last, where, plane, low, high, top, left, steps, bases, zigzag, variances, coefficients, wrong):
+def likeliest(first, last, where, plane, low, high, top, left, steps, bases, zigzag, decoder, variances, coefficients, wrong):
     """The same for blocks that the search leaves wrong, by what is likeliest where samples are not known."""
     lowest, highest, target, weights = np.empty(64), np.empty(64), np.empty(64), np.empty(64)
     chosen, block, work = np.zeros(64, np.int64), np.empty(64, np.int64), np.empty(64)
@@ -428,10 +428,10 @@ def likeliest(first, last, where, plane, low, high, top, left, steps, bases, zig
             for m in range(count):
                 for c in range(64):
                     chosen[c] = whole[m, c]
-                islow(chosen, steps, zigzag, block)
+                inverse(chosen, steps, zigzag, decoder, block)
                 now = _wrong(block, lowest, highest)
                 if now and m < 4:
-                    now = _climbed(chosen, steps, bases, zigzag, lowest, highest, work, block)
+                    now = _climbed(chosen, steps, bases, zigzag, decoder, lowest, highest, work, block)
                 if now < fewest:
                     fewest = now
                     for c in range(64):

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from codec.inside.kernel import forward, islow
+from codec.inside.kernel import forward, inverse
 from codec.jit import compiled, part
-from codec.pasts.colour import FORMULAS
 
-FORMULA = FORMULAS[0]
 FRACTION = 16
 ANY = 1 << 40
 AROUND, SIDE = 2, 12  # samples around a block, and of it and these
@@ -166,7 +164,7 @@ def _sorted(full, count, order, least, most, first, second):
 
 
 @compiled
-def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, upsampling, first, second, basis, zigzag, empty):
+def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, upsampling, first, second, basis, zigzag, decoder, empty):
     """Moves doubtful coefficients of the blocks where[begin] to where[end - 1], by number, row by row, to their second nearest as long as
     pixels get a luma thereby, and any by 1 of blocks that do not lie in the picture as a whole; no two of these blocks reach the same
     pixel. aims: (2, rows, columns), what the small planes should come near to. coefficients: (2, rows, columns, 64), which change, and the
@@ -209,7 +207,7 @@ def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, ups
                         c = order[plane, t % many]
                         move = 1 if (real[plane, c] > chosen[c] * steps[plane, c]) == (t < many) else -1
                         chosen[c] += move
-                        islow(chosen, steps[plane], zigzag, block)
+                        inverse(chosen, steps[plane], zigzag, decoder, block)
                         chosen[c] -= move
                         _patch(block, fixed[plane], own[plane], patch)
                         now = _emptiness(
@@ -220,7 +218,7 @@ def repaired(begin, end, where, pixels, aims, one, two, coefficients, steps, ups
                 if which < 0:
                     break
                 coefficients[whose, row, column, which] += by
-                islow(coefficients[whose, row, column], steps[whose], zigzag, block)
+                inverse(coefficients[whose, row, column], steps[whose], zigzag, decoder, block)
                 _patch(block, fixed[whose], own[whose], patch)
                 for k in range(count):
                     full[whose, k] = _pixel(patch, bases[k], places[k], upsampling)

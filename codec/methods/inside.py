@@ -9,7 +9,7 @@ from bitstream.constants import MAX_OUTLIER_SHARE
 from bitstream.container import Coding, require
 from bitstream.outliers import pack, unpack
 from codec import models
-from codec.inside.antecedent import Antecedent, Layout, Steps
+from codec.inside.antecedent import DECODERS, Antecedent, Layout, Steps
 from codec.inside.costs import estimated_bytes
 from codec.inside.finding import inside
 from codec.jpeg import coefficients, rest
@@ -20,12 +20,13 @@ from codec.jpeg.words import quality
 from codec.methods.method import Bits, Candidate, Coded, Decoding, Method, ModelName, Part, Samples, Source, fields_reader, require_same
 from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
 from codec.options import Options
-from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.chroma import Sampling
 from codec.pasts.past import CERTAIN_PIXELS
 from codec.progress import Progress, heartbeat
 
 GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
+DECODER = 6  # bits below its code
 BLOCK = 64
 MOST_SIDE = 65535  # of a JPEG
 CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in so many wrong: planes never undercut that
@@ -42,7 +43,7 @@ class Fields(NamedTuple):
     def to_bytes(self) -> bytes:
         sampling, steps = self.layout.sampling, [*self.steps]
         first = GREY if sampling is None else sampling.filter.code | (RING if sampling.ring else 0)
-        first |= OUTLIERS if self.outliers else 0
+        first |= self.layout.decoder.code << DECODER | (OUTLIERS if self.outliers else 0)
         if len(steps) == 3 and np.array_equal(steps[1], steps[2]):
             first, steps = first | COMMON, steps[:2]
         tables = b"".join(table.astype(">u2").view(np.uint8).reshape(BLOCK, 2).T.tobytes() for table in steps)
@@ -97,12 +98,14 @@ class DecodedJpeg(Method):
         first, place = reader.byte(), reader.byte()
         code, (top, left) = first & 7, divmod(place, 16)
         grey = code == GREY
-        require(first < 2 * COMMON and not (grey and first & (RING | COMMON)), "its blocks lie in an unknown way")
+        require(first >> DECODER < len(DECODERS), "its decoder is unknown")
+        require(not (grey and first & (RING | COMMON)), "its blocks lie in an unknown way")
+        decoder = DECODERS[first >> DECODER]
         require(max(part.width, part.height) <= MOST_SIDE, "no JPEG has such a side")
         require(part.depth == 8 and part.channels == (1 if grey else 3), f"{part.channels} channels of {part.depth} bits are not coded so")
         sampling = None
         if not grey:
-            filter_ = FILTERS[code]
+            filter_ = decoder.filters[code]
             sampling = Sampling(filter_, top % filter_.down, left % filter_.across, int(bool(first & RING)))
         down, across = (sampling.filter.down, sampling.filter.across) if sampling else (1, 1)
         require(top < 8 * down and left < 8 * across, "its blocks lie too far away")
@@ -113,7 +116,7 @@ class DecodedJpeg(Method):
         require(min(int(table.min()) for table in steps) > 0, "a step of it is 0")
         outliers = bool(first & OUTLIERS)
         require(not outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
-        layout = Layout(part.height, part.width, sampling, top, left)
+        layout = Layout(part.height, part.width, sampling, top, left, decoder)
         require(blocks_of(layout) <= MOST_BLOCKS, f"it has {blocks_of(layout):,} blocks, too many")
         return Fields(layout, steps + steps[1:] * (tables == 2), outliers, model)
 

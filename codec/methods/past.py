@@ -112,7 +112,7 @@ class PastMethod(Method):
         if not options.past or not source.original or source.indices or samples.dtype != np.uint8 or samples.shape[2] != 3:
             return []
         past = source.past(progress)
-        if not past:
+        if not past or past.formula.name not in KINDS:
             return []
         network = models.load(models.chosen(options.model, options.revision), "ycc", device_named(options.device))
         return [_Candidate(self, network, past)]

@@ -162,14 +162,16 @@ class Sampling:
         return np.arange(first - 1, last + 2).clip(0, count - 1)
 
 
-def _triangle(down: int, across: int, code: int, name: str) -> Filter:
+def _triangle(down: int, across: int, code: int, name: str, alternating: bool = True) -> Filter:
     """libjpeg's "fancy" upsampling (jdsample.c): three parts of the nearer sample, one of the farther, alternating rounding."""
-    biases = {(2, 2): (8, 7), (1, 2): (1, 2), (2, 1): (1, 2)}[down, across]
+    shift = 4 if down == across else 2
+    half = 1 << (shift - 1)
+    biases = (half, half) if not alternating else (8, 7) if down == across else (1, 2)
     near_and_far = {k: {0: 3, 2 * k - 1: 1} for k in range(2)}
     places = {}
     for y, x in product(range(down), range(across)):
         rows, columns = (near_and_far[k] if factor == 2 else {0: 1} for k, factor in ((y, down), (x, across)))
-        places[y, x] = Place(rows, columns, biases[x if across == 2 else y], 4 if down == across else 2)
+        places[y, x] = Place(rows, columns, biases[x if across == 2 else y], shift)
     return Filter(name, code, down, across, places)
 
 
@@ -195,4 +197,12 @@ FILTERS = (
     _replicated(1, 2, 5, "4:2:2, repeated"),
     _replicated(2, 1, 6, "4:4:0, repeated"),
     _averages(7, "4:2:0, averaged"),
+)
+# stb_image's, which rounds halves up everywhere
+STB_FILTERS = (
+    FULL,
+    _triangle(2, 2, 1, "4:2:0", alternating=False),
+    _triangle(1, 2, 2, "4:2:2", alternating=False),
+    _triangle(2, 1, 3, "4:4:0", alternating=False),
+    *FILTERS[4:7],
 )

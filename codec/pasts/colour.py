@@ -117,4 +117,13 @@ def _photo_cd() -> Formula:
     return Formula("PhotoCD", 1, (156, 137), 89024, first, second)
 
 
-FORMULAS = (_jfif(), _photo_cd())
+def _stb() -> Formula:
+    """JPEG's YCbCr as stb_image converts it, with less precise constants than libjpeg's."""
+    c, none = np.arange(256) - 128, np.zeros(256, np.int64)
+    half = none + (ONE >> 1)
+    first = _tables(none, half + ((-1410 * c >> 8) << 12), half + (7258 * c << 4))
+    second = _tables(half + (5743 * c << 4), -2925 * c << 4, none)
+    return Formula("stb_image", 2, (128, 128), ONE, first, second)
+
+
+FORMULAS = (_jfif(), _photo_cd(), _stb())

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import MAX_OUTLIER_SHARE
-from codec.pasts.chroma import FILTERS, FULL, Bytes, Sampling, strips
+from codec.pasts.chroma import FILTERS, FULL, STB_FILTERS, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
 from codec.progress import Progress, ignore
@@ -23,13 +23,14 @@ PATCH = 64
 PATCHES = 2  # on which samplings are tried, of CANDIDATES
 CANDIDATES = 24
 CERTAIN_SHARE = 0.99  # of the sampled pixels without clipping that the formula must give
+ALIKE_SHARE = 0.9  # that libjpeg's formula gives where stb_image's gives all
 CLIPPED_PIXELS = 64  # of the sample, with a clipped channel, that are looked at
 IMPOSSIBLE_SHARE = 1 / 32  # of the sampled pixels, clipped in a way in which the formula cannot clip: a drawing's pure colours
 WRONG_SHARE = 0.3  # of chroma samples that the right sampling may miss before its recovery is refined; others miss more
 SETTLED_WRONG_SHARE = 0.03  # and afterwards
 SPOT, SPOTS = 128, 4  # side and number of spots of a large picture that are tried before the whole
 CERTAIN_PIXELS, CERTAIN_PART = 1 << 17, 100  # of a past that needs no trial: the least pixels, and of these at most one in so many wrong
-SAMPLINGS = {"JPEG": range(7), "PhotoCD": (0, 7)}  # which filters go with which formula
+SAMPLINGS = {"JPEG": FILTERS[:7], "PhotoCD": (FULL, FILTERS[7]), "stb_image": STB_FILTERS}  # which filters go with which formula
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,19 @@ def formula_of(pixels: Bytes) -> Formula | None:
     sample, others = drawn[~at_limits], drawn[at_limits][:CLIPPED_PIXELS]
     if not len(sample):
         return None
-    for formula in FORMULAS:
-        if formula.chroma(sample)[2].mean() >= CERTAIN_SHARE:
-            impossible = at_limits.mean() * (1 - formula.gives(others).mean()) if len(others) else 0
-            return formula if impossible <= IMPOSSIBLE_SHARE else None
-    return None
+
+    def share(formula: Formula) -> float:
+        return float(formula.chroma(sample)[2].mean())
+
+    jpeg, photo_cd, stb = FORMULAS
+    of_jpeg = share(jpeg)
+    formula = jpeg if of_jpeg >= CERTAIN_SHARE else photo_cd if share(photo_cd) >= CERTAIN_SHARE else None
+    if formula is not photo_cd and ALIKE_SHARE <= of_jpeg < 1 and share(stb) > max(of_jpeg, CERTAIN_SHARE):
+        formula = stb
+    if formula is None:
+        return None
+    impossible = at_limits.mean() * (1 - formula.gives(others).mean()) if len(others) else 0
+    return formula if impossible <= IMPOSSIBLE_SHARE else None
 
 
 def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
@@ -150,8 +159,7 @@ def sampling_of(pixels: Bytes, formula: Formula) -> Sampling:
     best, best_cost = Sampling(FULL), (WRONG_SHARE, 0)
     if not patches:
         return best
-    for code in SAMPLINGS[formula.name]:
-        filter_ = FILTERS[code]
+    for filter_ in SAMPLINGS[formula.name]:
         for top, left in product(range(filter_.down), range(filter_.across)):
             if filter_ is FULL:
                 continue
