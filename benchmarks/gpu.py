@@ -155,10 +155,7 @@ def known_answers(run: Run) -> Iterator[Rows]:
     for device in run.devices:
         for name, product in PRODUCTS.items():
             tests[f"products by {name}, {device}"] = partial(is_exact, product, torch.device(device))
-            network = random_network(device=device)
-            tests[f"network, {plain_torch(device)}, products by {name}"] = lambda n=network, p=product: (
-                answer_of(plain.PlainEngine(n, p)) == ANSWER
-            )
+            tests[f"network, {plain_torch(device)}, products by {name}"] = partial(_network_is_exact, product, device)
         operations = PaletteOperations(plain_torch(device))
         tests[f"published network, {plain_torch(device)}"] = partial(_palette_is_exact, operations, device, known_answer)
     if run.device == "cuda":
