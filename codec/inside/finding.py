@@ -33,7 +33,8 @@ SEEN_SIDE, TRIED_BLOCKS = 384, 400  # of the middle of a picture, where is looke
 HINT_SIDE, HINT_BLOCKS, HINT = 256, 120, 0.02  # the same for grey pictures at first; how much less is live at one place than at any other
 REPAIRS = 2
 FIRST_TRIED = 32  # blocks of which the likeliest is looked for, twice as many each time
-STILL_WRONG, MOST_WRONG = 0.75, 4  # share of wrong samples, and these in a block, where that is in vain
+STILL_WRONG = 0.75  # share of the wrong samples with which it is in vain
+MOST_WRONG, FOUND_SHARE = 4, 0.1  # the same: of a block, where fewer blocks are found
 MIXED = 16
 
 
@@ -259,7 +260,8 @@ def solved(
         run(blocks.likeliest, len(some), some, *known, bases, zigzag, code, variances, coefficients, wrong, fewest=4)
         progress(0)
         after = wrong[some].sum()
-        if after > before * STILL_WRONG or after > len(some) * MOST_WRONG:
+        found = (wrong[some] == 0).mean()
+        if after > before * STILL_WRONG or (after > len(some) * MOST_WRONG and found < FOUND_SHARE):
             break
         many *= 2
     return coefficients, wrong
