@@ -2,10 +2,12 @@
 
 import itertools
 import sys
+import threading
 
 import numpy as np
 import pytest
 import torch
+from numba.cuda.simulator.kernelapi import FakeCUDAShared
 
 from bitstream import gpu_coder
 from bitstream.errors import DamagedError
@@ -23,11 +25,23 @@ SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_wi
 UNIFORM, PEAKED, RARE = "uniform", "peaked", "rare"
 
 
+def _one_at_a_time(array):
+    """A block's shared array, of which the simulator would sometimes make two, where two threads ask at once; of one in a kernel."""
+    lock = threading.Lock()
+
+    def locked(*arguments):
+        with lock:
+            return array(*arguments)
+
+    return locked
+
+
 @pytest.fixture(autouse=True)
 def _threads(monkeypatch):
     """The simulator's are Python's: few, and the one that looks whether they wait does not keep them waiting."""
     monkeypatch.setattr(gpu_coder, "THREADS", 8)
     monkeypatch.setattr(gpu_kernels, "THREADS", 4)
+    monkeypatch.setattr(FakeCUDAShared, "array", _one_at_a_time(FakeCUDAShared.array))
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
