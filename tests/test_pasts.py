@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageEnhance
 from typer.testing import CliRunner
 
 import cli
@@ -22,7 +22,7 @@ from codec.methods.past import Fields, PastMethod
 from codec.pasts import recovery
 from codec.pasts.chroma import FILTERS, FULL, STRIP, Sampling
 from codec.pasts.colour import FORMULAS, clipped
-from codec.pasts.past import SPOTS, developed, formula_of, recognised, sampling_of
+from codec.pasts.past import SPOTS, developed, formula_of, recognised, sampling_of, translated
 from codec.progress import ignore
 from codec.tiling.tiles import Shape
 from tests import plain_decoder
@@ -370,3 +370,19 @@ def test_payloads_are_whole_words_and_end_with_their_tokens(extra, k):
     chunks[k] += extra
     with pytest.raises(codec.DamagedError, match="payload is damaged"):
         codec.decompress(remade(data, chunks=chunks), model=TINY_YCC, device="cpu")
+
+
+@pytest.mark.parametrize("colourful", [0.2, 1.0])
+def test_planes_that_stb_image_developed_are_coded_as_libjpegs(photograph, colourful):
+    """It has no formula of its own in a file, and its JPEG is not found where steps are 1."""
+    planes = np.asarray(ImageEnhance.Color(Image.fromarray(photograph)).enhance(colourful).convert("YCbCr"))
+    pixels = STB.pixels(planes[..., 0], np.moveaxis(planes[..., 1:], -1, 0))
+    past = recognised(pixels)
+    assert past is not None
+    assert past.formula is STB
+    told = translated(past, pixels)
+    assert told is not None
+    assert np.array_equal(told.pixels(), pixels)
+    coded = codec.compress(pixels, device="cpu")
+    assert codec.info(coded).coding == "decoded JPEG, 4:4:4"  # by its planes: of coefficients the quality is told
+    assert np.array_equal(codec.decode(coded, device="cpu"), pixels)

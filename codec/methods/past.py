@@ -41,7 +41,7 @@ from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS, Formula
-from codec.pasts.past import Past
+from codec.pasts.past import Past, translated
 from codec.progress import Progress
 from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA
 from codec.tiling.tiles import Grid, Shape
@@ -112,7 +112,9 @@ class PastMethod(Method):
         if not options.past or not source.original or source.indices or samples.dtype != np.uint8 or samples.shape[2] != 3:
             return []
         past = source.past(progress)
-        if not past or past.formula.name not in KINDS:
+        if past and past.formula.name not in KINDS:
+            past = translated(past, samples)
+        if not past:
             return []
         network = models.load(models.chosen(options.model, options.revision), "ycc", device_named(options.device))
         return [_Candidate(self, network, past)]

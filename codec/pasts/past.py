@@ -5,7 +5,7 @@ of them. The past's planes hold fewer bits than the pixels. Pixels that the form
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -62,6 +62,18 @@ class Past:
         flat = pixels.reshape(-1, 3)
         flat[self.positions] += self.corrections
         return pixels
+
+
+def translated(past: Past, pixels: Bytes) -> Past | None:
+    """The planes of a past of stb_image's with libjpeg's formula and filter, which are near to these; what does not fit becomes an outlier.
+    None where that is too much."""
+    sampling = replace(past.sampling, filter=FILTERS[past.sampling.filter.code])
+    made = developed(FORMULAS[0], past.luma, sampling.upsampled(past.chroma, *past.luma.shape))
+    wrong = (made != pixels).any(-1)
+    positions = np.flatnonzero(wrong)
+    if len(positions) > wrong.size // MAX_OUTLIER_SHARE:
+        return None
+    return Past(FORMULAS[0], sampling, past.luma, past.chroma, positions, (pixels - made)[wrong])
 
 
 def developed(formula: Formula, luma: Bytes, chroma: Bytes) -> Bytes:
