@@ -50,7 +50,7 @@ from tests.conftest import DATA, TINY_PALETTE, coded_by, decoded_jpeg, file_of, 
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("train", "train_native", "kodak", "clic2025_crop512")  # of it
-CHECKPOINT = ROOT / "checkpoints" / "photo-2"
+CHECKPOINT = ROOT / "checkpoints" / "photo-3"
 MADE_UP = 6, 768, 1024  # pictures, where there are none: how many, height and width
 CROSSED = 130, 200  # height and width of what crosses devices
 MEGAPIXELS = (0.393216, 6, 24)

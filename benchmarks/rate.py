@@ -31,6 +31,8 @@ from codec.options import Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.pictures.sources import picture_of_array
 from codec.progress import ignore
+from codec.tiling.tiles import Shape
+from codec.training.data import as_tensors
 from codec.training.loop import bits_per_sample
 from codec.training.reference import ImageGPT
 
@@ -53,9 +55,12 @@ def order_0_bits(pixels: Pixels) -> float:
 
 def float_bits(layer: Layer, model: ImageGPT) -> float:
     """The float model's code length of a layer that consists of whole tiles."""
-    group, samples = layer.part(layer.grid.whole)
-    windows = None if group.windows is None else torch.from_numpy(group.windows)
-    return bits_per_sample(model, {layer.kind: (torch.from_numpy(samples), windows)})[layer.kind] * samples.size
+    total = 0.0
+    for of in layer.grid.turns(Shape(layer.grid.columns, layer.grid.rows)):
+        group, samples = layer.part(of)
+        batch = {layer.kind: (torch.from_numpy(samples), as_tensors(group.around))}
+        total += bits_per_sample(model, batch)[layer.kind] * samples.size
+    return total
 
 
 def pixels_of(path: Path, green: bool) -> Pixels:

@@ -15,7 +15,7 @@ from codec.network.model import IntegerImageGPT
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
-from codec.tiling.tiles import TileSamples
+from codec.tiling.tiles import TileSamples, alone
 
 GAP = 2  # pixels between the pictures of a grid
 
@@ -52,7 +52,7 @@ def draw(
         drawn: npt.NDArray[np.int32] = (scores + random.gumbel(size=scores.shape)).argmax(-1).astype(np.int32)
         return drawn
 
-    group = Group(RGB, np.full((count, 2), SIDE))
+    group = Group(RGB, np.full((count, 2), SIDE), alone(count, RGB.channels))
     samples: TileSamples = step_through(engine_of(network, count), group, accept, progress)
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 

@@ -3,14 +3,16 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from codec.methods.past import layers_of
 from codec.network.config import ModelConfig
 from codec.palette.conversion import converted
 from codec.pasts.past import recognised
-from codec.tiling.planes import RGB
-from codec.training.data import Batch, as_samples
+from codec.tiling.planes import RGB, pixels_to_planes
+from codec.tiling.tiles import alone
+from codec.training.data import Batch, as_tensors
 from codec.training.loop import bits
 from codec.training.quantize import integer_model
 from codec.training.reference import ImageGPT
@@ -43,13 +45,14 @@ def luma_and_chroma() -> Batch:
     for pixels in (decoded_jpeg(smooth(64, 64)), photo_cd(64, 64)):
         for layer in layers_of(recognised(pixels)):
             group, samples = layer.part(layer.grid.whole)
-            batch[layer.kind] = torch.from_numpy(samples), None if group.windows is None else torch.from_numpy(group.windows)
+            batch[layer.kind] = torch.from_numpy(samples), as_tensors(group.around)
     return batch
 
 
 def main() -> None:
     if not TINY.exists():
-        make_tiny_model(TINY, "rgb", {RGB: (as_samples([picture(32, 32, 3, seed) for seed in range(8)]), None)})
+        samples = torch.from_numpy(np.stack([pixels_to_planes(picture(32, 32, 3, seed)).reshape(3, -1) for seed in range(8)]))
+        make_tiny_model(TINY, "rgb", {RGB: (samples, as_tensors(alone(8, 3)))})
     if not TINY_YCC.exists():
         make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
     if not TINY_DCT.exists():

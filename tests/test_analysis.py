@@ -146,7 +146,7 @@ def test_commands(tmp_path):
     source = tmp_path / "p.png"
     Image.fromarray(picture(20, 30, 3)).save(source)
     runner = CliRunner()
-    assert runner.invoke(cli.app, ["heatmap", str(source), "--model", "photo-2"]).exit_code == 0
+    assert runner.invoke(cli.app, ["heatmap", str(source), "--model", "photo-3"]).exit_code == 0
     assert np.asarray(Image.open(tmp_path / "p.heat.png")).shape == (20, 120, 3)
     grid = tmp_path / "grid.png"
     arguments = ["sample", str(grid), "-n", "3", "--complete", str(source), "--model", str(TINY), "-q"]

@@ -153,21 +153,21 @@ def test_our_own_models_are_added_and_removed(store, tmp_path):
 
 def test_a_damaged_model_hides_none_and_can_be_removed(store, caplog):
     """Nor does a card that says nonsense."""
-    (store / "photo-2").mkdir(parents=True)
+    (store / "photo-3").mkdir(parents=True)
     for name in ("config.json", models.WEIGHTS_FILE):
-        (store / "photo-2" / name).write_bytes(b"junk")
+        (store / "photo-3" / name).write_bytes(b"junk")
     shutil.copytree(TINY, store / "tiny")
     (store / "tiny" / models.CARD_FILE).write_text('{"licence": 5, "bpsp": {"rgb": "x", "grey": 1.5}}')
-    assert models.chosen("photo-2") == models.FOLDER / "photo-2"
+    assert models.chosen("photo-3") == models.FOLDER / "photo-3"
     listed = {model["name"]: model for model in json.loads(igpt("models", "--json").stdout)}
     assert (listed["tiny"]["licence"], listed["tiny"]["bpsp"]) == (None, {"grey": 1.5})
     assert "tiny" in igpt("models").stdout
     assert "left alone" in caplog.text
-    assert igpt("models", "remove", "photo-2").exit_code == 0
-    assert not (store / "photo-2").exists()
+    assert igpt("models", "remove", "photo-3").exit_code == 0
+    assert not (store / "photo-3").exists()
 
 
-@pytest.mark.parametrize("model", [None, "photo-2", TINY])
+@pytest.mark.parametrize("model", [None, "photo-3", TINY])
 def test_a_revision_is_of_the_hub(model, store):
     with pytest.raises(codec.ModelError, match="revision v1 is of no model on the hub"):
         models.chosen(model, "v1")

@@ -320,7 +320,7 @@ def test_roundtrip(published, store, shape):
     info = codec.info(data)
     assert info.coding == "palette"
     assert engines_of(read(data), Options(device="cpu")) == "compiled kernels"
-    assert info.models == (("small", published[2].digest.hex()), ("photo-2", models.load(None, "rgb", CPU).digest.hex()))
+    assert info.models == (("small", published[2].digest.hex()), ("photo-3", models.load(None, "rgb", CPU).digest.hex()))
     assert data == codec.compress(pixels, model=published[0], device="cpu")
 
 

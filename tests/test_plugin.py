@@ -223,7 +223,7 @@ def test_save_hands_options_on():
     """Without the name of a model, what is flat is coded without one."""
     image = Image.new("RGB", (20, 20), (9, 200, 7))
     image.info["dpi"] = (100, 100)
-    for options, coding in (({}, "mixing"), ({"model": "photo-2"}, "network")):
+    for options, coding in (({}, "mixing"), ({"model": "photo-3"}, "network")):
         stream = io.BytesIO()
         image.save(stream, "IGPT", device="cpu", **options)
         assert codec.info(stream.getvalue()).coding == coding

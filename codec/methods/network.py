@@ -114,7 +114,7 @@ class LayersCandidate(Candidate):
 def check_layers(network: IntegerImageGPT, layers: Sequence[Layer], shape: Shape, payloads: Sequence[bytes], progress: Progress) -> None:
     """The beginnings of all tiles. Raises IgptError."""
     for layer in layers:
-        count = layer.grid.groups(shape)
+        count = layer.grid.turn_groups(shape)
         wrong = beginnings_differ(network, layer, shape, payloads[:count], CHECKED_POSITIONS, heartbeat(progress))
         require_same(not wrong, wrong)
         payloads = payloads[count:]

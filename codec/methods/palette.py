@@ -1,11 +1,12 @@
 """Published ImageGPT checkpoints: the tokens of their palette, then the exact colours inside of the tokens' cells."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bitstream.constants import MAX_PALETTE_GROUP_TILES
+from bitstream.constants import MAX_PALETTE_GROUP_TILES, WORD_BYTES
 from bitstream.container import Coding, require
 from bitstream.errors import ModelError, UnsupportedImageError
 from codec import models
@@ -145,7 +146,7 @@ class PublishedPalette(Method):
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         fields, grid = self.fields(part), Grid(part.width, part.height)
-        yield from least_bytes(grid, fields.shape, 0)
+        yield from itertools.repeat(WORD_BYTES, grid.groups(fields.shape))
         if fields.refinement:
             yield from least_bytes(grid, fields.shape, part.channels)
 

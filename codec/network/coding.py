@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bitstream.constants import ALPHABET
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.engine import Engine, Impossible, Rows, Steps, Tables
-from codec.network.groups import Exist, Group, positions_needed, present, together
+from codec.network.groups import Exist, Group, positions_needed, present, some, together
 from codec.progress import Progress
 from codec.tiling.context import POSITIONS, SIDE
 from codec.tiling.planes import Sample
@@ -82,7 +82,7 @@ def hidden_states(engine: Engine, group: Group, samples: TileSamples, progress: 
     parts = []
     for first in range(0, len(samples), at_once):
         part = slice(first, first + at_once)
-        parts.append(engine.see(group.kind, samples[part], None if group.windows is None else group.windows[part], count))
+        parts.append(engine.see(group.kind, samples[part], some(group.around, part), count))
         progress(int(group.extents[part].prod(1).sum()))
 
     def joined(arrays: Sequence[npt.NDArray[Sample]]) -> npt.NDArray[Sample]:
@@ -137,7 +137,7 @@ def step_through(engine: Engine, group: Group, accept: Accept, progress: Progres
     accept the tokens (tiles). positions: so many at most; what follows is undefined.
     """
     kind, cells = group.kind, group.cells
-    steps = engine.steps(kind, len(group.extents), group.windows)
+    steps = engine.steps(kind, group.around)
     for position in range(min(positions, positions_needed(group.extents))):
         exist = present(group.extents, position)
         steps.go_to(position)

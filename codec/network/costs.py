@@ -34,8 +34,7 @@ def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
     grid, planes = layer.grid, layer.planes.shape
     engine, shape = engine_of(network, grid.tiles), grid.shape(MAX_GROUP_TILES)
     bits, ranks = np.zeros(planes, np.float32), np.zeros(planes, np.uint8)
-    for number in range(grid.groups(shape)):
-        rectangle = grid.group(number, shape)
+    for rectangle in grid.turns(shape):
         group, samples = layer.part(rectangle)
         needed = positions_needed(group.extents)
         parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []

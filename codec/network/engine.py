@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import TileSamples, Windows
+from codec.tiling.tiles import Known, TileSamples
 
 Rows = npt.NDArray[np.int8]
 Tokens = npt.NDArray[np.int32]
@@ -88,15 +88,12 @@ class Engine(Protocol):
     def at_once(self) -> int:
         """How many threads may call it."""
 
-    def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
-        """The parallel pass over (tiles, channels, POSITIONS) uint8 samples, of their first `count` positions, whole rows of tiles.
-
-        windows: for a surrounded kind, the chroma around each tile, (tiles, 2, WINDOW, WINDOW) uint8; else None.
-        """
+    def see(self, kind: Kind, samples: TileSamples, around: Known, count: int) -> Seen:
+        """The parallel pass over (tiles, channels, POSITIONS) uint8 samples, of their first `count` positions, whole rows of tiles."""
 
     def frequencies(self, kind: Kind, hidden: Rows, features: list[Rows], impossible: list[Impossible] | None) -> Tables:
         """(n, tiles, n_embd) hidden states and each channel's features (n, tiles, HEAD_FEATURES) -> (n, channels, tiles, 256), each 1 or
         more, each row summing to 2^24. impossible: of each channel, (n, tiles, 256), or None for none."""
 
-    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> Steps:
-        """Of so many tiles, before their first position. windows: as in `see`."""
+    def steps(self, kind: Kind, around: Known) -> Steps:
+        """Of tiles before their first position."""

@@ -24,7 +24,7 @@ from codec.network.vectors import LANES, ROWS
 from codec.threads import threads
 from codec.tiling.context import CENTRE, FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import TileSamples, Windows
+from codec.tiling.tiles import Known, TileSamples, Windows
 
 if jit.numba.config.DISABLE_JIT:
     msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"
@@ -103,14 +103,14 @@ class FastEngine:
         bias, multiplier, shift = (self.arrays[f"{name}.{part}"] for part in ("bias", "multiplier", "shift"))
         return kernels.scales([multiplier, bias * multiplier + (np.int32(1) << shift - 1), shift], start, parts)
 
-    def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
+    def see(self, kind: Kind, samples: TileSamples, around: Known, count: int) -> Seen:
         tiles, channels, _ = samples.shape
-        known, residuals = _known(tiles, channels)
+        known, residuals = _known(around)
         known[:, :, :POSITIONS] = samples
         features, predictions = np.empty((tiles, count, FEATURES), np.int8), np.empty((channels, tiles, count), np.int32)
         of_heads, bases = np.empty((channels, tiles, count, HEAD_FEATURES), np.int8), np.empty((tiles, channels), np.int32)
-        around = known, residuals, neighbour_slots(), _windows(tiles, windows), 0, 0, channels, kind.code, kind.related
-        jit.run(kernels.context, tiles, *around, bases, features, of_heads, predictions)
+        what = known, residuals, neighbour_slots(), around.sides, _windows(around), 0, 0, channels, kind.code, kind.related
+        jit.run(kernels.context, tiles, *what, bases, features, of_heads, predictions)
         tokens = (known[:, :, :count].swapaxes(0, 1) - predictions + CENTRE) & 255
         return Seen(self.hidden_of_tiles(features), list(of_heads), list(tokens))
 
@@ -169,17 +169,18 @@ class FastEngine:
         parts = -(-count // kernels.BLOCK)
         jit.run(lambda first, last: kernels.frequencies(first, last, *arguments, *self.head_room()), parts, fewest=FEWEST_BLOCKS)
 
-    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "FastSteps":
-        return FastSteps(self, kind, tiles, windows)
+    def steps(self, kind: Kind, around: Known) -> "FastSteps":
+        return FastSteps(self, kind, around)
 
 
 class FastSteps:
     """The `engine.Steps` of a FastEngine."""
 
-    def __init__(self, engine: FastEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
+    def __init__(self, engine: FastEngine, kind: Kind, around: Known) -> None:
         self.engine, self.kind, self.window = engine, kind, engine.config.attention_window
-        self.windows, self.slots = _windows(tiles, windows), neighbour_slots()
-        self.known, self.residuals = _known(tiles, kind.channels)
+        self.sides, self.windows, self.slots = around.sides, _windows(around), neighbour_slots()
+        self.known, self.residuals = _known(around)
+        tiles = len(self.known)
         self.bases = np.empty((tiles, kind.channels), np.int32)
         self.features = np.empty((tiles, 1, FEATURES), np.int8)
         self.of_heads = np.empty((kind.channels, tiles, 1, HEAD_FEATURES), np.int8)
@@ -207,8 +208,9 @@ class FastSteps:
 
     def _context(self, first: int, last: int) -> None:
         """See `kernels.context`."""
-        around = self.known, self.residuals, self.slots, self.windows, self.position, first, last, self.kind.code, self.kind.related
-        kernels.context(0, len(self.known), *around, self.bases, self.features, self.of_heads, self.predicted)
+        known = self.known, self.residuals, self.slots, self.sides, self.windows
+        what = self.position, first, last, self.kind.code, self.kind.related
+        kernels.context(0, len(self.known), *known, *what, self.bases, self.features, self.of_heads, self.predicted)
 
     @property
     def head_features(self) -> Rows:
@@ -234,7 +236,7 @@ class FastSteps:
         return tables
 
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
-        tiles = self.known, self.residuals, self.slots[self.position]
+        tiles = self.known, self.residuals, self.slots, self.sides
         kernels.accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
 
     @property
@@ -246,11 +248,12 @@ class FastSteps:
         return self.known[:, :, :POSITIONS].astype(np.uint8)
 
 
-def _known(tiles: int, channels: int) -> tuple[Array, Array]:
+def _known(around: Known) -> tuple[Array, Array]:
     """Samples and residuals of tiles before their first position, (tiles, channels, SLOTS) int32."""
-    known = np.full((tiles, channels, SLOTS), FIRST_SAMPLE, np.int32)
+    known = np.full((*around.strips.shape[:2], SLOTS), FIRST_SAMPLE, np.int32)
+    known[..., POSITIONS + 1 :] = around.strips
     return known, np.zeros_like(known)
 
 
-def _windows(tiles: int, windows: Windows | None) -> Windows:
-    return np.empty((tiles, 0, WINDOW, WINDOW), np.uint8) if windows is None else windows
+def _windows(around: Known) -> Windows:
+    return np.empty((len(around.sides), 0, WINDOW, WINDOW), np.uint8) if around.windows is None else around.windows

@@ -120,7 +120,7 @@ def _spans(engine: PlainEngine, group: Group, samples: TileSamples, rows: int, p
     """`spans_of` a group's tokens in coding order, in parts; a group is one parallel pass."""
     kind, extents = group.kind, group.extents
     count, needed, at_once = int(extents[:, 0].max()) * SIDE, positions_needed(extents), max(1, rows // len(samples))
-    context = engine.context(kind, samples, group.windows)
+    context = engine.context(kind, samples, group.around)
     hidden = engine.hidden_of_tiles(context.features[:, :count]).swapaxes(0, 1)
     features = [of.swapaxes(0, 1) for of in context.head_features]
     tokens = torch.stack([of.t() for of in context.tokens], 1)  # (positions, channels, tiles)

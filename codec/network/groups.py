@@ -11,7 +11,7 @@ from bitstream.constants import ALPHABET
 from codec.network.engine import Impossible, Tokens
 from codec.tiling.context import CENTRE, SIDE
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import TileSamples, Windows
+from codec.tiling.tiles import Known, TileSamples
 
 Extents = npt.NDArray[np.int64]  # (tiles, 2): rows and columns that exist
 Exist = npt.NDArray[np.bool_]  # (tiles): which have a position
@@ -72,19 +72,29 @@ class Cells:
 
 @dataclass(frozen=True)
 class Group:
-    """Tiles that are coded together. extents: as above; windows: for a surrounded kind, the chroma around each tile; cells: where their
-    pixels are known to be."""
+    """Tiles that are coded together. extents: as above; around: what is known of their surroundings; cells: where their pixels are known
+    to be."""
 
     kind: Kind
     extents: Extents
-    windows: Windows | None = None
+    around: Known
     cells: Cells | None = None
+
+
+def some(around: Known, part: slice) -> Known:
+    """Of some of the tiles."""
+    return around.each(lambda array: array[part])
 
 
 def together(groups: Sequence[Group]) -> Group:
     """The tiles of several groups of a kind, with the same bounds of cells."""
-    windows = [group.windows for group in groups if group.windows is not None]
-    cells = [group.cells for group in groups if group.cells]
+    arounds, cells = [group.around for group in groups], [group.cells for group in groups if group.cells]
+    windows = [around.windows for around in arounds if around.windows is not None]
+    around = Known(
+        np.concatenate([around.sides for around in arounds]),
+        np.concatenate([around.strips for around in arounds]),
+        np.concatenate(windows) if windows else None,
+    )
     extents = np.concatenate([group.extents for group in groups])
     seen = Cells(cells[0].bounds, np.concatenate([c.tokens for c in cells])) if cells else None
-    return Group(groups[0].kind, extents, np.concatenate(windows) if windows else None, seen)
+    return Group(groups[0].kind, extents, around, seen)

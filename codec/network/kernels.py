@@ -14,7 +14,9 @@ import numpy as np
 from codec.jit import compiled, numba, part
 from codec.network.limits import IMPOSSIBLE, Array
 from codec.network.limits import RESIDUAL_LIMIT as LIMIT
+from codec.tiling.context import AHEAD as ALL_AHEAD
 from codec.tiling.context import (
+    AHEAD_FEATURES,
     CENTRE,
     CHANNEL_FEATURES,
     KIND_FEATURE,
@@ -23,8 +25,11 @@ from codec.tiling.context import (
     NEIGHBOURS,
     RESIDUAL_NEIGHBOURS,
     SIDE,
+    SIDE_FEATURES,
     SURROUNDINGS,
+    edges,
 )
+from codec.tiling.context import SIDES as ALL_SIDES
 
 if numba is None:
     msg = "numba is missing"
@@ -56,7 +61,7 @@ POSITION, CACHE, SLOT, FIRST, COUNT = range(5)  # columns of `where`
 COLUMNS = VECTORS * LANES  # of a packed matrix, side by side
 BLOCK = 32  # rows side by side: their values stay close to the processor
 
-AWAY = np.array(SURROUNDINGS)
+AWAY, AHEAD, SIDES, EDGES = np.array(SURROUNDINGS), np.array(ALL_AHEAD), np.array(ALL_SIDES), edges()
 
 
 class Layers(NamedTuple):
@@ -499,10 +504,13 @@ def _byte(value):
 
 
 @part
-def _features(samples, residuals, slots, window, position, kind, features, bases):
+def _features(samples, residuals, slots, known_sides, window, position, kind, features, bases):
     """`features.input_features` and `base_predictions` at a position of a tile (channels, SLOTS). window: (2 or 0, WINDOW, WINDOW)."""
     for k in range(len(features)):
         features[k] = 0
+    for k in range(len(SIDES)):
+        if known_sides & SIDES[k] and EDGES[position, k]:
+            features[SIDE_FEATURES + k] = KIND_FEATURE
     for c in range(len(samples)):
         known, at = samples[c], c * CHANNEL_FEATURES
         base = _median(known[slots[0]], known[slots[1]], known[slots[2]])
@@ -515,6 +523,13 @@ def _features(samples, residuals, slots, window, position, kind, features, bases
         for k in range(RESIDUAL_NEIGHBOURS):
             features[at + k] = _byte(4 * residuals[c, slots[k]])
         features[at + RESIDUAL_NEIGHBOURS] = _byte(base - 128)
+        at = AHEAD_FEATURES + c * 2 * len(AHEAD)
+        for k in range(len(AHEAD)):
+            slot = slots[len(NEIGHBOURS) + k]
+            if slot < len(known):
+                difference = known[slot] - base
+                features[at + k] = _byte(4 * difference)
+                features[at + len(AHEAD) + k] = _byte(difference >> 1)
     for plane in range(len(window)):
         known, at = window[plane], (1 + plane) * CHANNEL_FEATURES
         y, x = MARGIN + position // SIDE, MARGIN + position % SIDE
@@ -546,30 +561,32 @@ def _head(samples, residuals, slots, position, channel, related, base, features)
 
 
 @compiled
-def context(first, last, known, residuals, slots, windows, start, begin, end, kind, related, bases, features, of_heads, predictions):
+def context(first, last, known, residuals, slots, sides, windows, start, begin, end, kind, related, bases, features, of_heads, predictions):
     """What is known around positions of tiles, as the network sees it. A part is a tile.
 
-    known: (tiles, channels, SLOTS) int32 samples, and residuals, which follow; start: the first position; begin, end: the channels, end
-    excluded, of which the heads' features and the predictions are made; with the first channel, the layers' features and the bases are,
-    too; bases: (tiles, channels) int32; features: (tiles, n, FEATURES) int8; of_heads: (channels, tiles, n, HEAD_FEATURES)
-    int8; predictions: (channels, tiles, n) int32.
+    known: (tiles, channels, SLOTS) int32 samples, and residuals, which follow; slots: of `neighbour_slots`; sides: (tiles) uint8; start:
+    the first position; begin, end: the channels, end excluded, of which the heads' features and the predictions are made; with the first
+    channel, the layers' features and the bases are, too; bases: (tiles, channels) int32; features: (tiles, n, FEATURES) int8; of_heads:
+    (channels, tiles, n, HEAD_FEATURES) int8; predictions: (channels, tiles, n) int32.
     """
     for tile in range(first, last):
-        samples, wrong = known[tile], residuals[tile]
+        samples, wrong, own_slots = known[tile], residuals[tile], slots[sides[tile]]
         for n in range(features.shape[1]):
             p = start + n
             if not begin:
-                _features(samples, wrong, slots[p], windows[tile], p, kind, features[tile, n], bases[tile])
+                _features(samples, wrong, own_slots[p], sides[tile], windows[tile], p, kind, features[tile, n], bases[tile])
             for c in range(begin, end):
-                prediction = _head(samples, wrong, slots[p], p, c, related, bases[tile, c], of_heads[c, tile, n])
+                prediction = _head(samples, wrong, own_slots[p], p, c, related, bases[tile, c], of_heads[c, tile, n])
                 predictions[c, tile, n] = prediction
                 wrong[c, p] = samples[c, p] - prediction
 
 
 @compiled
-def accept(samples, residuals, slots, position, channel, tokens, predictions, exist):
+def accept(samples, residuals, slots, sides, position, channel, tokens, predictions, exist):
     """Of a channel at one position of all tiles: tokens become samples; where they do not exist, the sample to their left."""
     for tile in range(len(samples)):
-        sample = (tokens[tile] + predictions[tile] - CENTRE) & 255 if exist[tile] else samples[tile, channel, slots[0]]
+        sample = (
+            (tokens[tile] + predictions[tile] - CENTRE) & 255 if exist[tile] else samples[tile, channel, slots[sides[tile], position, 0]]
+        )
         samples[tile, channel, position] = sample
         residuals[tile, channel, position] = sample - predictions[tile]

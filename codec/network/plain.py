@@ -22,17 +22,19 @@ from codec.network.features import (
     channel_prediction,
     head_features,
     input_features,
+    places_on,
     samples_of,
-    slots_on,
+    seen_at,
     surroundings,
+    with_strips,
 )
 from codec.network.frequencies import frequencies
 from codec.network.limits import IMPOSSIBLE, LOGIT_LIMIT, RESIDUAL_LIMIT, TABLE_SIZE
 from codec.network.model import IntegerImageGPT
 from codec.threads import tell_torch
-from codec.tiling.context import FIRST_SAMPLE, POSITIONS, RESIDUAL_NEIGHBOURS, SLOTS
+from codec.tiling.context import NEIGHBOURS, POSITIONS, RESIDUAL_NEIGHBOURS, UNKNOWN
 from codec.tiling.planes import Kind
-from codec.tiling.tiles import TileSamples, Windows
+from codec.tiling.tiles import Around, Known, TileSamples
 
 log = logging.getLogger("igpt")
 REPLAY = True  # whether a GPU records its steps as CUDA graphs, and replays them
@@ -69,11 +71,15 @@ class PlainEngine:
                 self.scales[key.removesuffix(".bias")] = Scale(multiplier, bias * multiplier + (1 << shift - 1), shift)
         self.scalars = {key: int(array) for key, array in network.arrays.items() if array.ndim == 0}
 
-    def context(self, kind: Kind, samples: TileSamples, windows: Windows | None) -> TileContext:
-        return TileContext(self.tensor(samples), kind, None if windows is None else self.tensor(windows))
+    def context(self, kind: Kind, samples: TileSamples, around: Known) -> TileContext:
+        return TileContext(self.tensor(samples), kind, self.there(around))
 
-    def see(self, kind: Kind, samples: TileSamples, windows: Windows | None, count: int) -> Seen:
-        context = self.context(kind, samples, windows)
+    def there(self, around: Known) -> Around[Tensor]:
+        """On the device."""
+        return around.each(self.tensor)
+
+    def see(self, kind: Kind, samples: TileSamples, around: Known, count: int) -> Seen:
+        context = self.context(kind, samples, around)
         hidden = self.hidden_of_tiles(context.features[:, :count])
         channels = ([x[:, :count].cpu().numpy() for x in of] for of in (context.head_features, context.tokens))
         return Seen(hidden.cpu().numpy(), *channels)
@@ -92,8 +98,8 @@ class PlainEngine:
             tables.append(frequencies(logits).view(*hidden.shape[:2], -1))
         return torch.stack(tables, 1)
 
-    def steps(self, kind: Kind, tiles: int, windows: Windows | None) -> "PlainSteps":
-        return PlainSteps(self, kind, tiles, windows)
+    def steps(self, kind: Kind, around: Known) -> "PlainSteps":
+        return PlainSteps(self, kind, around)
 
     def tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.torch_device)
@@ -154,13 +160,14 @@ class Begun(NamedTuple):
 class PlainSteps:
     """The `engine.Steps` of a PlainEngine. All shapes stay the same at every position: a GPU can replay what it did at the first ones."""
 
-    def __init__(self, engine: PlainEngine, kind: Kind, tiles: int, windows: Windows | None) -> None:
+    def __init__(self, engine: PlainEngine, kind: Kind, around: Known) -> None:
         self.engine, self.kind, device = engine, kind, engine.torch_device
+        tiles, there = len(around.sides), engine.there(around)
         self.attention = engine.cached_attention(engine.config, tiles, device)
         self.position = self.attention.position
-        self.slots = slots_on(device)
-        self.surroundings = None if windows is None else surroundings(engine.tensor(windows))
-        self.known = torch.full((tiles, kind.channels, SLOTS), FIRST_SAMPLE, dtype=torch.int32, device=device)
+        self.places, self.sides = places_on(device), there.sides.long()
+        self.surroundings = None if there.windows is None else surroundings(there.windows)
+        self.known = with_strips(torch.zeros(tiles, kind.channels, POSITIONS, dtype=torch.int32, device=device), there.strips)
         self.residuals = torch.zeros_like(self.known)
         self.tokens = torch.zeros(tiles, dtype=torch.int32, device=device)
         self.exist = torch.zeros(tiles, dtype=torch.bool, device=device)
@@ -176,12 +183,13 @@ class PlainSteps:
         self.do("go_to", 0, self._go_to)
 
     def _go_to(self) -> None:
-        slots = self.slots.index_select(0, self.position)[0]
-        self.values = self.known[:, :, slots]  # (tiles, channels, neighbours)
+        slots, at_edges = (of.index_select(1, self.position)[self.sides] for of in self.places)  # (tiles, 1, ...)
+        self.values = seen_at(slots, self.known)[:, 0]  # (tiles, channels, neighbours)
         self.base = base_predictions(self.values)
-        around = self.residuals[:, :, slots[:RESIDUAL_NEIGHBOURS]]
+        residuals = seen_at(slots[..., :RESIDUAL_NEIGHBOURS], self.residuals)[:, 0]
+        unknown = slots[:, 0, len(NEIGHBOURS) :] == UNKNOWN
         seen = None if self.surroundings is None else self.surroundings.index_select(1, self.position)[:, 0]
-        features = input_features(self.values, around, self.kind, seen)
+        features = input_features(self.values, residuals, unknown, at_edges[:, 0], self.kind, seen)
         *_, self.hidden = self.engine.layer_outputs(features, self.position, self.attention)
 
     def begin(self, channel: int) -> None:

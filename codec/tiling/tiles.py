@@ -4,19 +4,47 @@ A tile at the right or lower edge may be partial. Its missing columns repeat the
 are never coded.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.tiling.context import MARGIN, POSITIONS, SIDE, WINDOW
+from codec.tiling.context import EAST, MARGIN, NORTH, POSITIONS, REACH, SIDE, SIDES, SOUTH, STRIP, STRIPS, WEST, WINDOW
 from codec.tiling.planes import Planes, Sample
 
 SHORTEST_SIDE, LONGEST_SIDE = 8, 32  # of a group in tiles, where the picture is large enough
+TURNS = 0, 1
 
 TileSamples = npt.NDArray[np.uint8]  # (tiles, channels, POSITIONS)
 Windows = npt.NDArray[np.uint8]  # (tiles, 2, WINDOW, WINDOW): the chroma around tiles of luma
+Array = TypeVar("Array")
+Other = TypeVar("Other")
+
+
+class Around(NamedTuple, Generic[Array]):
+    """What is known around tiles before they are coded, as arrays or tensors.
+
+    sides: (tiles) uint8, which of `context.SIDES` are known; strips: (tiles, channels, STRIPS) uint8, of those; windows: of a surrounded
+    kind.
+    """
+
+    sides: Array
+    strips: Array
+    windows: Array | None = None
+
+    def each(self, do: Callable[[Array], Other]) -> "Around[Other]":
+        """What is made of every array."""
+        return Around(do(self.sides), do(self.strips), None if self.windows is None else do(self.windows))
+
+
+Known = Around[npt.NDArray[np.uint8]]
+
+
+def alone(tiles: int, channels: int) -> Known:
+    """Around tiles of which nothing is known."""
+    return Known(np.zeros(tiles, np.uint8), np.zeros((tiles, channels, STRIPS), np.uint8))
 
 
 class Shape(NamedTuple):
@@ -31,21 +59,31 @@ class Shape(NamedTuple):
 
 
 class Rectangle(NamedTuple):
-    """Some tiles of a grid, in raster order: its first row and column, and how many there are."""
+    """Some tiles of a grid, in raster order: its first row and column, how many there are, and, where only every second one is meant, as on
+    a board of black and white, whether those that come first (0) or then (1)."""
 
     row: int
     column: int
     rows: int
     columns: int
+    turn: int | None = None
 
     @property
     def tiles(self) -> int:
-        return self.rows * self.columns
+        if self.turn is None:
+            return self.rows * self.columns
+        return (self.rows * self.columns + ((self.row + self.column + self.turn + 1) & 1)) // 2
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Row and column of each tile in the grid."""
+        places = [(self.row + y, self.column + x) for y in range(self.rows) for x in range(self.columns)]
+        return [(y, x) for y, x in places if self.turn is None or (y + x) & 1 == self.turn]
 
     @property
     def corners(self) -> list[tuple[int, int]]:
         """Row and column of the first pixel of each tile."""
-        return [(SIDE * (self.row + y), SIDE * (self.column + x)) for y in range(self.rows) for x in range(self.columns)]
+        return [(SIDE * y, SIDE * x) for y, x in self.places]
 
 
 @dataclass(frozen=True)
@@ -81,6 +119,19 @@ class Grid:
         row, column = y * shape.rows, x * shape.columns
         return Rectangle(row, column, min(shape.rows, self.rows - row), min(shape.columns, self.columns - column))
 
+    def turns(self, shape: Shape) -> Iterator[Rectangle]:
+        """The groups of the tiles that come first, then of the others; without those that have no tile."""
+        for turn in TURNS:
+            for number in range(self.groups(shape)):
+                of = self.group(number, shape)._replace(turn=turn)
+                if of.tiles:
+                    yield of
+
+    def turn_groups(self, shape: Shape) -> int:
+        """How many `turns` gives."""
+        alone = [count if side == 1 else int(count % side == 1) for count, side in ((self.columns, shape.columns), (self.rows, shape.rows))]
+        return 2 * self.groups(shape) - alone[0] * alone[1]
+
     def shape(self, most: int) -> Shape:
         """Of groups of at most so many tiles, such that there are few, and as alike and as square as can be."""
         best = (0, 0), Shape(0, 0)
@@ -105,9 +156,16 @@ class Grid:
 
     def samples_in(self, of: Rectangle) -> int:
         """Of one plane."""
-        rows = min(SIDE * (of.row + of.rows), self.height) - SIDE * of.row
-        columns = min(SIDE * (of.column + of.columns), self.width) - SIDE * of.column
-        return rows * columns
+        return int(self.extents(of).prod(1).sum())
+
+    def sides(self, of: Rectangle) -> npt.NDArray[np.uint8]:
+        """Which sides of its tiles are known when they are coded, (tiles): none of those that come first."""
+        if of.turn != 1:
+            return np.zeros(of.tiles, np.uint8)
+        y, x = np.array(of.places).T
+        there = (NORTH, y > 0), (WEST, x > 0), (EAST, x < self.columns - 1), (SOUTH, y < self.rows - 1)
+        sides: npt.NDArray[np.uint8] = sum(np.uint8(side) * known for side, known in there)
+        return sides
 
 
 def tiles_from_planes(planes: npt.NDArray[Sample], of: Rectangle) -> npt.NDArray[Sample]:
@@ -127,6 +185,19 @@ def windows_from_planes(planes: Planes, of: Rectangle) -> Windows:
     for k, (y, x) in enumerate(of.corners):
         windows[k] = planes[:, (y + reach).clip(0, height - 1)[:, None], (x + reach).clip(0, width - 1)]
     return windows
+
+
+def strips_from_planes(planes: Planes, corners: Sequence[tuple[int, int]]) -> npt.NDArray[np.uint8]:
+    """What lies at the sides of tiles with these corners in (channels, height, width) planes, which end in repetitions of their edges:
+    (tiles, channels, STRIPS)."""
+    height, width = planes.shape[1:]
+    along, before, behind = np.arange(SIDE), np.arange(-REACH, 0), np.arange(SIDE, SIDE + REACH)
+    strips = np.empty((len(corners), len(planes), len(SIDES), STRIP), np.uint8)
+    for k, (y, x) in enumerate(corners):
+        for side, (rows, columns) in enumerate(((before, along), (along, before), (along, behind), (behind, along))):
+            rows, columns = (y + rows).clip(0, height - 1), (x + columns).clip(0, width - 1)
+            strips[k, :, side] = planes[:, rows[:, None], columns].reshape(len(planes), STRIP)
+    return strips.reshape(len(corners), len(planes), STRIPS)
 
 
 def tiles_into_planes(samples: npt.NDArray[Sample], planes: npt.NDArray[Sample], of: Rectangle) -> None:

@@ -12,19 +12,24 @@ from torch import Tensor
 
 from bitstream.errors import IgptError
 from codec.pasts.past import developed
-from codec.tiling.context import MARGIN, POSITIONS, SIDE, WINDOW
+from codec.tiling.context import MARGIN, POSITIONS, REACH, SIDE, SIDES, WINDOW
 from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, GREY, JPEG_CHROMA, JPEG_LUMA, RGB, Kind, pixels_to_planes
+from codec.tiling.tiles import Around, Known, strips_from_planes
 from codec.training import histories
 
 SUFFIXES = {".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
 SHARES = {RGB: 0.875, GREY: 0.125, JPEG_LUMA: 0.26, JPEG_CHROMA: 0.16, FILM_LUMA: 0.36, FILM_CHROMA: 0.22}  # of a batch, in each layout
+SPAN = SIDE + 2 * REACH
 REGION = 112  # side of what a past is simulated on
 ALIGNED_SHARE = 0.8  # of the regions whose blocks lie as in a whole picture
 HISTORIES = {RGB: ((histories.film, 0.12), (histories.jpeg, 0.08)), GREY: ((histories.jpeg, 0.2),)}  # of the tiles with traces of a past
 
 Simulate = Callable[[npt.NDArray[np.uint8], np.random.Generator], histories.History]
 Shares = Sequence[tuple[Simulate, float]]
-Batch = dict[Kind, tuple[Tensor, Tensor | None]]  # samples (tiles, channels, POSITIONS) and windows (tiles, 2, WINDOW, WINDOW), uint8
+SECOND_SHARE = 0.5  # of the tiles, which see what was coded around them
+SIDE_SHARE = 0.94  # of the sides of these, which are not the picture's edges
+Batch = dict[Kind, tuple[Tensor, Around[Tensor]]]  # samples (tiles, channels, POSITIONS) uint8, and what is around
+Cut = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # a tile with all around it, (channels, SPAN, SPAN), and its window
 
 
 class Pictures:
@@ -33,10 +38,10 @@ class Pictures:
     def __init__(self, folder: Path) -> None:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         opened = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
-        self.pictures = [p for p in opened if min(p.shape[:2]) >= SIDE]
+        self.pictures = [p for p in opened if min(p.shape[:2]) >= SPAN]
         self.sizes = np.array([p.shape[0] * p.shape[1] for p in self.pictures], dtype=np.float64)
 
-    def crop(self, rng: np.random.Generator, side: int = SIDE) -> npt.NDArray[np.uint8]:
+    def crop(self, rng: np.random.Generator, side: int = SPAN) -> npt.NDArray[np.uint8]:
         """A random square, (side, side, 3), mirrored and transposed at random; a smaller picture is mirrored until it is as large."""
         picture = self.pictures[rng.choice(len(self.pictures), p=self.sizes / self.sizes.sum())]
         if min(picture.shape[:2]) < side:
@@ -57,7 +62,7 @@ class TrainingData:
         self.folders = [Pictures(folder) for folder in folders]
         self.shares = np.array([math.sqrt(folder.sizes.sum()) for folder in self.folders])
         if not self.shares.all():
-            msg = f"a training folder holds no picture of at least {SIDE}x{SIDE}: {[str(f) for f in folders]}"
+            msg = f"a training folder holds no picture of at least {SPAN}x{SPAN}: {[str(f) for f in folders]}"
             raise IgptError(msg)
 
     @property
@@ -71,57 +76,63 @@ class TrainingData:
             kind: self.tiles(kind, int(count), rng, HISTORIES.get(kind, ())) for kind, count in zip(kinds, counts, strict=True) if count
         }
 
-    def tiles(self, kind: Kind, count: int, rng: np.random.Generator, pasts: Shares = ()) -> tuple[Tensor, Tensor | None]:
+    def tiles(self, kind: Kind, count: int, rng: np.random.Generator, pasts: Shares = ()) -> tuple[Tensor, Around[Tensor]]:
         """`count` random tiles of a kind; pasts: what share of pixels shows the traces of which past."""
         chosen = [self.folders[k] for k in rng.choice(len(self.folders), size=count, p=self.shares / self.shares.sum())]
+        spans: Sequence[npt.NDArray[np.uint8]]
+        windows = None
         if kind in (RGB, GREY):
             crops = [cropped(folder, pasts, rng) for folder in chosen]
-            return as_samples(crops if kind == RGB else [as_grey(crop, rng) for crop in crops]), None
-        simulate = histories.jpeg if kind in (JPEG_LUMA, JPEG_CHROMA) else histories.film
-        some = [with_past(folder.crop(rng, REGION), kind, simulate, rng) for folder in chosen]
-        samples = torch.from_numpy(np.stack([samples for samples, _ in some]).reshape(count, kind.channels, POSITIONS))
-        return samples, torch.from_numpy(np.stack([window for _, window in some])) if kind.surrounded else None
+            spans = [pixels_to_planes(crop if kind == RGB else as_grey(crop, rng)) for crop in crops]
+        else:
+            simulate = histories.jpeg if kind in (JPEG_LUMA, JPEG_CHROMA) else histories.film
+            spans, found = zip(*(with_past(folder.crop(rng, REGION), kind, simulate, rng) for folder in chosen), strict=True)
+            windows = np.stack(found) if kind.surrounded else None
+        inside = slice(REACH, REACH + SIDE)
+        samples = np.stack([span[:, inside, inside] for span in spans]).reshape(count, kind.channels, POSITIONS)
+        second = rng.random(count) < SECOND_SHARE
+        sides = ((rng.random((count, len(SIDES))) < SIDE_SHARE) @ np.array(SIDES) * second).astype(np.uint8)
+        strips = np.concatenate([strips_of(span) for span in spans])
+        return torch.from_numpy(samples), as_tensors(Known(sides, strips, windows))
+
+
+def as_tensors(around: Known) -> Around[Tensor]:
+    return around.each(torch.from_numpy)
+
+
+def strips_of(span: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What lies at the sides of the tile in the middle, (1, channels, STRIPS)."""
+    return strips_from_planes(span, [(REACH, REACH)])
 
 
 def cropped(folder: Pictures, pasts: Shares, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """A random tile of pixels, (SIDE, SIDE, 3), some with a past."""
+    """A random tile and what is around it, (SPAN, SPAN, 3), some with a past."""
     choice = rng.random() if pasts else 0.0
     for simulate, share in pasts:
         if choice < share:
             formula, luma, small, sampling = simulate(folder.crop(rng, REGION), rng)
             pixels = developed(formula, luma, sampling.upsampled(small, *luma.shape))
-            y, x = (SIDE if rng.random() < ALIGNED_SHARE else int(rng.integers(n - SIDE + 1)) for n in luma.shape)
-            return pixels[y : y + SIDE, x : x + SIDE]
+            y, x = (SIDE if rng.random() < ALIGNED_SHARE else int(rng.integers(REACH, n - SIDE - REACH + 1)) for n in luma.shape)
+            return pixels[y - REACH : y - REACH + SPAN, x - REACH : x - REACH + SPAN]
         choice -= share
     return folder.crop(rng)
 
 
-def with_past(
-    region: npt.NDArray[np.uint8],
-    kind: Kind,
-    simulate: Simulate,
-    rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """A tile (channels, SIDE, SIDE) of a region's luma or chroma, and its window (2, WINDOW, WINDOW) of full-resolution chroma."""
+def with_past(region: npt.NDArray[np.uint8], kind: Kind, simulate: Simulate, rng: np.random.Generator) -> Cut:
+    """A tile of a region's luma or chroma, and its window (2, WINDOW, WINDOW) of full-resolution chroma."""
     _, luma, small, sampling = simulate(region, rng)
     aligned = rng.random() < ALIGNED_SHARE
     if not kind.surrounded:
-        y, x = (8 if aligned else int(rng.integers(n - SIDE + 1)) for n in small.shape[1:])
-        return small[:, y : y + SIDE, x : x + SIDE], np.empty(0, np.uint8)
+        y, x = (8 if aligned else int(rng.integers(REACH, n - SIDE - REACH + 1)) for n in small.shape[1:])
+        return small[:, y - REACH : y - REACH + SPAN, x - REACH : x - REACH + SPAN], np.empty(0, np.uint8)
     chroma = sampling.upsampled(small, *luma.shape)
     y, x = (32 if aligned else int(rng.integers(MARGIN, n - SIDE - MARGIN)) for n in luma.shape)
     window = chroma[:, y - MARGIN : y - MARGIN + WINDOW, x - MARGIN : x - MARGIN + WINDOW]
-    return luma[None, y : y + SIDE, x : x + SIDE], window
+    return luma[None, y - REACH : y - REACH + SPAN, x - REACH : x - REACH + SPAN], window
 
 
 def as_grey(tile: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """(SIDE, SIDE, 3) -> (SIDE, SIDE, 1): the luma or the green channel."""
+    """(side, side, 3) -> (side, side, 1): the luma or the green channel."""
     if rng.random() < 0.5:
         return tile[..., 1:2]
     return np.asarray(Image.fromarray(np.ascontiguousarray(tile)).convert("L"))[..., None]
-
-
-def as_samples(tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-    """Tiles of pixels -> (tiles, channels, POSITIONS) uint8 in coding order."""
-    planes = np.stack([pixels_to_planes(tile) for tile in tiles])
-    return torch.from_numpy(planes.reshape(*planes.shape[:2], POSITIONS))

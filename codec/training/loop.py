@@ -1,6 +1,5 @@
 """Training: float first, then quantisation-aware, on a schedule over a given number of steps."""
 
-import itertools
 import json
 import math
 import sys
@@ -18,6 +17,7 @@ from codec.network.config import ModelConfig
 from codec.network.features import TileContext
 from codec.tiling.context import POSITIONS
 from codec.tiling.planes import Kind
+from codec.tiling.tiles import Around
 from codec.training.data import Batch, TrainingData
 from codec.training.reference import ImageGPT
 
@@ -30,7 +30,7 @@ LARGEST_GRADIENT = 1.0
 
 def bits(model: ImageGPT, batch: Batch) -> dict[Kind, Tensor]:
     """Code length in bits of each kind's tiles, scalars."""
-    contexts = {kind: TileContext(samples, kind, windows) for kind, (samples, windows) in batch.items()}
+    contexts = {kind: TileContext(samples, kind, around) for kind, (samples, around) in batch.items()}
     hidden = model.hidden(torch.cat([context.features for context in contexts.values()]))
     totals = {}
     for (kind, context), own in zip(contexts.items(), torch.split(hidden, [len(s) for s, _ in batch.values()]), strict=True):
@@ -46,18 +46,14 @@ def bits(model: ImageGPT, batch: Batch) -> dict[Kind, Tensor]:
 def bits_per_sample(model: ImageGPT, batch: Batch, tiles_at_once: int = 16) -> dict[Kind, float]:
     """The float model's mean over each kind's tiles, in float32."""
     means = {}
-    for kind, (samples, windows) in batch.items():
-        parts = zip(
-            torch.split(samples, tiles_at_once),
-            torch.split(windows, tiles_at_once) if windows is not None else itertools.repeat(None),
-            strict=False,
-        )
-        means[kind] = float(sum(bits(model, {kind: part})[kind] for part in parts)) / samples.numel()
+    for kind, (samples, around) in batch.items():
+        parts = zip(*(torch.split(tensor, tiles_at_once) for tensor in (samples, *around) if tensor is not None), strict=True)
+        means[kind] = float(sum(bits(model, {kind: (own, Around(*of))})[kind] for own, *of in parts)) / samples.numel()
     return means
 
 
 def on(device: torch.device, batch: Batch) -> Batch:
-    return {kind: (samples.to(device), None if windows is None else windows.to(device)) for kind, (samples, windows) in batch.items()}
+    return {kind: (samples.to(device), around.each(lambda tensor: tensor.to(device))) for kind, (samples, around) in batch.items()}
 
 
 def validation_tiles(folder: Path, config: ModelConfig) -> Batch:
