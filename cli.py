@@ -563,7 +563,9 @@ def add_model(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FOLDER|ID", help="Folder of an integer model, or folder or hub id of a published ImageGPT, as openai/imagegpt-small."
+            metavar="FILE|FOLDER|ID",
+            help="What `igpt models export` wrote, folder of an integer model, or folder or hub id of a published ImageGPT, as "
+            "openai/imagegpt-small.",
         ),
     ],
     revision: Revision = None,
@@ -581,6 +583,32 @@ def add_model(
         folder = models.add(source, revision)
         if not quiet:
             say(f"{source}: {models.digest_of(folder).hex()}, in {folder}")
+
+
+@models_app.command("export")
+def export_model(
+    which: Annotated[str, typer.Argument(metavar="NAME|DIGEST|FOLDER", help="A model that `igpt models` lists, or the folder of one.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", parser=name, help="By default NAME.safetensors; - for standard output.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a model as one file, with its card, for another machine: `igpt models add` keeps it there."""
+    with reported(Path(which), verbose):
+        from codec import models
+        from codec.models.one_file import SUFFIX, export
+
+        folder = models.chosen(which)
+        if folder is None:
+            msg = f"{which}: this folder has no integer model"
+            raise RequestError(msg)
+        model = models.read(folder, "cpu")
+        target = destination(folder, out or Path(model.name + SUFFIX), force)
+        write(target, folder, False, force, lambda stream: export(folder, stream))
+        if not quiet:
+            say(f"{which}: {model.digest.hex()}, in {target}")
 
 
 @models_app.command("remove")

@@ -45,6 +45,7 @@ from codec.options import Options
 from codec.progress import ignore
 from codec.tiling.context import SIDE
 from codec.tiling.planes import RGB, pixels_to_planes
+from codec.tiling.tiles import alone
 from codec.training import loop
 from tests.conftest import DATA, TINY_PALETTE, coded_by, decoded_jpeg, file_of, photo_cd
 

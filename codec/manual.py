@@ -64,7 +64,7 @@ DESCRIPTIONS = {
         "Train a model.",
         (
             ("igpt train pictures/ --validation others/ --out my-model", "goes on where it was stopped"),
-            ("igpt train pictures/ --validation others/ --out mine --start-from checkpoints/photo-2 --steps 2000", "from given weights"),
+            ("igpt train pictures/ --validation others/ --out mine --start-from checkpoints/photo-3 --steps 2000", "from given weights"),
         ),
     ),
     "quantize": Description(
@@ -79,8 +79,13 @@ DESCRIPTIONS = {
         "Keep a model, converted to integers if it is a published ImageGPT.",
         (
             ("igpt models add openai/imagegpt-small", "downloads it, once"),
-            ("igpt models add my-model", "what `igpt train` wrote, or somebody sent"),
+            ("igpt models add my-model", "the folder that `igpt train` wrote"),
+            ("igpt models add maps.safetensors", "what somebody exported"),
         ),
+    ),
+    "export": Description(
+        "Write a model as one file, for another machine.",
+        (("igpt models export my-model maps.safetensors", "weights, configuration and card"),),
     ),
     "remove": Description(
         "Remove a model that was added.",

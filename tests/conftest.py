@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ from codec.pasts.colour import FORMULAS
 from codec.pasts.past import developed
 from codec.progress import ignore
 from codec.representations import digest_of
+from codec.tiling.context import POSITIONS, STRIPS, WINDOW
+from codec.tiling.planes import Kind, pixels_to_planes
+from codec.tiling.tiles import Known
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
@@ -79,6 +83,20 @@ def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
     y, x, c = np.mgrid[:height, :width, :3]
     waves = 40 * np.sin(x / (9 + c) + seed) + 30 * np.cos(y / (13 - 2 * c)) + 25 * (x + y > 60)
     return (115 + waves + rng.normal(0, 3, (height, width, 3))).clip(1, 254).astype(np.uint8)
+
+
+def tile_samples(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of a tile's size, (tiles, channels, POSITIONS) uint8."""
+    planes = np.stack([pixels_to_planes(pixels) for pixels in pictures])
+    return planes.reshape(*planes.shape[:2], POSITIONS)
+
+
+def random_around(sides: Sequence[int], kind: Kind, seed: int = 0) -> Known:
+    """What is known around so many tiles: which sides, see `codec.tiling.context.SIDES`; the rest is noise."""
+    rng = np.random.default_rng(seed)
+    strips = rng.integers(0, 256, (len(sides), kind.channels, STRIPS)).astype(np.uint8)
+    windows = rng.integers(0, 256, (len(sides), 2, WINDOW, WINDOW)).astype(np.uint8) if kind.surrounded else None
+    return Known(np.array(sides, np.uint8), strips, windows)
 
 
 def decoded_jpeg(pixels: np.ndarray, quality: int = 90, subsampling: str = "4:2:0") -> np.ndarray:

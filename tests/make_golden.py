@@ -1,7 +1,7 @@
 """The golden files: igpt files, the pictures that they hold as PNG files, and files that must be refused.
 
-`python -m tests.make_golden` makes those that are missing; with `--anew` all of them, as the format and what encoders choose is today:
-the one switch that changes what has been written once. Neither is ever run by a test.
+`python -m tests.make_golden` makes those that are missing; with `--anew` all of them, as the format and what encoders choose is today,
+and without those of models that are gone: the one switch that changes what has been written once. Neither is ever run by a test.
 """
 
 import hashlib
@@ -92,14 +92,20 @@ def networks() -> dict[str, Golden]:
         for folder in (TINY, RGB_MODEL):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(Network(), pixels, model=folder))  # noqa: E731
             found[f"network-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,))
-    for name, pixels in {"groups-100x70": smooth(70, 100) // 8 + 100, "thin-9x290": smooth(290, 9)[..., :1]}.items():
-        found[f"network-{name}.{TINY.name}"] = Golden(png_of(pixels), lambda pixels=pixels: in_groups(pixels), (TINY,))
+    in_rectangles = {
+        "groups-100x70": (smooth(70, 100) // 8 + 100, 4),
+        "thin-9x290": (smooth(290, 9)[..., :1], 4),
+        "single-70x34": (smooth(34, 70)[..., :1], 2),  # two by one, and single tiles at the right, which have one turn
+    }
+    for name, (pixels, most) in in_rectangles.items():
+        made = lambda pixels=pixels, most=most: in_groups(pixels, most)  # noqa: E731
+        found[f"network-{name}.{TINY.name}"] = Golden(png_of(pixels), made, (TINY,))
     return found
 
 
-def in_groups(pixels: np.ndarray) -> bytes:
-    """Of four tiles."""
-    with mock.patch.object(layers, "MAX_GROUP_TILES", 4):
+def in_groups(pixels: np.ndarray, most: int) -> bytes:
+    """Of so many tiles at most, of both turns."""
+    with mock.patch.object(layers, "MAX_GROUP_TILES", most):
         return file_of(pixels, coded_by(Network(), pixels, model=TINY))
 
 
@@ -295,6 +301,7 @@ def refused() -> dict[str, tuple[str, bytes]]:
     data, two = file_of(one, coded_by(Stored(), one)), picture(4, 5, 2)
     apart = file_of(two, *(coded_by(Stored(), np.ascontiguousarray(two[..., c : c + 1])) for c in (0, 1)))
     network = file_of(picture(40, 40, 3), coded_by(Network(), picture(40, 40, 3), model=TINY))
+    first, second = read(network).chunks
     past = file_of(pixels := spoilt(decoded_jpeg(smooth(70, 45))), coded_by(PastMethod(), pixels, model=TINY_YCC))
     past_fields = read(past).front.codings[0].fields
     model = read(network).front.codings[0].fields[2:]
@@ -381,10 +388,14 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "network-groups-257": remade(network, codings=[Coding(3, 0, b"\1\x81\2" + model)]),
         "network-name": remade(network, codings=[Coding(3, 0, b"\2\2" + model[:16] + b"\1\n")]),
         "network-fields": remade(network, codings=[Coding(3, 0, b"\2\2" + model + b"x")]),
-        "network-too-few-words": remade(network, chunks=[read(network).chunks[0][:-4]]),
-        "network-too-many-words": remade(network, chunks=[read(network).chunks[0] + bytes(8)]),
-        "network-half-a-word": remade(network, chunks=[read(network).chunks[0] + bytes(2)]),
-        "network-noise": remade(network, chunks=[noise((len(read(network).chunks[0]),), 8).tobytes()]),
+        "network-one-turn": remade(network, chunks=[first]),
+        "network-three-turns": remade(network, chunks=[first, second, second]),
+        "network-turns-exchanged": remade(network, chunks=[second, first]),
+        "network-too-few-words": remade(network, chunks=[first, second[:-4]]),
+        "network-too-many-words": remade(network, chunks=[first + bytes(8), second]),
+        "network-half-a-word": remade(network, chunks=[first, second + bytes(2)]),
+        "network-noise": remade(network, chunks=[noise((len(first),), 8).tobytes(), second]),
+        "network-noise-in-the-second-turn": remade(network, chunks=[first, noise((len(second),), 8).tobytes()]),
         "past-without-outliers": remade(past, chunks=[b"", *read(past).chunks[1:]]),
         "past-outliers-cut": remade(past, chunks=[read(past).chunks[0][:-1], *read(past).chunks[1:]]),
         "past-sampling": remade(past, codings=[Coding(4, 0, bytes((past_fields[0] & ~7 | 0x10,)) + past_fields[1:])]),
@@ -453,6 +464,11 @@ def main() -> None:
     for name, (_, data) in refused().items():
         write(REFUSED / f"{name}.igpt", data, anew)
     paths = sorted([*GOLDEN.glob("*.igpt"), *REFUSED.glob("*.igpt")])
+    if anew:
+        made = {GOLDEN / f"{name}.igpt" for name in golden()} | {REFUSED / f"{name}.igpt" for name in refused()}
+        for path in {*paths} - made:
+            path.unlink()
+        paths = sorted(made)
     digests = [f"{path.relative_to(GOLDEN)} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in paths]
     (GOLDEN / "digests.txt").write_text("".join(digests))
 

@@ -25,6 +25,7 @@ NEIGHBOURS = [
     (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2),
     (-1, 2), (-2, -1), (-2, 1), (0, -3), (-2, -2), (-2, 2), (-3, 0),
 ]  # fmt: skip
+AHEAD = [(0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, -1)]
 
 
 def exp2(steps, top):
@@ -226,12 +227,20 @@ class PaletteModel:
 
 
 def rectangles(width, height, group_columns, group_rows):
-    """FORMAT.md: Tiles and groups. For each group the (row, column) of its tiles' upper left pixels."""
+    """FORMAT.md: Tiles and groups. For each rectangle the (row, column) of its tiles' upper left pixels."""
     columns, rows = -(-width // 32), -(-height // 32)
     for top in range(0, rows, group_rows):
         for left in range(0, columns, group_columns):
             inside = range(top, min(top + group_rows, rows)), range(left, min(left + group_columns, columns))
             yield [(32 * row, 32 * column) for row in inside[0] for column in inside[1]]
+
+
+def in_turns(rectangles):
+    """The same of groups: of each turn, those of its tiles in each rectangle."""
+    for turn in (0, 1):
+        for corners in rectangles:
+            if group := [(y, x) for y, x in corners if (y // 32 + x // 32) % 2 == turn]:
+                yield group
 
 
 def pixels_of(corners, width, height):
@@ -690,15 +699,18 @@ class Coding:
             self.group_tiles = shape[0] * shape[1]
             assert 1 <= self.group_tiles <= (64 if self.method == 5 else 256)
             self.model = self.named(reader)
-            self.groups = list(rectangles(width, height, *shape))
+            self.rectangles = list(rectangles(width, height, *shape))
+            self.groups = list(in_turns(self.rectangles))
+            alone = sum(len(corners) == 1 for corners in self.rectangles)
+            assert len(self.groups) == 2 * len(self.rectangles) - alone  # as the document says
             self.least = [self.least_words(corners, width, height, channels) for corners in self.groups]
             if self.method == 4:
-                self.chroma_groups = list(rectangles(*self.chroma_size, *shape))
+                self.chroma_groups = list(in_turns(list(rectangles(*self.chroma_size, *shape))))
                 self.least = [self.least_words(corners, *self.chroma_size, 2) for corners in self.chroma_groups]
                 self.least += [self.least_words(corners, width, height, 1) for corners in self.groups]
                 self.least[:0] = [1] * self.outliers
             elif self.method == 5:
-                self.least = [4] * len(self.groups) + self.least * self.refined
+                self.least = [4] * len(self.rectangles) + self.least * self.refined
                 if self.refined:
                     self.refinement = self.named(reader)
         assert reader.ended
@@ -779,7 +791,7 @@ class Coding:
         config = model.config
         memory = 2048 * self.group_tiles * config["n_layer"] * (config["n_embd"] + config["n_head"])
         assert self.group_tiles == 1 or memory <= 2**30
-        tokens = decode_tokens(model, payloads, self.groups, *size)
+        tokens = decode_tokens(model, payloads, self.rectangles, *size)
         if not self.refined:
             return ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., : self.channels]
         second = self.loaded(self.refinement, "rgb")
@@ -855,13 +867,60 @@ def develop(formula, y, c1, c2):
 def decode_layer(model, payloads, groups, width, height, channels, kind, chroma, cells=None):
     """Takes the payloads of the groups off the front; (channels, height, width) uint8. chroma: of luma, (2, height, width). cells: of the
     pixels of a palette, its model and tokens."""
-    planes = np.zeros((channels, height, width), np.uint8)
+    planes = np.zeros((channels, height, width), np.int64)
     for corners in groups:
         sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
-        decoded = decode_group(model, payloads.pop(0), sizes, channels, kind, None if chroma is None else (chroma, corners), cells, corners)
+        decoded = decode_group(model, payloads.pop(0), planes, corners, sizes, kind, chroma, cells)
         for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
-            planes[:, y : y + size[0], x : x + size[1]] = tile.reshape(channels, 32, 32)[:, : size[0], : size[1]]
-    return planes
+            planes[:, y : y + size[0], x : x + size[1]] = tile[:, : size[0], : size[1]]
+    return planes.astype(np.uint8)
+
+
+SIDES = {  # the places of their strips: rows, columns
+    "north": (range(-3, 0), range(32)),
+    "west": (range(32), range(-3, 0)),
+    "east": (range(32), range(32, 35)),
+    "south": (range(32, 35), range(32)),
+}
+ACROSS = 38  # a tile and the strips around it lie in squares, from (-3, -3) on
+NOWHERE = ACROSS**2  # behind a square is what has no place
+
+
+def square(y, x):
+    return ACROSS * (y + 3) + x + 3
+
+
+def known_sides(y, x, height, width):
+    """FORMAT-network.md: Sides. Of the tile with this upper left pixel."""
+    if (y // 32 + x // 32) % 2 == 0:
+        return ()
+    there = {"north": y > 0, "west": x > 0, "east": x + 32 < width, "south": y + 32 < height}
+    return tuple(side for side in SIDES if there[side])
+
+
+@cache
+def places(p, sides):
+    """FORMAT-network.md: Neighbours and Ahead. Where each lies in the square of a tile with these known sides."""
+    row, column = divmod(p, 32)
+
+    def is_known(y, x):
+        if y in range(32) and x in range(32):
+            return 32 * y + x < p
+        return any(y in SIDES[side][0] and x in SIDES[side][1] for side in sides)
+
+    found = []
+    for dy, dx in NEIGHBOURS:
+        y, x = row + dy, column + dx
+        if "north" not in sides:
+            y = max(y, 0)
+        if y < 0:
+            x = min(max(x, 0), 31)
+        else:
+            x = min(max(x, -3 if "west" in sides else 0), 34 if "east" in sides else 31)
+        some = [place for place in ((y, x), (row, column - 1), (row - 1, column)) if is_known(*place)]
+        found.append(square(*some[0]) if some else NOWHERE)
+    ahead = [(row + dy, column + dx) for dy, dx in AHEAD]
+    return found + [square(*place) if is_known(*place) else NOWHERE for place in ahead]
 
 
 PLACES = [
@@ -892,57 +951,62 @@ def coarse(x):
     return clamp(x >> 1, 127)
 
 
-def decode_group(model, payload, sizes, channels, kind, around, cells, corners):
+def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
+    """The samples of the tiles, (tiles, channels, 32, 32). planes: with those of turn 0, where the tiles are of turn 1."""
     decoder = RangeDecoder(payload)
-    count = len(sizes)
-    s = np.zeros((count, channels, 1024), np.int64)
-    residual = np.zeros((count, channels, 1024), np.int64)
+    count, (channels, height, width) = len(sizes), planes.shape
+    s = np.full((count, channels, NOWHERE + 1), 128)
+    residual = np.zeros((count, channels, NOWHERE + 1), np.int64)
+    sides = [known_sides(*corner, height, width) for corner in corners]
+    for t, (top, left) in enumerate(corners):
+        for rows, columns in (SIDES[side] for side in sides[t]):
+            for y in rows:
+                for x in columns:
+                    s[t, :, square(y, x)] = planes[:, min(top + y, height - 1), min(left + x, width - 1)]
     cache = {}
     for p in range(max((rows - 1) * 32 + columns for rows, columns in sizes)):
         y, x = divmod(p, 32)
-        v = np.full((count, channels, 14), 128)
-        r = np.zeros((count, channels, 14), np.int64)
-        for k, (dy, dx) in enumerate(NEIGHBOURS):
-            at = max(y + dy, 0) * 32 + min(max(x + dx, 0), 31)
-            if at >= p:
-                at = p - 1 if x else p - 32
-            if at >= 0:
-                v[:, :, k], r[:, :, k] = s[:, :, at], residual[:, :, at]
+        here = square(y, x)
+        at = np.array([places(p, own) for own in sides])[:, None]
+        v, r = np.take_along_axis(s, at, 2), np.take_along_axis(residual, at[..., :6], 2)
         base = med(v[..., 0], v[..., 1], v[..., 2])
-        features = np.zeros((count, 112), np.int64)
+        features = np.zeros((count, 160), np.int64)
         for c in range(channels):
             difference = v[:, c] - base[:, c, None]
-            own = [fine(difference), coarse(difference), fine(r[:, c, :6]), clamp(base[:, c, None] - 128, 127)]
+            near, ahead = difference[:, :14], np.where(at[:, 0, 14:] == NOWHERE, 0, difference[:, 14:])
+            own = [fine(near), coarse(near), fine(r[:, c]), clamp(base[:, c, None] - 128, 127)]
             features[:, 35 * c : 35 * c + 35] = np.concatenate(own, 1)
-        if around:
-            chroma, corners = around
+            features[:, 112 + 12 * c : 124 + 12 * c] = np.concatenate([fine(ahead), coarse(ahead)], 1)
+        if chroma is not None:
             features[:, 35:105] = [surroundings(chroma, corner[0] + y, corner[1] + x) for corner in corners]
         features[:, 105 + kind] = 64
+        for number, (side, there) in enumerate({"north": y == 0, "west": x == 0, "east": x == 31, "south": y == 31}.items()):
+            features[:, 148 + number] = [64 * (there and side in own) for own in sides]
         hidden = model.hidden(features, p, cache)
         for c in range(channels):
             prediction = base[:, c]
             if c and kind == 0:
                 d = v[:, c] - v[:, 0]
-                prediction = np.clip(s[:, 0, p] + med(d[:, 0], d[:, 1], d[:, 2]), 0, 255)
+                prediction = np.clip(s[:, 0, here] + med(d[:, 0], d[:, 1], d[:, 2]), 0, 255)
             head = np.zeros((count, 16), np.int64)
-            for k, q in enumerate([*residual[:, :c, p].T, prediction - base[:, c]] if c else []):
+            for k, q in enumerate([*residual[:, :c, here].T, prediction - base[:, c]] if c else []):
                 head[:, 2 * k], head[:, 2 * k + 1] = fine(q), coarse(q)
             logits = model.logits(hidden, head, c + 1 if kind in (3, 5) else c)
             for t, (rows, columns) in enumerate(sizes):
                 if cells and y < rows and x < columns:
                     palette, tokens = cells
-                    low, high = palette.bounds(tokens[corners[t][0] + y, corners[t][1] + x], s[t, :c, p].tolist(), channels)
+                    low, high = palette.bounds(tokens[corners[t][0] + y, corners[t][1] + x], s[t, :c, here].tolist(), channels)
                     sample = (np.arange(256) + prediction[t] - 128) % 256
                     logits[t, (sample < low) | (sample > high)] = -(2**20)
             frequencies = frequencies_of(logits, 128)
             for t, (rows, columns) in enumerate(sizes):
                 if y < rows and x < columns:
-                    s[t, c, p] = (decoder.token(frequencies[t]) + prediction[t] - 128) % 256
+                    s[t, c, here] = (decoder.token(frequencies[t]) + prediction[t] - 128) % 256
                 elif x >= columns:
-                    s[t, c, p] = s[t, c, p - 1]
-            residual[:, c, p] = s[:, c, p] - prediction
+                    s[t, c, here] = s[t, c, here - 1]
+            residual[:, c, here] = s[:, c, here] - prediction
     decoder.finish()
-    return s
+    return s[..., :NOWHERE].reshape(count, channels, ACROSS, ACROSS)[..., 3:35, 3:35]
 
 
 def squash_table():

@@ -83,7 +83,7 @@ def coloured(channels: int) -> bytes:
 
 @cache
 def with_models() -> list[bytes]:
-    """In one group of tiles, and in two; a past with outliers, and one without."""
+    """In a rectangle of two tiles, and in two of one; a past with outliers, and one without."""
     y, x = np.mgrid[:20, :33]
     rgb = np.stack([x * 7 + y, x * 3 + y * y, y * 11], -1).astype(np.uint8)
     chroma = np.stack([x[:10, :17] + 110, 140 - y[:10, :17]]).astype(np.uint8)

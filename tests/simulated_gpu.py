@@ -19,6 +19,7 @@ from codec.network.groups import Cells, Group
 from codec.network.plain import PlainEngine
 from codec.progress import ignore
 from codec.tiling.planes import GREY, RGB
+from tests.conftest import random_around
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # NumPy's, of sums modulo 2^64
 SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_window=32, n_layer=1)
@@ -180,7 +181,10 @@ def groups_of(kind, cells):
     if cells:
         samples = [own % 128 + 128 * (seen % 2).astype(np.uint8) for own, seen in zip(samples, tokens, strict=True)]
     samples = [np.stack([edged(tile, *e) for tile, e in zip(own, of, strict=True)]) for own, of in zip(samples, extents, strict=True)]
-    groups = [Group(kind, of, None, Cells(Halves(), seen[:, 0]) if cells else None) for of, seen in zip(extents, tokens, strict=True)]
+    groups = [
+        Group(kind, of, random_around([15, 6][: len(of)], kind), Cells(Halves(), seen[:, 0]) if cells else None)
+        for of, seen in zip(extents, tokens, strict=True)
+    ]
     return groups, samples
 
 

@@ -30,7 +30,7 @@ from codec.pictures.pillow import picture_of
 from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from codec.progress import ignore
 from codec.tiling.planes import RGB, pixels_to_planes
-from codec.tiling.tiles import Shape
+from codec.tiling.tiles import TURNS, Shape
 from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, picture, remade, smooth
 from tests.picture_files import deep, deep_png, saved, with_mode
 
@@ -209,8 +209,11 @@ def test_a_limited_decode_is_the_beginning(positions, tiny):
     layer, shape = layers.Layer(RGB, pixels_to_planes(picture(40, 50, 3))), Shape(1, 2)
     payloads = layers.encode_layer(tiny, layer, shape, ignore)
     requests = [layers.Request(tiny, RGB, (layer.grid.width, layer.grid.height), layers.NO_SURROUNDINGS, shape, payloads)]
-    whole, begun = (list(layers.decoded_groups(requests, ignore, most)) for most in (1024, positions))
-    assert len(whole) == len(payloads) == 2
+    whole, begun = (
+        [group for turn in TURNS for group in layers.decoded_groups(requests, [layer.planes], turn, ignore, most)]
+        for most in (1024, positions)
+    )
+    assert len(whole) == len(payloads) == 4
     for (group, all_samples), (same, samples) in zip(whole, begun, strict=True):
         assert group == same
         assert (samples[..., :positions] == all_samples[..., :positions]).all()

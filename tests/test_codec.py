@@ -106,7 +106,7 @@ def test_info_is_a_frozen_dataclass():
         bit_depth=8,
         coding="network",
         representation="samples",
-        chunks=1,
+        chunks=2,
         models=(Model("tiny", digest),),
         metadata=(),
         left_alone=(),
@@ -302,13 +302,14 @@ def test_the_default_model(photograph):
 def test_payload_is_theory(tiny):
     """At most 0.1 % and 64 bytes above the sum of -log2(frequency / 2^24)."""
     pixels = picture(90, 130, 3)
-    grid = Grid(130, 90)
-    samples = tiles_from_planes(pixels_to_planes(pixels), grid.whole)
-    theory, group = 0.0, coding.Group(RGB, grid.extents(grid.whole))
-    for tokens, tables in coding.tokens_and_frequencies(engine_of(tiny, grid.tiles), group, samples, ignore):
-        theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
-    (payload,) = read(with_network(pixels)).chunks
-    assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
+    layer = layers.Layer(RGB, pixels_to_planes(pixels))
+    turns, payloads = layer.grid.turns(layer.grid.shape(256)), read(with_network(pixels)).chunks
+    assert len(payloads) == 2
+    for of, payload in zip(turns, payloads, strict=True):
+        theory = 0.0
+        for tokens, tables in coding.tokens_and_frequencies(engine_of(tiny, layer.grid.tiles), *layer.part(of), ignore):
+            theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
+        assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
 
 
 def test_bytes_do_not_depend_on_batches_or_threads(monkeypatch):
@@ -326,7 +327,7 @@ def test_groups_are_chunks_and_decode_together_or_apart(monkeypatch):
     monkeypatch.setattr(layers, "MAX_GROUP_TILES", 5)
     pixels = picture(100, 130, 3)
     data = with_network(pixels)
-    assert codec.info(data).chunks == len(read(data).chunks) == 4
+    assert codec.info(data).chunks == len(read(data).chunks) == 8
     for tiles in (1, 5, 256):
         monkeypatch.setitem(coding.DECODED_TILES, "cpu", tiles)
         assert (codec.decode(data, model=TINY, device="cpu") == pixels).all()
@@ -350,8 +351,8 @@ def hollow(width, height, shape, payloads, network):
 
 @pytest.mark.parametrize("payload", [bytes(40), b"\xff" * 40, np.random.default_rng(0).bytes(40)], ids=["zeros", "ones", "noise"])
 def test_a_group_that_is_too_large_for_its_payload_ends_soon(payload, tiny):
-    """A quarter of a million pixels in one group, and forty bytes: half a minute of decoding, if nobody counted."""
-    data = hollow(512, 512, Shape(16, 16), [payload], tiny)
+    """A quarter of a million pixels in two groups, and eighty bytes: half a minute of decoding, if nobody counted."""
+    data = hollow(512, 512, Shape(16, 16), [payload] * 2, tiny)
     start = time.process_time()
     with pytest.raises(codec.DamagedError, match=r"more than it holds|no token"):
         codec.decompress(data, model=TINY, device="cpu")
@@ -368,10 +369,10 @@ def test_large_groups_do_not_go_side_by_side(tiny, monkeypatch):
 
     monkeypatch.setattr(layers, "side_by_side", side_by_side)
     monkeypatch.setattr(type(engine_of(tiny, 1)), "at_once", 8, raising=False)
-    for most, beside in ((256, 8), (64, 2), (32, 1)):
+    for most, beside in ((256, 8), (64, 4), (16, 1)):
         monkeypatch.setitem(coding.DECODED_TILES, "cpu", most)
         with pytest.raises(codec.DamagedError):
-            codec.decompress(hollow(512, 512 * 16, Shape(16, 16), [bytes(40)] * 16, tiny), model=TINY, device="cpu")
+            codec.decompress(hollow(512, 512 * 16, Shape(16, 16), [bytes(40)] * 32, tiny), model=TINY, device="cpu")
         assert asked.pop() == beside
 
 

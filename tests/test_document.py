@@ -271,14 +271,23 @@ def test_the_files_of_these_tests_are_right():
     assert_decoded(file_of(ONE_BIT, 0, 1, payloads=[b"\0\0"]), ONE_BIT)
 
 
-def test_groups_are_rectangles():
-    """Of 2x1 tiles, in a picture of 3x2; the columns at the right are narrower."""
+@pytest.mark.parametrize(
+    ("size", "shape", "groups"),
+    [
+        ((40, 70), (2, 1), 6),  # a picture of 3x2 tiles: rectangles at the right are narrower
+        ((33, 33), (1, 1), 4),
+        ((65, 65), (3, 3), 2),  # with a tile that has no partial one at its sides
+        ((3, 96), (2, 9), 3),
+        ((66, 2), (256, 1), 3),
+    ],
+)
+def test_groups_are_tiles_of_rectangles_and_turns(size, shape, groups):
     network = IntegerImageGPT.load(TINY, "cpu")
-    pixels, shape = smooth(40, 70), Shape(2, 1)
-    layer = Layer(kind_of(3), pixels_to_planes(pixels))
+    pixels, shape = smooth(*size)[..., :1], Shape(*shape)
+    layer = Layer(kind_of(1), pixels_to_planes(pixels))
     payloads = encode_layer(network, layer, shape, lambda _: None)
-    assert len(payloads) == 4
+    assert len(payloads) == groups
     fields = Fields(shape, ModelName(network.digest, "tiny")).to_bytes()
-    data = file_of(pixels, 2, 8, payloads=payloads, codings=[b"\3" + fields])
+    data = file_of(pixels, 0, 8, payloads=payloads, codings=[b"\3" + fields])
     assert (plain_decoder.decode(data, [TINY]).samples == pixels).all()
-    assert (codec.decode(data, model=TINY) == pixels).all()
+    assert (codec.decode(data, model=TINY).reshape(pixels.shape) == pixels).all()

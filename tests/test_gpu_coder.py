@@ -20,7 +20,7 @@ from codec.network.model import IntegerImageGPT
 from codec.network.plain import PlainEngine
 from codec.progress import ignore
 from codec.tiling.planes import RGB
-from tests.conftest import smooth
+from tests.conftest import random_around, smooth
 
 ROOT = Path(__file__).parents[1]
 
@@ -96,7 +96,8 @@ def test_on_the_gpu(tiny):
     picture = smooth(32, 32 * 70).transpose(2, 0, 1).reshape(3, 32, 70, 32)
     tiles = np.ascontiguousarray(picture.transpose(2, 0, 1, 3).reshape(70, 3, 1024))
     parts = [slice(0, 1), slice(1, 6), slice(6, 70)]
-    groups, samples = [Group(RGB, np.full((len(tiles[part]), 2), 32)) for part in parts], [tiles[part] for part in parts]
+    samples = [tiles[part] for part in parts]
+    groups = [Group(RGB, np.full((len(own), 2), 32), random_around(np.arange(len(own)) % 16, RGB)) for own in samples]
     payloads = coding.encode_groups(there, groups, samples, ignore)
     assert payloads == coding.encode_groups(plain_engine(tiny), groups, samples, ignore)
     assert all(np.array_equal(*both) for both in zip(coding.decode_groups(there, groups, payloads, ignore), samples, strict=True))

@@ -151,6 +151,30 @@ def test_our_own_models_are_added_and_removed(store, tmp_path):
     assert len(list(store.iterdir())) == 1
 
 
+def test_a_model_travels_as_one_file(store, tmp_path):
+    mine = shutil.copytree(TINY, tmp_path / "mine")
+    (mine / "card.json").write_text('{"licence": "mine"}')
+    digest, file = models.digest_of(mine).hex(), tmp_path / "any name.safetensors"
+    assert igpt("models", "export", mine, file).exit_code == 0
+    assert igpt("models", "export", mine, file).exit_code == 1  # it is there
+    data = codec.compress(calm(32, 40), model=mine, device="cpu")
+    with pytest.raises(codec.ModelError, match="igpt models export mine"):
+        codec.decode(data, device="cpu")
+    result = igpt("models", "add", file)
+    assert result.exit_code == 0
+    assert digest in result.stderr
+    assert json.loads(igpt("models", "--json").stdout)[-1]["licence"] == "mine"
+    assert (codec.decode(data, device="cpu") == calm(32, 40)).all()
+    assert igpt("models", "export", "mine", "-").stdout_bytes == file.read_bytes()
+    damaged = file.read_bytes().replace(digest[:6].encode(), b"000000")
+    for content, words in ((damaged, "damaged"), (damaged[:100], "neither a model"), (b"{}", "neither a model"), (b"", "neither a model")):
+        file.write_bytes(content)
+        result = igpt("models", "add", file)
+        assert result.exit_code == 1
+        assert words in result.stderr
+    assert len(list(store.iterdir())) == 1
+
+
 def test_a_damaged_model_hides_none_and_can_be_removed(store, caplog):
     """Nor does a card that says nonsense."""
     (store / "photo-3").mkdir(parents=True)

@@ -23,10 +23,10 @@ from codec.network.frequencies import frequencies
 from codec.network.limits import EXPONENT_STEPS, powers_of_two
 from codec.network.model import IntegerImageGPT
 from codec.network.plain import PlainEngine
-from codec.tiling.context import HEAD_FEATURES
+from codec.tiling.context import HEAD_FEATURES, STRIPS
 from codec.tiling.planes import GREY, RGB
-from codec.training.data import as_samples
-from tests.conftest import CPU, TINY, TINY_PALETTE, picture
+from codec.tiling.tiles import Around
+from tests.conftest import CPU, TINY, TINY_PALETTE, picture, tile_samples
 
 TILES = 64
 ROWS = 3
@@ -41,13 +41,23 @@ def samples(kind=RGB, tiles=TILES):
     pictures = [picture(32, 32, kind.channels, seed) for seed in range(tiles - 2)]
     rng = np.random.default_rng(0)
     extremes = [np.full((32, 32, kind.channels), 255, np.uint8), rng.choice([0, 255], (32, 32, kind.channels)).astype(np.uint8)]
-    return as_samples([*pictures, *extremes])
+    return torch.from_numpy(tile_samples([*pictures, *extremes]))
+
+
+def around(samples):
+    """What is known around tiles: some sides or none, which their first row says."""
+    first = samples[:, :, :32]
+    return Around((first.int().sum((1, 2)) % 16).to(torch.uint8), first.flip(-1).repeat(1, 1, STRIPS // 32))
+
+
+def test_tiles_know_different_sides():
+    assert len(around(samples()).sides.unique()) > 8
 
 
 def parallel(engine, samples, kind=RGB, rows=ROWS):
     """Every layer's output, and the frequencies of every channel, of a plain engine: a list of (tiles, positions, ...)."""
     tiles, steps, device = len(samples), rows * 32, engine.torch_device
-    context = TileContext(samples.to(device), kind)
+    context = TileContext(samples.to(device), kind, around(samples.to(device)))
     attention = ParallelAttention(engine.config, tiles, device)
     outputs = list(
         engine.layer_outputs(context.features[:, :steps].flatten(0, 1), torch.arange(steps, device=device).repeat(tiles), attention)
@@ -59,7 +69,7 @@ def parallel(engine, samples, kind=RGB, rows=ROWS):
 def stepwise(engine, samples, kind=RGB, rows=ROWS):
     """The same by cached steps."""
     tiles, steps, device = len(samples), rows * 32, engine.torch_device
-    context = TileContext(samples.to(device), kind)
+    context = TileContext(samples.to(device), kind, around(samples.to(device)))
     attention = CachedAttention(engine.config, tiles, device)
     by_step = []
     for p in range(steps):
@@ -75,7 +85,7 @@ def tables(engine, hidden, head_features):
 
 def seen(engine, samples, kind=RGB, rows=ROWS):
     """Hidden states and frequencies, as the encoder gets them from any engine."""
-    found = engine.see(kind, samples.numpy(), None, rows * 32)
+    found = engine.see(kind, samples.numpy(), around(samples).each(torch.Tensor.numpy), rows * 32)
     across = [np.ascontiguousarray(x.swapaxes(0, 1)) for x in (found.hidden, *found.features)]
     channels = engine.frequencies(kind, across[0], across[1:], None).transpose(1, 2, 0, 3)
     return [torch.from_numpy(np.ascontiguousarray(x)) for x in (found.hidden, *channels)]
@@ -83,8 +93,8 @@ def seen(engine, samples, kind=RGB, rows=ROWS):
 
 def stepped(engine, samples, kind=RGB, rows=ROWS):
     """The frequencies, as the decoder gets them from any engine."""
-    tokens = engine.see(kind, samples.numpy(), None, rows * 32).tokens
-    steps, by_step = engine.steps(kind, len(samples), None), []
+    tokens = engine.see(kind, samples.numpy(), around(samples).each(torch.Tensor.numpy), rows * 32).tokens
+    steps, by_step = engine.steps(kind, around(samples).each(torch.Tensor.numpy)), []
     for p in range(rows * 32):
         steps.go_to(p)
         of_channels = []

@@ -7,10 +7,10 @@ import torch
 from codec.network.coding import encode_groups
 from codec.network.config import ModelConfig
 from codec.network.engines import engine_of
-from codec.network.groups import Group
+from codec.network.layers import Layer
 from codec.tiling.context import FEATURES
 from codec.tiling.planes import RGB, pixels_to_planes
-from codec.tiling.tiles import Grid, tiles_from_planes
+from codec.training.data import as_tensors
 from codec.training.loop import bits_per_sample
 from codec.training.quantize import integer_model
 from codec.training.reference import ImageGPT
@@ -45,11 +45,13 @@ def test_equals_transformers(window):
 def test_the_integer_model_costs_at_most_one_percent(photograph, shipped_checkpoint):
     model = ImageGPT.load(shipped_checkpoint)
     integer = integer_model(model, "x", CPU)
-    grid = Grid(160, 128)
-    samples = tiles_from_planes(pixels_to_planes(photograph[64:192, 100:260]), grid.whole)
-    float_bits = bits_per_sample(model, {RGB: (torch.from_numpy(samples), None)})[RGB] * samples.size
-    group = Group(RGB, grid.extents(grid.whole))
-    integer_bits = 8 * len(encode_groups(engine_of(integer, grid.tiles), [group], [samples], lambda _: None)[0])
+    layer = Layer(RGB, pixels_to_planes(photograph[64:192, 100:260]))
+    float_bits = integer_bits = 0.0
+    for of in layer.grid.turns(layer.grid.shape(256)):
+        group, samples = layer.part(of)
+        float_bits += bits_per_sample(model, {RGB: (torch.from_numpy(samples), as_tensors(group.around))})[RGB] * samples.size
+        (payload,) = encode_groups(engine_of(integer, layer.grid.tiles), [group], [samples], lambda _: None)
+        integer_bits += 8 * len(payload)
     assert integer_bits < 1.01 * float_bits
 
 

@@ -1,6 +1,7 @@
 """Training on next to nothing: it learns, goes on where it stopped, and leaves a model that codes."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from codec.jpeg.network import CoefficientNetwork
 from codec.network.config import ModelConfig
 from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
+from codec.tiling.context import STRIPS
 from codec.tiling.planes import GREY, LAYOUTS, RGB
 from codec.training import coefficients, loop
 from codec.training.card import finish
-from codec.training.data import TrainingData
+from codec.training.data import Pictures, TrainingData
 from codec.training.records import planes_of
 from codec.training.reference import ImageGPT
 from tests.conftest import CPU, picture, smooth, with_network
@@ -42,11 +44,38 @@ def test_batches(folder):
 
 def test_batches_of_luma_and_chroma(folder):
     batch = TrainingData([folder]).batch(40, np.random.default_rng(0), LAYOUTS["ycc"])
-    for kind, (samples, windows) in batch.items():
+    for kind, (samples, around) in batch.items():
         assert samples.shape[1:] == (kind.channels, 1024)
-        assert (windows is None) == (not kind.surrounded)
-        assert windows is None or windows.shape == (len(samples), 2, 40, 40)
+        assert around.sides.shape == (len(samples),)
+        assert around.strips.shape == (len(samples), kind.channels, STRIPS)
+        assert (around.windows is None) == (not kind.surrounded)
+        assert around.windows is None or around.windows.shape == (len(samples), 2, 40, 40)
     assert len(batch) == 4
+
+
+def test_tiles_know_what_lies_at_their_sides(tmp_path):
+    """In half of the tiles, mostly on all sides; a strip goes on where a tile ends."""
+    y, x = np.mgrid[:60, :70]
+    Image.fromarray(np.dstack([y + 2 * x] * 3).astype(np.uint8)).save(tmp_path / "ramp.png")
+    samples, around = TrainingData([tmp_path]).tiles(RGB, 400, np.random.default_rng(0))
+    sides = around.sides.numpy()
+    assert 150 < (sides == 0).sum() < 250
+    assert 100 < (sides == 15).sum() < 200
+    tiles = samples.numpy().reshape(-1, 32, 32).astype(int)
+    north, west, east, south = np.split(around.strips.numpy().reshape(len(tiles), -1).astype(int), 4, 1)
+    across, down = (
+        np.concatenate(row, axis) for row, axis in (([columns(west), tiles, columns(east)], 2), ([rows(north), tiles, rows(south)], 1))
+    )
+    for steps in (np.diff(across, axis=2), np.diff(down, axis=1)):
+        assert (abs(steps) == abs(steps[:, :1, :1])).all()
+
+
+def rows(strips):
+    return strips.reshape(-1, 3, 32)
+
+
+def columns(strips):
+    return strips.reshape(-1, 32, 3)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -59,14 +88,20 @@ def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatc
     monkeypatch.setattr(loop, "VALIDATION_TILES", 4)
     arguments = ([folder], folder, out)
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    def share_until_ctrl_c(progress):
+        if progress == 31 / 60 and not stopped:
+            stopped.append(progress)
+            signal.raise_signal(signal.SIGINT)
+        return rate_share(progress)
 
-    monkeypatch.setattr(loop, "choose_steps", stop)
+    stopped, rate_share = [], loop.rate_share
+    monkeypatch.setattr(loop, "rate_share", share_until_ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         loop.train(*arguments, steps=60, config=CONFIG, device=CPU, tiles=2, quiet=True)
     first = json.loads((out / "training.json").read_text())
+    assert first[-1]["step"] == 31
     assert (out / "training.pt").exists()
+    assert list((out / "curves").iterdir())
     monkeypatch.undo()
     monkeypatch.setattr(loop, "VALIDATION_TILES", 4)
     loop.train(*arguments, steps=60, config=CONFIG, device=CPU, tiles=2, quiet=True)
@@ -82,6 +117,15 @@ def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatc
     data = with_network(pixels, out)
     assert IntegerImageGPT.load(out, CPU).digest.hex() in card
     assert (codec.decode(data, model=out, device="cpu") == pixels).all()
+
+
+def test_of_many_pictures_a_part_is_kept(tmp_path):
+    for k, shape in enumerate(((200, 100), (60, 90), (30, 200))):
+        Image.fromarray(picture(*shape, 3, k)).save(tmp_path / f"{k}.png")
+    whole, part = Pictures(tmp_path), Pictures(tmp_path, 10_000)
+    assert [p.shape[:2] for p in whole.pictures] == [(200, 100), (60, 90)]  # the third is too small
+    assert [p.shape[:2] for p in part.pictures] == [(126, 63), (38, 57)]
+    assert part.crop(np.random.default_rng(0)).shape == (38, 38, 3)
 
 
 def test_training_from_a_checkpoint(folder, tmp_path, monkeypatch):

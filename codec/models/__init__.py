@@ -208,9 +208,9 @@ def place_of(digest: bytes, name: str, folder: Path | None, device: str) -> Path
             return path
         have.setdefault(found, _short(path))
     listed = ", ".join(f"{name} ({digest.hex()})" for digest, name in have.items()) or "none"
-    advice = "give its folder with --model" if folder is None else "give the folder of the model that it names"
     needed = f"{name} ({digest.hex()})" if name else digest.hex()
-    msg = f"the file needs the model {needed}, here is {listed}: {advice}, or bring it with `igpt models add`"
+    how = f"where the file was made, `igpt models export {name or digest.hex()}` writes it, `igpt models add` keeps it here"
+    msg = f"the file needs the model {needed}, here is {listed}: {how}; or give its folder with --model"
     raise ModelError(msg)
 
 
@@ -249,7 +249,7 @@ def checkpoint_folder(source: str, revision: str | None, download: bool) -> Path
     if Path(source).is_dir():
         return Path(source)
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        msg = f"{source}: there is no such folder, nor a model of this name"
+        msg = f"{source}: there is no such folder or file, nor a model of this name"
         raise ModelError(msg)
     try:
         import huggingface_hub as hub
@@ -300,14 +300,18 @@ def with_palette(source: str, revision: str | None, device: str) -> "PaletteImag
 
 
 def add(source: str, revision: str | None = None, download: bool = True) -> Path:
-    """Keeps an integer model among the added ones, or what a published checkpoint becomes when it is converted, once. Returns its folder.
+    """Keeps an integer model, of a folder or a file, among the added ones, or what a published checkpoint becomes when it is converted,
+    once. Returns its folder.
 
-    Raises ModelError.
+    Raises ModelError, OSError.
     """
     if (Path(source) / WEIGHTS_FILE).exists():
-        model = read(Path(source), "cpu")
-        here = next((path for path, digest in _usable((*shipped(), *added())) if digest == model.digest), None)
-        return here or _kept(model, [Path(source) / name for name in CARDS], {"source": source})
+        return _added(Path(source), source)
+    if Path(source).is_file():
+        from codec.models.one_file import unpacked
+
+        with unpacked(Path(source)) as folder:
+            return _added(folder, source)
     from codec.palette.published import is_published
 
     folder = checkpoint_folder(source, revision, download)
@@ -323,6 +327,13 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
 
     model = converted(folder, name_of(Path(source)), "cpu")
     return _kept(model, [], {"fingerprint": made_from, "source": source, "revision": revision})
+
+
+def _added(folder: Path, source: str) -> Path:
+    """Where the integer model of a folder is among the models that are here. source: where it came from. Raises ModelError."""
+    model = read(folder, "cpu")
+    here = next((path for path, digest in _usable((*shipped(), *added())) if digest == model.digest), None)
+    return here or _kept(model, [folder / name for name in CARDS], {"source": source})
 
 
 def _kept(model: "AnyModel", cards: list[Path], made_from: dict[str, Any]) -> Path:

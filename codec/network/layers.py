@@ -162,7 +162,7 @@ def decoded_groups(
 
 
 def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
-    """All groups, as many together as have no more than so many tiles, or one."""
+    """All groups, if there are any, as many together as have no more than so many tiles, or one."""
     batch: list[Item] = []
     tiles = 0
     for group in groups:
@@ -171,7 +171,8 @@ def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int)
             batch, tiles = [], 0
         batch.append(group)
         tiles += tiles_of(group)
-    yield batch
+    if batch:
+        yield batch
 
 
 def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:

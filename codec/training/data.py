@@ -1,6 +1,7 @@
 """Training data: folders of lossless pictures, kept in memory, and random tiles of them, as they are and with simulated pasts."""
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from codec.training import histories
 SUFFIXES = {".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
 SHARES = {RGB: 0.875, GREY: 0.125, JPEG_LUMA: 0.26, JPEG_CHROMA: 0.16, FILM_LUMA: 0.36, FILM_CHROMA: 0.22}  # of a batch, in each layout
 SPAN = SIDE + 2 * REACH
+MOST_PIXELS = 1 << 29  # that are kept in memory, 1.6 GB
 REGION = 112  # side of what a past is simulated on
 ALIGNED_SHARE = 0.8  # of the regions whose blocks lie as in a whole picture
 HISTORIES = {RGB: ((histories.film, 0.12), (histories.jpeg, 0.08)), GREY: ((histories.jpeg, 0.2),)}  # of the tiles with traces of a past
@@ -33,12 +35,17 @@ Cut = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # a tile with all aro
 
 
 class Pictures:
-    """The RGB pictures of one folder: (height, width, 3) uint8 arrays, drawn in proportion to their pixels."""
+    """The RGB pictures of one folder: (height, width, 3) uint8 arrays, drawn in proportion to their pixels.
 
-    def __init__(self, folder: Path) -> None:
+    most: pixels that are kept; where there are more, of every picture a random part.
+    """
+
+    def __init__(self, folder: Path, most: int = MOST_PIXELS) -> None:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        opened = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
-        self.pictures = [p for p in opened if min(p.shape[:2]) >= SPAN]
+        shapes = {path: _size(path) for path in paths}
+        usable = [path for path, shape in shapes.items() if min(shape) >= SPAN]
+        self.share = min(1.0, math.sqrt(most / max(1, sum(math.prod(shapes[path]) for path in usable))))
+        self.pictures = [_part(path, self.share) for path in usable]
         self.sizes = np.array([p.shape[0] * p.shape[1] for p in self.pictures], dtype=np.float64)
 
     def crop(self, rng: np.random.Generator, side: int = SPAN) -> npt.NDArray[np.uint8]:
@@ -55,11 +62,25 @@ class Pictures:
         return tile.transpose(1, 0, 2) if rng.random() < 0.5 else tile
 
 
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def _part(path: Path, share: float) -> npt.NDArray[np.uint8]:
+    """A picture, or a part of it with so much of each side, always the same."""
+    rng = np.random.default_rng(zlib.crc32(path.name.encode()))
+    with Image.open(path) as image:
+        sides = [max(SPAN, math.ceil(share * side)) for side in image.size]
+        left, top = (int(rng.integers(whole - side + 1)) for whole, side in zip(image.size, sides, strict=True))
+        return np.array(image.crop((left, top, left + sides[0], top + sides[1])).convert("RGB"))
+
+
 class TrainingData:
     """Batches of random tiles from several folders, each folder drawn in proportion to the square root of its pixels."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = [Pictures(folder) for folder in folders]
+        self.folders = [Pictures(folder, MOST_PIXELS // len(folders)) for folder in folders]
         self.shares = np.array([math.sqrt(folder.sizes.sum()) for folder in self.folders])
         if not self.shares.all():
             msg = f"a training folder holds no picture of at least {SPAN}x{SPAN}: {[str(f) for f in folders]}"

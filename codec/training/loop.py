@@ -1,5 +1,6 @@
 """Training: float first, then quantisation-aware, on a schedule over a given number of steps."""
 
+import contextlib
 import json
 import math
 import sys
@@ -18,8 +19,10 @@ from codec.network.features import TileContext
 from codec.tiling.context import POSITIONS
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import Around
+from codec.training.curves import Curves
 from codec.training.data import Batch, TrainingData
 from codec.training.reference import ImageGPT
+from codec.training.stopping import asked_to_stop
 
 WARM_UP = 0.02  # shares of the whole training
 VALIDATIONS = 20
@@ -93,7 +96,8 @@ def train(
 ) -> None:
     """Trains for `steps` batches of `tiles` tiles and writes the checkpoint folder `out`.
 
-    Where `out` holds an unfinished training, that one goes on. start_from: a checkpoint folder whose weights to begin with.
+    Where `out` holds an unfinished training, that one goes on. Ctrl-C stops it after a step, and its state is written.
+    start_from: a checkpoint folder whose weights to begin with.
     quantize_from: the share of the steps after which the training simulates the integer network. until: by `time.monotonic`, when it stops
     before, unfinished.
     """
@@ -116,7 +120,8 @@ def train(
     steps_fit = step / steps >= quantize_from and model.has_steps  # gone on with; those of `start_from` are for other weights
     torch.manual_seed(step)
     rng = np.random.default_rng(step)
-    with Bar("training", steps, step, quiet or not sys.stderr.isatty()) as bar:
+    curves = Curves(out, quiet)
+    with Bar("training", steps, step, quiet or not sys.stderr.isatty()) as bar, asked_to_stop() as asked, contextlib.closing(curves):
         while step < steps:
             progress = (step + 1) / steps
             if progress >= quantize_from and not model.transformer.ln_f.out.enabled:
@@ -129,17 +134,20 @@ def train(
             batch = on(torch.device(device), data.batch(tiles, rng, config.kinds))
             with torch.autocast(device, torch.bfloat16):
                 total = torch.stack(list(bits(model, batch).values())).sum()
-            (total / sum(samples.numel() for samples, _ in batch.values())).backward()  # type: ignore[no-untyped-call]
+            loss = total / sum(samples.numel() for samples, _ in batch.values())
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
             for optimizer in updates:
                 optimizer.step()
                 optimizer.zero_grad()
             step += 1
             bar.update(1)
-            stops = time.monotonic() > until
+            curves.step(step, loss, rate * rate_share(progress), tiles * POSITIONS)
+            stops = time.monotonic() > until or bool(asked.number)
             if stops or step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
                 means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
                 log.append({"step": step, "positions": step * tiles * POSITIONS, **means})
+                curves.show(step, {f"validation/{name}": mean for name, mean in means.items()})
                 if not quiet:
                     say(f"step {step}: validation, bits per sample: {', '.join(f'{name} {mean:.4f}' for name, mean in means.items())}")
                 model.save(out)
@@ -147,6 +155,8 @@ def train(
                 torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)
                 (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
             if stops:
+                if not quiet:
+                    say(f"stopped after step {step} of {steps}; the same command goes on")
                 return
     state_file.unlink(missing_ok=True)
 
