@@ -324,7 +324,8 @@ def profile(run: Run) -> Iterator[Rows]:
 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if run.device == "cuda" else [])]
     engine = plain_engine(models.load(None, "rgb", run.device))
-    group = Group(RGB, np.full((PROFILED_TILES, 2), (-(-PROFILED_POSITIONS // SIDE), SIDE)))
+    extents = np.full((PROFILED_TILES, 2), (-(-PROFILED_POSITIONS // SIDE), SIDE))
+    group = Group(RGB, extents, alone(PROFILED_TILES, RGB.channels))
     samples = np.random.default_rng(0).integers(118, 138, (PROFILED_TILES, 3, SIDE * SIDE)).astype(np.uint8)
     payloads = coding.encode_groups(engine, [group, group], [samples, samples], ignore)
     rows: Rows = []
