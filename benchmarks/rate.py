@@ -31,6 +31,7 @@ from codec.options import Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.pictures.sources import picture_of_array
 from codec.progress import ignore
+from codec.tiling.planes import LAYOUTS
 from codec.tiling.tiles import Shape
 from codec.training.data import as_tensors
 from codec.training.loop import bits_per_sample
@@ -189,7 +190,7 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     arguments = parser.parse_args(given)
     name = arguments.name or (arguments.folder.name if arguments.folder else "scikit-image") + ("-green" if arguments.green else "")
     encoders = lossless_encoders(tuple(arguments.efforts))
-    checkpoints = {layout: CHECKPOINTS / default for layout, default in models.DEFAULTS.items()}
+    checkpoints = {layout: CHECKPOINTS / models.DEFAULTS[layout] for layout in LAYOUTS}
     references = {layout: ImageGPT.load(path) for layout, path in checkpoints.items() if path.exists()}
     known = {}
     if arguments.others:

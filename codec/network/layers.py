@@ -140,18 +140,20 @@ def decoded_groups(
     of which the tiles of the turn before are known. Raises DamagedError."""
     network, kind, *_ = requests[0]
     engine, update = engine_of(network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
-    at_once = DECODED_TILES[network.device]
-    groups = (
+    groups = [
         GroupPayload(k, of, payload)
         for k, request in enumerate(requests)
         for of, payload in zip(request.grid.turns(request.shape), request.payloads, strict=True)
         if of.turn == turn
-    )
+    ]
+    tiles = sum(group.rectangle.tiles for group in groups)
+    at_once = min(DECODED_TILES[network.device], -(-tiles // engine.at_once))  # all threads have something to do
     batches = list(_batches(groups, lambda group: group.rectangle.tiles, at_once))
     if not batches:
         return
     largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)
-    beside = max(1, engine.at_once * at_once // max(at_once, largest))  # large groups take more memory, so fewer go side by side
+    most = DECODED_TILES[network.device]
+    beside = max(1, engine.at_once * most // max(most, largest))  # large groups take more memory, so fewer go side by side
 
     def decoded(batch: list[GroupPayload]) -> list[TileSamples]:
         groups = [requests[k].around.group(kind, requests[k].grid, of, planes[k]) for k, of, _ in batch]
