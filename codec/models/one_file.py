@@ -1,6 +1,7 @@
-"""A model as one file, which travels: its weights as safetensors, with its configuration, its cards, name and digest in the header."""
+"""A model as one file, which travels: its weights as safetensors, and in the header its name, digest, configuration and cards, as JSON."""
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from codec.network.config import name_of
 from codec.network.model import WEIGHTS_FILE
 
 SUFFIX = ".safetensors"
-FORMAT = "igpt model"  # the header's entry of this name is "1"
+ENTRY = "igpt model"  # of the header; the order of several would be left to chance
 TEXTS = ("config.json", *models.CARDS)
 
 
@@ -23,8 +24,8 @@ def export(folder: Path, out: BinaryIO) -> None:
     """Writes the model in a folder as one file. Raises ModelError, OSError."""
     model = models.read(folder, "cpu")
     texts = {name: (folder / name).read_text("utf-8") for name in TEXTS if (folder / name).exists()}
-    header = {FORMAT: "1", "name": model.name, "digest": model.digest.hex(), **texts}
-    out.write(save(load_file(folder / WEIGHTS_FILE), header))
+    about = {"name": model.name, "digest": model.digest.hex(), **texts}
+    out.write(save(load_file(folder / WEIGHTS_FILE), {ENTRY: json.dumps(about)}))
 
 
 @contextlib.contextmanager
@@ -33,21 +34,26 @@ def unpacked(path: Path) -> Iterator[Path]:
     says."""
     try:
         with safe_open(path, "np") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, ValueError):
-        header = {}
-    if header.get(FORMAT) != "1" or "config.json" not in header:
+            about = json.loads((file.metadata() or {})[ENTRY])
+    except (SafetensorError, ValueError, KeyError, RecursionError):
+        about = {}
+    if not isinstance(about, dict) or not {"name", "digest", "config.json"} <= about.keys() or not all(map(_is_text, about.values())):
         msg = "this is neither a model that `igpt models export` wrote, nor the folder of one"
         raise ModelError(msg)
     with tempfile.TemporaryDirectory(prefix="igpt-") as place:
-        folder = Path(place) / name_of(Path(header.get("name", "")))
+        folder = Path(place) / name_of(Path(about["name"]))
         folder.mkdir()
         for name in TEXTS:
-            if name in header:
-                (folder / name).write_text(header[name], "utf-8")
+            if name in about:
+                (folder / name).write_text(about[name], "utf-8")
         (folder / WEIGHTS_FILE).write_bytes(path.read_bytes())
         model = models.read(folder, "cpu")
-        if model.digest.hex() != header.get("digest"):
-            msg = f"it is damaged: its model is {model.digest.hex()}, not {header.get('digest')!r}"
+        if model.digest.hex() != about["digest"]:
+            msg = f"it is damaged: its model is {model.digest.hex()}, not {about['digest']!r}"
             raise ModelError(msg)
         yield folder
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string that UTF-8 can hold."""
+    return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
