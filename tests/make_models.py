@@ -3,20 +3,19 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from codec.methods.past import layers_of
 from codec.network.config import ModelConfig
 from codec.palette.conversion import converted
 from codec.pasts.past import recognised
-from codec.tiling.planes import RGB, pixels_to_planes
+from codec.tiling.planes import RGB
 from codec.tiling.tiles import alone
 from codec.training.data import Batch, as_tensors
 from codec.training.loop import bits
 from codec.training.quantize import integer_model
 from codec.training.reference import ImageGPT
-from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth
+from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, tile_samples
 
 
 def make_tiny_palette(folder: Path) -> None:
@@ -51,8 +50,8 @@ def luma_and_chroma() -> Batch:
 
 def main() -> None:
     if not TINY.exists():
-        samples = torch.from_numpy(np.stack([pixels_to_planes(picture(32, 32, 3, seed)).reshape(3, -1) for seed in range(8)]))
-        make_tiny_model(TINY, "rgb", {RGB: (samples, as_tensors(alone(8, 3)))})
+        samples = tile_samples([picture(32, 32, 3, seed) for seed in range(8)])
+        make_tiny_model(TINY, "rgb", {RGB: (torch.from_numpy(samples), as_tensors(alone(8, 3)))})
     if not TINY_YCC.exists():
         make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
     if not TINY_DCT.exists():

@@ -183,6 +183,7 @@ def test_groups_cover_every_tile_once(size, most):
     assert shape.tiles <= most
     seen, turns = np.zeros((grid.rows, grid.columns), int), [*grid.turns(shape)]
     for of in turns:
+        assert grid.samples_in(of) == grid.extents(of).prod(1).sum()
         assert (0, 0) < (of.rows, of.columns) <= (shape.rows, shape.columns)
         assert of.tiles == len(of.places) > 0
         assert of.places == sorted(of.places)

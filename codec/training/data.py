@@ -113,17 +113,12 @@ class TrainingData:
         samples = np.stack([span[:, inside, inside] for span in spans]).reshape(count, kind.channels, POSITIONS)
         second = rng.random(count) < SECOND_SHARE
         sides = ((rng.random((count, len(SIDES))) < SIDE_SHARE) @ np.array(SIDES) * second).astype(np.uint8)
-        strips = np.concatenate([strips_of(span) for span in spans])
+        strips = np.concatenate([strips_from_planes(span, [(REACH, REACH)]) for span in spans])
         return torch.from_numpy(samples), as_tensors(Known(sides, strips, windows))
 
 
 def as_tensors(around: Known) -> Around[Tensor]:
     return around.each(torch.from_numpy)
-
-
-def strips_of(span: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """What lies at the sides of the tile in the middle, (1, channels, STRIPS)."""
-    return strips_from_planes(span, [(REACH, REACH)])
 
 
 def cropped(folder: Pictures, pasts: Shares, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
