@@ -5,6 +5,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,12 @@ def _store(monkeypatch, tmp_path_factory) -> None:
 def tiny() -> IntegerImageGPT:
     """Two layers of width 16, window 40: in arithmetic and layout a full model."""
     return IntegerImageGPT.load(TINY, CPU)
+
+
+@pytest.fixture(scope="session")
+def uncorrected(tiny: IntegerImageGPT) -> IntegerImageGPT:
+    """The same, that learns nothing of what it codes."""
+    return IntegerImageGPT(replace(tiny.config, learns=False), tiny.arrays, "uncorrected", CPU)
 
 
 @pytest.fixture(scope="session")

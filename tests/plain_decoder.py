@@ -65,8 +65,9 @@ class Model:
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.tensors = load_file(Path(folder) / "integer.safetensors")
         digest = hashlib.sha256(b"igpt network\n")
-        for name in ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions"):
-            digest.update(f"{name} {self.config[name]}\n".encode())
+        for name in ("attention_window", "head_inner", "layout", "learns", "n_embd", "n_head", "n_inner", "n_layer", "n_positions"):
+            value = self.config[name]
+            digest.update(f"{name} {('false', 'true')[value] if name == 'learns' else value}\n".encode())
         for name in sorted(self.tensors):
             t = self.tensors[name]
             digest.update(f"{name} {t.dtype.name} {list(t.shape)}\n".encode() + t.tobytes())
@@ -140,6 +141,80 @@ def frequencies_of(logits, rest):
     f = (e * i) >> 18
     f[:, rest] += 2**24 - n - f.sum(-1)
     return f + 1
+
+
+FACTORS = exp2(128, 1 << 20)
+OCTAVES = 2.0**16
+
+
+class Row:
+    """FORMAT-network.md: Learning."""
+
+    def __init__(self, rate, trust):
+        self.rate, self.trust, self.used = rate, trust, False
+        self.factor, self.expected, self.found, self.all = np.zeros((4, 256), np.int64)
+
+    def change(self):
+        if self.used:
+            self.all = self.all + self.expected
+            step = np.floor(self.rate * (self.found * 2**16 - self.expected).astype(float) / (self.all.astype(float) + self.trust))
+            self.factor = clamp(self.factor + step.astype(np.int64), 2**18)
+            self.expected[:] = self.found[:] = 0
+            self.used = False
+
+
+class Learnt:
+    """Of a group: rows by plane and what chooses them."""
+
+    def __init__(self, channels):
+        self.rows = [{} for _ in range(channels)]
+        self.weight, self.counted = [19661] * channels, [0] * channels
+        self.slopes = []
+
+    def used(self, c, prediction, west, north, before):
+        """The rows that a token uses, and the cells of tokens 0 to 255 in each: lines, then those of tables."""
+        t = np.arange(256)
+        sample = t + prediction - 128
+        cells = {0: sample, 1: t, 2: sample - west, 3: sample - north}
+        tables = {}
+        if c > 0:
+            cells[4] = sample - before[0]
+            tables["first", int(before[0])] = sample
+        if c > 1:
+            cells[5] = sample - before[1]
+            tables["second", int(before[1] - before[0]) % 256] = sample - before[0]
+        lines = [(self.rows[c].setdefault(key, Row(23637.0, 50 * OCTAVES)), cell % 256) for key, cell in cells.items()]
+        return lines, [(self.rows[c].setdefault(key, Row(47274.0, OCTAVES)), cell % 256) for key, cell in tables.items()]
+
+    def corrected(self, c, frequency, lines, tables):
+        """Corrected frequencies, and what the learning needs of them."""
+        window = next(w for w in (slice(96, 160), slice(64, 192), slice(0, 256)) if w.start == 0 or frequency[w].sum() >= 2**24 - 2**14)
+        zero = np.zeros(256, np.int64)
+        table = clamp(sum((row.factor[cell] for row, cell in tables), zero) >> 8, 1024)
+        factor = clamp((sum((row.factor[cell] for row, cell in lines), zero) + ((self.weight[c] * table) >> 8)) >> 8, 1024)
+        product = (frequency * FACTORS[1024 - factor])[window]
+        before = int(frequency[window].sum())
+        share = float(before - len(product)) / float(product.sum())
+        found = frequency.copy()
+        found[window] = np.floor(product.astype(float) * share).astype(np.int64) + 1
+        found[128] += before - found[window].sum()
+        return found, window, table
+
+    def learn(self, token, frequency, window, table, rows):
+        inside = window.start <= token < window.stop
+        for row, cell in rows:
+            np.add.at(row.expected, cell[window], frequency[window] >> 8)
+            row.found[cell[token]] += inside
+            row.used = True
+        slope = (table[token] if inside else 0) - (int(((frequency >> 9) * table)[window].sum()) >> 15)
+        self.slopes.append(int(clamp(slope, 1108)))
+
+    def position_ends(self, c, last_of_row):
+        self.counted[c] = min(self.counted[c] + len(self.slopes), 10000)
+        self.weight[c] = min(max(self.weight[c] + 710 * sum(self.slopes) // (self.counted[c] + 2000), 0), 2**17)
+        self.slopes = []
+        for row in self.rows[c].values() if last_of_row else ():
+            row.change()
 
 
 def rounded(x, s):
@@ -963,7 +1038,7 @@ def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
             for y in rows:
                 for x in columns:
                     s[t, :, square(y, x)] = planes[:, min(top + y, height - 1), min(left + x, width - 1)]
-    cache = {}
+    cache, learnt = {}, Learnt(channels) if model.config["learns"] and not cells else None
     for p in range(max((rows - 1) * 32 + columns for rows, columns in sizes)):
         y, x = divmod(p, 32)
         here = square(y, x)
@@ -998,13 +1073,24 @@ def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
                     low, high = palette.bounds(tokens[corners[t][0] + y, corners[t][1] + x], s[t, :c, here].tolist(), channels)
                     sample = (np.arange(256) + prediction[t] - 128) % 256
                     logits[t, (sample < low) | (sample > high)] = -(2**20)
-            frequencies = frequencies_of(logits, 128)
+            frequencies, later = frequencies_of(logits, 128), []
             for t, (rows, columns) in enumerate(sizes):
                 if y < rows and x < columns:
-                    s[t, c, here] = (decoder.token(frequencies[t]) + prediction[t] - 128) % 256
+                    frequency = frequencies[t]
+                    if learnt:
+                        lines, tables = learnt.used(c, prediction[t], v[t, c, 0], v[t, c, 1], s[t, :c, here])
+                        frequency, *seen = learnt.corrected(c, frequency, lines, tables)
+                    token = decoder.token(frequency)
+                    if learnt:
+                        later.append((token, frequency, *seen, lines + tables))
+                    s[t, c, here] = (token + prediction[t] - 128) % 256
                 elif x >= columns:
                     s[t, c, here] = s[t, c, here - 1]
             residual[:, c, here] = s[:, c, here] - prediction
+            for what in later:
+                learnt.learn(*what)
+            if learnt:
+                learnt.position_ends(c, x == 31)
     decoder.finish()
     return s[..., :NOWHERE].reshape(count, channels, ACROSS, ACROSS)[..., 3:35, 3:35]
 

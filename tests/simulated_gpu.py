@@ -22,7 +22,7 @@ from codec.tiling.planes import GREY, RGB
 from tests.conftest import random_around
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # NumPy's, of sums modulo 2^64
-SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_window=32, n_layer=1)
+SMALL = ModelConfig(n_embd=16, n_head=1, n_inner=16, head_inner=16, attention_window=32, n_layer=1, learns=False)
 UNIFORM, PEAKED, RARE = "uniform", "peaked", "rare"
 
 

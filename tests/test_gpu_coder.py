@@ -42,18 +42,25 @@ def fails():
     ("codes", "attends", "reason"),
     [(fails, None, "libNVVM"), (False, True, "not compute exactly"), (True, False, "not compute exactly"), (True, True, "")],
 )
-def test_the_host_codes_where_the_gpu_cannot(monkeypatch, tiny, caplog, codes, attends, reason):
+def test_the_host_codes_where_the_gpu_cannot(monkeypatch, uncorrected, caplog, codes, attends, reason):
     """The reason is told once."""
     gpu.why_not.cache_clear()
     monkeypatch.setattr(gpu, "codes_exactly", lambda device: codes() if callable(codes) else codes)
     monkeypatch.setattr(gpu, "attends_exactly", lambda device: attends)
-    engine = PlainEngine(tiny)
+    engine = PlainEngine(uncorrected)
     assert coding.gpu_coder(engine) is None
     assert not caplog.records
     engine.device = "cuda"
     assert [coding.gpu_coder(engine) for _ in range(2)] == [None if reason else gpu] * 2
     assert [reason in record.message for record in caplog.records] == [True] * bool(reason)
     gpu.why_not.cache_clear()
+
+
+def test_the_host_codes_what_is_learnt_from(monkeypatch, tiny):
+    monkeypatch.setattr(gpu, "why_not", lambda: "")
+    engine = PlainEngine(tiny)
+    engine.device = "cuda"
+    assert coding.gpu_coder(engine) is None
 
 
 def test_kernels_compile_for_a_gpu(monkeypatch):
@@ -86,12 +93,12 @@ def test_kernels_compile_for_a_gpu(monkeypatch):
 
 
 @pytest.mark.gpu
-def test_on_the_gpu(tiny):
+def test_on_the_gpu(uncorrected):
     """Payloads and samples of groups, large and small, as plain torch on the CPU makes them; and damage."""
     assert not gpu.why_not()
     assert gpu.codes_exactly("cuda")
     assert gpu.attends_exactly("cuda")
-    there = plain_engine(IntegerImageGPT(tiny.config, tiny.arrays, "tiny", "cuda"))
+    there = plain_engine(IntegerImageGPT(uncorrected.config, uncorrected.arrays, "there", "cuda"))
     assert coding.gpu_coder(there) is gpu
     picture = smooth(32, 32 * 70).transpose(2, 0, 1).reshape(3, 32, 70, 32)
     tiles = np.ascontiguousarray(picture.transpose(2, 0, 1, 3).reshape(70, 3, 1024))
@@ -99,7 +106,7 @@ def test_on_the_gpu(tiny):
     samples = [tiles[part] for part in parts]
     groups = [Group(RGB, np.full((len(own), 2), 32), random_around(np.arange(len(own)) % 16, RGB)) for own in samples]
     payloads = coding.encode_groups(there, groups, samples, ignore)
-    assert payloads == coding.encode_groups(plain_engine(tiny), groups, samples, ignore)
+    assert payloads == coding.encode_groups(plain_engine(uncorrected), groups, samples, ignore)
     assert all(np.array_equal(*both) for both in zip(coding.decode_groups(there, groups, payloads, ignore), samples, strict=True))
     for damaged, message in ((payloads[1][:8], "more than it holds"), (payloads[1] + bytes(8), "last token")):
         with pytest.raises(DamagedError, match=message):

@@ -17,8 +17,9 @@ from bitstream.constants import ALPHABET
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network.engine import Engine, Impossible, Rows, Steps, Tables
 from codec.network.groups import Exist, Group, positions_needed, present, some, together
+from codec.network.learning import Learning
 from codec.progress import Progress
-from codec.tiling.context import POSITIONS, SIDE
+from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Sample
 from codec.tiling.tiles import TileSamples
 
@@ -31,12 +32,17 @@ Accept = Callable[[int, int, Steps, Impossible | None, Exist], None]
 
 
 def gpu_coder(engine: Engine) -> ModuleType | None:
-    """`codec.network.gpu`, where the engine is on a GPU, and words can be made there too."""
-    if engine.device != "cuda":
+    """`codec.network.gpu`, where the engine is on a GPU, and words can be made there too: what is learnt is learnt on a CPU."""
+    if engine.device != "cuda" or engine.config.learns:
         return None
     from codec.network import gpu
 
     return None if gpu.why_not() else gpu
+
+
+def learns(engine: Engine, group: Group) -> bool:
+    """Whether a group's frequencies are corrected by what was coded of it: not where cells say which tokens are possible."""
+    return engine.config.learns and group.cells is None
 
 
 def encode_groups(engine: Engine, groups: Sequence[Group], samples: Sequence[TileSamples], progress: Progress) -> list[bytes]:
@@ -60,12 +66,17 @@ def tokens_and_frequencies(
     kind, extents = group.kind, group.extents
     tiles, needed = len(samples), positions_needed(extents)
     hidden, features, tokens = hidden_states(engine, group, samples, progress)
+    learning = Learning(group) if learns(engine, group) else None
+    predictions = (samples[:, :, : len(tokens)].transpose(2, 1, 0) - tokens + CENTRE) & 255
     at_once = max(1, ENCODED_ROWS[engine.device] // tiles)
     for start in range(0, needed, at_once):
         span = slice(start, min(start + at_once, needed))
         impossible = group.cells.impossible_in(span, samples, tokens) if group.cells else None
         tables = engine.frequencies(kind, hidden[span], [f[span] for f in features], impossible)
-        exist = present(extents, np.arange(span.start, span.stop))[:, None].repeat(kind.channels, 1)
+        there = present(extents, np.arange(span.start, span.stop))
+        if learning:
+            learning.followed(start, tables, predictions[span], tokens[span], there)
+        exist = there[:, None].repeat(kind.channels, 1)
         if exist.all():
             yield tokens[span].reshape(-1), tables.reshape(-1, ALPHABET)
         else:
@@ -101,27 +112,33 @@ def decode_groups(
     """
     bounds = np.cumsum([0, *(len(group.extents) for group in groups)])
     all_of_them, gpu = together(groups), gpu_coder(engine)
-    decoders = gpu.Decoders(payloads, bounds) if gpu else Decoders(payloads, bounds)
+    decoders = gpu.Decoders(payloads, bounds) if gpu else Decoders(payloads, bounds, [Learning(of) for of in groups if learns(engine, of)])
     samples = step_through(engine, all_of_them, decoders.accept, progress, positions)
     decoders.finish(complete=positions >= positions_needed(all_of_them.extents))
     return [samples[first:last] for first, last in itertools.pairwise(bounds)]
 
 
 class Decoders:
-    """Of payloads; bounds (payloads + 1): the tiles of each are those from one to before the next. Raises DamagedError."""
+    """Of payloads; bounds (payloads + 1): the tiles of each are those from one to before the next; learning: of each, or nothing. Raises
+    DamagedError."""
 
-    def __init__(self, payloads: Sequence[bytes], bounds: npt.NDArray[np.int64]) -> None:
+    def __init__(self, payloads: Sequence[bytes], bounds: npt.NDArray[np.int64], learning: Sequence[Learning]) -> None:
+        self.learning = learning
         self.decoders = [TokenDecoder(payload) for payload in payloads]
         self.parts = [slice(first, last) for first, last in itertools.pairwise(bounds)]
 
     def accept(self, position: int, channel: int, steps: Steps, impossible: Impossible | None, exist: Exist) -> None:
         """Hands the steps their tokens. Raises DamagedError."""
-        tables = steps.frequencies(impossible)
+        tables, predictions = steps.frequencies(impossible), steps.predictions
         tokens = np.zeros(len(exist), np.int32)
-        for decoder, part in zip(self.decoders, self.parts, strict=True):
+        for k, (decoder, part) in enumerate(zip(self.decoders, self.parts, strict=True)):
             found = exist[part]
+            if self.learning:
+                self.learning[k].corrected(position, channel, tables[part], predictions[part])
             if found.any():
                 tokens[part][found] = decoder.decode(tables[part] if found.all() else tables[part][found])
+            if self.learning:
+                self.learning[k].learnt(position, channel, tables[part], predictions[part], tokens[part], found)
         steps.accept(tokens, exist)
 
     def finish(self, complete: bool) -> None:

@@ -42,7 +42,8 @@ class ModelConfig:
     """An ImageGPT's sizes, under the names of `transformers.ImageGPTConfig`, and what the "rgb" layout adds.
 
     attention_window: a position attends to itself and the `attention_window - 1` positions before it.
-    head_inner: width of the hidden layer of each channel's head. layout: "rgb" for colour and grey pictures, "ycc" for luma and chroma.
+    head_inner: width of the hidden layer of each channel's head. learns: whether its frequencies are corrected by what was coded before
+    (`codec.network.learning`). layout: "rgb" for colour and grey pictures, "ycc" for luma and chroma.
     """
 
     n_embd: int = 128
@@ -52,6 +53,7 @@ class ModelConfig:
     n_positions: int = 1024
     attention_window: int = 96
     head_inner: int = 128
+    learns: bool = True
     layer_norm_epsilon: float = 1e-5
     activation_function: str = "quick_gelu"
     layout: str = "rgb"
@@ -61,6 +63,7 @@ class ModelConfig:
         for name in ("n_embd", "n_layer", "n_head", "n_inner", "n_positions", "attention_window", "head_inner"):
             value = getattr(self, name)
             require_model(type(value) is int and 1 <= value <= 8192, f"{name} is {value!r}, not a whole number from 1 to 8192")
+        require_model(type(self.learns) is bool, f"learns is {self.learns!r}, neither true nor false")
         require_model(isinstance(self.layout, str) and self.layout in LAYOUTS, f"layout {self.layout!r} is not known")
         require_model(self.activation_function == "quick_gelu", f"activation {self.activation_function!r} is not known")
         require_model(self.n_positions == 1024, f"n_positions is {self.n_positions}, tiles have 1024")

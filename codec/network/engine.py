@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from codec.network.config import ModelConfig
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import Known, TileSamples
 
@@ -83,6 +84,10 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """cpu or cuda."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of the network."""
 
     @property
     def at_once(self) -> int:

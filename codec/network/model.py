@@ -19,7 +19,7 @@ from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT
 from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS
 
 WEIGHTS_FILE = "integer.safetensors"
-DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
+DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "learns", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -86,7 +86,7 @@ def model_digest(config: ModelConfig, arrays: Arrays) -> bytes:
     """SHA-256, cut to 16 bytes, of the sizes in the configuration and every array by name, in sorted order."""
     digest = hashlib.sha256(b"igpt network\n")
     for name in DIGEST_FIELDS:
-        digest.update(f"{name} {getattr(config, name)}\n".encode())
+        digest.update(f"{name} {str(getattr(config, name)).lower()}\n".encode())
     for name in sorted(arrays):
         array = arrays[name]
         little = array.astype(array.dtype.newbyteorder("<"))

@@ -1,0 +1,244 @@
+"""What `learning` counts, and the factors that it makes: compiled by numba, or run as it stands where that is missing."""
+
+import numpy as np
+
+from bitstream.constants import ALPHABET, FREQUENCY_BITS, FREQUENCY_TOTAL
+from codec.jit import compiled, part
+from codec.network.limits import LOGIT_STEPS
+from codec.tiling.context import CENTRE, MAX_CHANNELS, SIDE
+
+i32 = np.int32
+
+NONE = 0  # a row of zeros
+LINES = 6  # rows of every channel, most of which hold for all of its tokens
+TABLES = 2  # of 256 rows each, of which one is chosen for a token
+PAIRS = (0, 0, 1, 3)  # tables that the channels before one have
+FIRST_PAIR = 1 + LINES * MAX_CHANNELS  # the first row of tables
+FACTOR, EXPECTED, FOUND = 0, 1, 2  # of a row, each twice in a row: in 2^-15 octaves; sums of frequencies / 2^8; numbers of tokens
+FRACTION = 8  # bits of a factor's logarithm below 1/128 of an octave
+SUM_BITS = 8  # of a frequency, that are not summed
+ONE = FREQUENCY_TOTAL >> SUM_BITS  # a token found
+LIMIT = 8 * LOGIT_STEPS  # of a factor's logarithm, in 1/128 octaves
+LOWEST = -float(LIMIT << FRACTION)
+LARGEST_FACTOR = 1 << 20  # 2^8, with twelve bits behind the point
+LINE_RATE, PAIR_RATE = 23637.0, 47274.0  # 2^15 / ln(2), half of it for lines
+LINE_TRUST, PAIR_TRUST = 50.0 * ONE, 1.0 * ONE  # what counts as expected at the beginning
+HALVES = 32, 64  # of the tokens that are corrected, if the others share OUTSIDE or less; else all of them
+OUTSIDE = FREQUENCY_TOTAL >> 10
+WEIGHT_BITS = 16
+FIRST_WEIGHT, LARGEST_WEIGHT = 19661, 1 << 17  # of what the tables say, 0.3 and 2
+SLOPE_BITS = 15  # of the frequencies of which the weight learns
+LARGEST_SLOPE = 1108  # of one token
+WEIGHT_RATE, WEIGHT_TRUST, MOST_TRUST = 710, 2000, 12000
+
+
+@part
+def choose(known, places, position, channel, prediction, first_token, rows, starts):
+    """The rows for a token, LINES of which hold for all and TABLES of tables, or NONE, and where in them the first token is.
+
+    known: (channels, SLOTS) samples of a tile; places: the slots of the neighbours to the left and above.
+    """
+    own, start = known[channel], np.int64(prediction) - CENTRE
+    rows[:] = NONE
+    starts[:] = 0
+    for k in range(LINES - MAX_CHANNELS + 1 + channel):
+        rows[k] = 1 + LINES * channel + k
+    starts[0] = start
+    starts[2], starts[3] = start - own[places[0]], start - own[places[1]]
+    for k in range(channel):
+        starts[4 + k] = start - known[k, position]
+    if channel:
+        first, table = np.int64(known[0, position]), FIRST_PAIR + ALPHABET * PAIRS[channel]
+        rows[LINES], starts[LINES] = table + first, start
+        if channel > 1:
+            rows[LINES + 1], starts[LINES + 1] = table + ALPHABET + ((known[1, position] - first) & 255), start - first
+    for k in range(LINES + TABLES):
+        starts[k] = starts[k] + first_token & 255
+
+
+@part
+def reach(frequencies):
+    """How far from the middle token those lie that are corrected: so far that nearly all of the frequencies are among them."""
+    for half in HALVES:
+        total = i32(0)
+        for t in range(CENTRE - half, CENTRE + half):
+            total = i32(total + frequencies[t])
+        if total >= FREQUENCY_TOTAL - OUTSIDE:
+            return half
+    return CENTRE
+
+
+@part
+def within(logarithm):
+    raised = logarithm if logarithm > i32(-LIMIT) else i32(-LIMIT)
+    return raised if raised < i32(LIMIT) else i32(LIMIT)
+
+
+@part
+def put_pair(a, b, out):
+    for t in range(len(out)):
+        out[t] = a[t] + b[t]
+
+
+@part
+def put(a, b, c, out):
+    for t in range(len(out)):
+        out[t] = a[t] + b[t] + c[t]
+
+
+@part
+def add(a, b, c, out):
+    for t in range(len(out)):
+        out[t] += a[t] + b[t] + c[t]
+
+
+@part
+def weigh(lines, pair, weight):
+    for t in range(len(pair)):
+        by_pair = within(i32(pair[t] >> i32(FRACTION)))
+        both = i32(lines[t] + i32(i32(weight * by_pair) >> i32(WEIGHT_BITS - FRACTION)))
+        pair[t] = by_pair
+        lines[t] = i32(LIMIT) - within(i32(both >> i32(FRACTION)))
+
+
+@part
+def multiply(frequencies, places, powers, products):
+    before, total = i32(0), np.int64(0)
+    for t in range(len(frequencies)):
+        product = np.int64(frequencies[t]) * powers[np.uint32(places[t])]
+        products[t] = product
+        total += product
+        before = i32(before + frequencies[t])
+    return before, total
+
+
+@part
+def share_out(products, share, frequencies):
+    shared = i32(0)
+    for t in range(len(frequencies)):
+        frequency = i32(i32(products[t] * share) + i32(1))
+        shared = i32(shared + frequency)
+        frequencies[t] = frequency
+    return shared
+
+
+@part
+def factors(state, rows, starts, which, count):
+    return state[rows[which], FACTOR, starts[which] : starts[which] + count]
+
+
+@part
+def correct(frequencies, state, weight, powers, rows, starts, all_lines, pair, products):
+    """Multiplies frequencies, of tokens around the middle one, by the factors of the rows that are chosen, and shares out what they have
+    together. `pair` becomes what the rows of tables say. starts: of the first of these tokens."""
+    n = len(frequencies)
+    lines = all_lines[:n]
+    put(factors(state, rows, starts, 0, n), factors(state, rows, starts, 1, n), factors(state, rows, starts, 2, n), lines)
+    add(factors(state, rows, starts, 3, n), factors(state, rows, starts, 4, n), factors(state, rows, starts, 5, n), lines)
+    put_pair(factors(state, rows, starts, 6, n), factors(state, rows, starts, 7, n), pair)
+    weigh(lines, pair, weight)
+    before, total = multiply(frequencies, lines, powers, products)
+    shared = share_out(products, np.float64(before - n) / np.float64(total), frequencies)
+    frequencies[n // 2] += before - shared
+
+
+@part
+def slope_of(frequencies, pair):
+    slope = i32(0)
+    for t in range(len(frequencies)):
+        slope = i32(slope + i32(i32(frequencies[t] >> i32(FREQUENCY_BITS - SLOPE_BITS)) * pair[t]))
+    return slope >> i32(SLOPE_BITS)
+
+
+@part
+def expect(expected, frequencies):
+    for t in range(len(frequencies)):
+        expected[t] += frequencies[t] >> i32(SUM_BITS)
+
+
+@part
+def learn(token, frequencies, state, touched, rows, starts, pair):
+    """Counts a token, of those around the middle one or not, and what was expected. Returns the slope of the weight of what tables say."""
+    n, own = len(frequencies), 0
+    if 0 <= token < n:
+        own = pair[token]
+    for k in range(LINES + TABLES):
+        row, start = rows[k], starts[k]
+        if row != NONE:
+            expect(state[row, EXPECTED, start : start + n], frequencies)
+            if 0 <= token < n:
+                state[row, FOUND, start + token] += 1
+            touched[row] = True
+    return min(max(own - slope_of(frequencies, pair), -LARGEST_SLOPE), LARGEST_SLOPE)
+
+
+@part
+def conclude(row, seen, rate, trust):
+    """The factors of a row (3, 512), after a row of the tiles. seen: (256) int64, what was expected in all before."""
+    for t in range(ALPHABET):
+        expected = np.int64(row[EXPECTED, t]) + row[EXPECTED, t + ALPHABET]
+        found = np.int64(row[FOUND, t]) + row[FOUND, t + ALPHABET]
+        seen[t] += expected
+        step = np.floor(rate * np.float64(found * ONE - expected) / (np.float64(seen[t]) + trust))
+        factor = np.float64(row[FACTOR, t]) + step
+        factor = factor if factor > LOWEST else LOWEST
+        factor = factor if factor < -LOWEST else -LOWEST
+        row[FACTOR, t] = row[FACTOR, t + ALPHABET] = i32(factor)
+    row[EXPECTED:] = 0
+
+
+@compiled
+def corrected(position, channel, tables, predictions, known, slots, sides, state, weights, powers, halves, pairs):
+    """Corrects the frequencies of a channel's tokens at a position of all tiles, (tiles, 256) int32, where they are.
+
+    predictions: (tiles); known: (tiles, channels, SLOTS) int32; slots: of `context.neighbour_slots`; sides: (tiles); weights: (channels,
+    2), each channel's, and how many tokens it has learnt of; pairs: (tiles, 256) int32, the tables' factors.
+    """
+    rows, starts = np.empty(LINES + TABLES, np.int64), np.empty(LINES + TABLES, np.int64)
+    lines, products, weight = np.empty(ALPHABET, np.int32), np.empty(ALPHABET, np.float64), i32(weights[channel, 0])
+    for tile in range(len(tables)):
+        half = reach(tables[tile])
+        first, end = CENTRE - half, CENTRE + half
+        halves[tile] = half
+        choose(known[tile], slots[sides[tile], position], position, channel, predictions[tile], first, rows, starts)
+        correct(tables[tile, first:end], state, weight, powers, rows, starts, lines, pairs[tile, first:end], products)
+
+
+@compiled
+def learnt(position, channel, tables, predictions, known, slots, sides, state, weights, seen, touched, halves, pairs, tokens, exist):
+    """Learns of the tokens (tiles) that exist (tiles), after `corrected`; their samples become known."""
+    rows, starts = np.empty(LINES + TABLES, np.int64), np.empty(LINES + TABLES, np.int64)
+    slope, count = np.int64(0), 0
+    for tile in range(len(tables)):
+        places = slots[sides[tile], position]
+        if exist[tile]:
+            first, end = CENTRE - halves[tile], CENTRE + halves[tile]
+            choose(known[tile], places, position, channel, predictions[tile], first, rows, starts)
+            slope += learn(tokens[tile] - first, tables[tile, first:end], state, touched, rows, starts, pairs[tile, first:end])
+            count += 1
+            known[tile, channel, position] = (tokens[tile] + predictions[tile] - CENTRE) & 255
+        else:
+            known[tile, channel, position] = known[tile, channel, places[0]]
+    weights[channel, 1] = min(weights[channel, 1] + count, MOST_TRUST - WEIGHT_TRUST)
+    changed = weights[channel, 0] + WEIGHT_RATE * slope // (weights[channel, 1] + WEIGHT_TRUST)
+    weights[channel, 0] = min(max(changed, 0), LARGEST_WEIGHT)
+    if position % SIDE == SIDE - 1:
+        for row in range(1 + LINES * channel, 1 + LINES * (channel + 1)):
+            if touched[row]:
+                conclude(state[row], seen[row], LINE_RATE, LINE_TRUST)
+                touched[row] = False
+        for row in range(FIRST_PAIR + ALPHABET * PAIRS[channel], FIRST_PAIR + ALPHABET * PAIRS[channel + 1]):
+            if touched[row]:
+                conclude(state[row], seen[row], PAIR_RATE, PAIR_TRUST)
+                touched[row] = False
+
+
+@compiled
+def followed(start, tables, predictions, known, slots, sides, state, weights, seen, touched, powers, halves, pairs, tokens, exist):
+    """Both for some positions, from `start` on: tables (n, channels, tiles, 256), predictions and tokens (n, channels, tiles), exist (n,
+    tiles)."""
+    for n in range(len(tables)):
+        for c in range(tables.shape[1]):
+            given, what = (start + n, c, tables[n, c], predictions[n, c]), (known, slots, sides, state, weights)
+            corrected(*given, *what, powers, halves, pairs)
+            learnt(*given, *what, seen, touched, halves, pairs, tokens[n, c], exist[n])

@@ -1,0 +1,120 @@
+"""What is learnt of a group while it is coded."""
+
+from dataclasses import replace
+
+import numba
+import numpy as np
+import pytest
+
+from bitstream.constants import FREQUENCY_TOTAL
+from codec.network import coding
+from codec.network.engines import engine_of
+from codec.network.layers import Layer
+from codec.network.learning import Learning
+from codec.network.learning_kernel import LARGEST_FACTOR, LIMIT, conclude, correct
+from codec.network.limits import LOGIT_STEPS, powers_of_two
+from codec.network.model import IntegerImageGPT
+from codec.progress import ignore
+from codec.tiling.context import CENTRE, SIDE, neighbour_slots
+from codec.tiling.planes import GREY, RGB, pixels_to_planes
+from tests.conftest import CPU, photo_cd, smooth
+from tests.plain_decoder import Learnt
+
+KINDS = {1: GREY, 3: RGB}
+
+
+def tables_of(rng: np.random.Generator, tiles: int) -> np.ndarray:
+    """Frequencies around a likeliest token, of all widths."""
+    away = np.abs(np.arange(256) - rng.integers(120, 136, (tiles, 1)))
+    shares = 2.0 ** (-away * rng.choice([0.02, 0.2, 1.0, 8.0], (tiles, 1)))
+    tables = (shares / shares.sum(1, keepdims=True) * (FREQUENCY_TOTAL - 256)).astype(np.int32) + 1
+    tables[:, CENTRE] += FREQUENCY_TOTAL - tables.sum(1).astype(np.int32)
+    return tables
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_is_what_the_document_says(channels):
+    """As the plain decoder learns, which was written from the document; some tiles end early."""
+    rng, tiles = np.random.default_rng(channels), 5
+    layer = Layer(KINDS[channels], pixels_to_planes(smooth(32, 32 * tiles, channels)))
+    group, _ = layer.part(layer.grid.whole)
+    learning, plain = Learning(group), Learnt(channels)
+    for position in range(5 * SIDE):
+        exist = (np.arange(tiles) != 2) | (position % SIDE < 7)
+        for c in range(channels):
+            tables, tokens = tables_of(rng, tiles), rng.integers(118, 138, tiles).astype(np.int32) & ~rng.integers(0, 2)
+            tokens[0] = 255 if position % 16 == 3 else tokens[0]
+            predictions = rng.integers(100, 104, tiles).astype(np.int32)
+            corrected = tables.copy()
+            learning.corrected(position, c, corrected, predictions)
+            later = []
+            for t in range(tiles):
+                west, north = learning.known[t, c, neighbour_slots()[0, position, :2]]
+                lines, more = plain.used(c, predictions[t], west, north, learning.known[t, :c, position])
+                frequency, *seen = plain.corrected(c, tables[t].astype(np.int64), lines, more)
+                assert np.array_equal(frequency, corrected[t])
+                later.append((int(tokens[t]), frequency, *seen, lines + more))
+            assert (corrected.sum(1) == FREQUENCY_TOTAL).all()
+            assert corrected.min() > 0
+            for t in np.flatnonzero(exist):
+                plain.learn(*later[t])
+            plain.position_ends(c, position % SIDE == SIDE - 1)
+            learning.learnt(position, c, corrected, predictions, tokens, exist)
+
+
+def payload_of(network: IntegerImageGPT, pixels: np.ndarray) -> bytes:
+    layer = Layer(RGB, pixels_to_planes(pixels))
+    group, samples = layer.part(layer.grid.whole)
+    engine = engine_of(network, layer.grid.tiles)
+    (payload,) = coding.encode_groups(engine, [group], [samples], ignore)
+    (back,) = coding.decode_groups(engine, [group], [payload], ignore)
+    assert np.array_equal(back, samples)
+    return payload
+
+
+def test_colours_that_do_not_occur_are_learnt(tiny, uncorrected):
+    """Those of a picture that was made of luma and chroma, or whose contrast was stretched; and where all occur, little is lost."""
+    pixels = photo_cd(128, 128)
+    assert len(payload_of(tiny, pixels)) < 0.95 * len(payload_of(uncorrected, pixels))
+    stretched = np.clip(1.5 * (smooth(128, 128, 3).astype(float) - 40), 0, 255).astype(np.uint8)
+    assert len(payload_of(tiny, stretched)) < 0.95 * len(payload_of(uncorrected, stretched))
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert len(payload_of(tiny, noise)) < 1.01 * len(payload_of(uncorrected, noise))
+
+
+def test_a_model_that_learns_is_another(tiny, uncorrected):
+    assert tiny.digest != uncorrected.digest
+    assert IntegerImageGPT(replace(uncorrected.config, learns=True), tiny.arrays, "again", CPU).digest == tiny.digest
+
+
+@numba.njit
+def correct_now(frequencies, state, weight, powers, rows, starts, lines, pair, products):
+    correct(frequencies, state, weight, powers, rows, starts, lines, pair, products)
+
+
+@numba.njit
+def conclude_now(row, seen, rate, trust):
+    conclude(row, seen, rate, trust)
+
+
+def test_the_extremes():
+    """One token has all, or every token the same; factors at their limits. Nothing sinks below 1, and the sum stays."""
+    powers = powers_of_two(LOGIT_STEPS, LARGEST_FACTOR)[: 2 * LIMIT + 1]
+    rows, starts = np.arange(8), np.arange(8) * 7
+    for width, factor in ((64, -LIMIT), (128, LIMIT), (256, LIMIT), (256, -LIMIT)):
+        state = np.zeros((8, 3, 512), np.int32)
+        state[1:, 0, ::2], state[1:, 0, 1::2] = factor << 8, -factor << 8
+        for share in (1, FREQUENCY_TOTAL - width + 1, FREQUENCY_TOTAL // width):
+            frequencies = np.full(width, share if share < FREQUENCY_TOTAL // 2 else 1, np.int32)
+            frequencies[width // 2 + 3] = max(share, 1)
+            before = int(frequencies.sum())
+            scratch = np.zeros(256, np.int32), np.zeros(width, np.int32), np.zeros(256)
+            correct_now(frequencies, state, np.int32(1 << 17), powers, rows, starts, *scratch)
+            assert frequencies.sum() == before
+            assert frequencies.min() >= 1
+    row, seen = np.zeros((3, 512), np.int32), np.zeros(256, np.int64)
+    row[1, :256], row[2, 7] = (1 << 31) - 1, 1 << 12
+    conclude_now(row, seen, 47274.0, 65536.0)
+    assert np.abs(row[0]).max() <= LIMIT << 8
+    assert not row[1:].any()
+    assert np.array_equal(row[0, :256], row[0, 256:])
