@@ -11,7 +11,7 @@ from codec.network import coding
 from codec.network.engines import engine_of
 from codec.network.layers import Layer
 from codec.network.learning import Learning
-from codec.network.learning_kernel import LARGEST_FACTOR, LIMIT, conclude, correct
+from codec.network.learning_kernel import EXPECTED, FOUND, LARGEST_FACTOR, LIMIT, ROW, conclude, correct
 from codec.network.limits import LOGIT_STEPS, powers_of_two
 from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
@@ -88,33 +88,35 @@ def test_a_model_that_learns_is_another(tiny, uncorrected):
 
 
 @numba.njit
-def correct_now(frequencies, state, weight, powers, rows, starts, lines, pair, products):
-    correct(frequencies, state, weight, powers, rows, starts, lines, pair, products)
+def correct_now(frequencies, state, weight, powers, cells, lines, pair, products):
+    correct(frequencies, state, weight, powers, cells, lines, pair, products)
 
 
 @numba.njit
-def conclude_now(row, seen, rate, trust):
-    conclude(row, seen, rate, trust)
+def conclude_now(state, row, seen, rate, trust):
+    conclude(state, row, seen, rate, trust)
 
 
 def test_the_extremes():
     """One token has all, or every token the same; factors at their limits. Nothing sinks below 1, and the sum stays."""
     powers = powers_of_two(LOGIT_STEPS, LARGEST_FACTOR)[: 2 * LIMIT + 1]
-    rows, starts = np.arange(8), np.arange(8) * 7
+    cells = np.arange(8) * (ROW + 7)
     for width, factor in ((64, -LIMIT), (128, LIMIT), (256, LIMIT), (256, -LIMIT)):
-        state = np.zeros((8, 3, 512), np.int32)
-        state[1:, 0, ::2], state[1:, 0, 1::2] = factor << 8, -factor << 8
+        state = np.zeros((8, ROW), np.int32)
+        state[1:, : EXPECTED - 1 : 2], state[1:, 1:EXPECTED:2] = factor << 8, -factor << 8
         for share in (1, FREQUENCY_TOTAL - width + 1, FREQUENCY_TOTAL // width):
             frequencies = np.full(width, share if share < FREQUENCY_TOTAL // 2 else 1, np.int32)
-            frequencies[width // 2 + 3] = max(share, 1)
+            frequencies[width // 2 + 3] = share
             before = int(frequencies.sum())
             scratch = np.zeros(256, np.int32), np.zeros(width, np.int32), np.zeros(256)
-            correct_now(frequencies, state, np.int32(1 << 17), powers, rows, starts, *scratch)
+            correct_now(frequencies, state.reshape(-1), np.int32(1 << 17), powers, cells, *scratch)
             assert frequencies.sum() == before
             assert frequencies.min() >= 1
-    row, seen = np.zeros((3, 512), np.int32), np.zeros(256, np.int64)
-    row[1, :256], row[2, 7] = (1 << 31) - 1, 1 << 12
-    conclude_now(row, seen, 47274.0, 65536.0)
-    assert np.abs(row[0]).max() <= LIMIT << 8
-    assert not row[1:].any()
-    assert np.array_equal(row[0, :256], row[0, 256:])
+    state, seen = np.zeros((2, ROW), np.int32), np.zeros((2, 256), np.int64)
+    state[1, EXPECTED : EXPECTED + 256], state[1, FOUND + 7] = (1 << 31) - 1, 1 << 12
+    conclude_now(state.reshape(-1), 1, seen, 47274.0, 65536.0)
+    factors = state[1, :EXPECTED]
+    assert 0 < np.abs(factors).max() <= LIMIT << 8
+    assert np.array_equal(factors[:256], factors[256:])
+    assert not state[1, EXPECTED:].any()
+    assert not state[0].any()

@@ -10,7 +10,7 @@ import numpy as np
 from bitstream.constants import ALPHABET
 from codec.network.engine import Tables, Tokens
 from codec.network.groups import Exist, Group
-from codec.network.learning_kernel import FIRST_PAIR, FIRST_WEIGHT, LARGEST_FACTOR, LIMIT, PAIRS, corrected, followed, learnt
+from codec.network.learning_kernel import FIRST_PAIR, FIRST_WEIGHT, LARGEST_FACTOR, LIMIT, PAIRS, ROW, corrected, followed, learnt
 from codec.network.limits import LOGIT_STEPS, powers_of_two
 from codec.tiling.context import FIRST_SAMPLE, POSITIONS, SLOTS, neighbour_slots
 
@@ -24,7 +24,7 @@ class Learning:
         self.known[..., POSITIONS + 1 :] = group.around.strips
         rows = FIRST_PAIR + ALPHABET * PAIRS[channels]
         weights = np.array([[FIRST_WEIGHT, 0]] * channels, np.int64)
-        self._what = self.known, neighbour_slots(), group.around.sides, np.zeros((rows, 3, 2 * ALPHABET), np.int32), weights
+        self._what = self.known, neighbour_slots(), group.around.sides, np.zeros(rows * ROW, np.int32), weights
         self._counts = np.zeros((rows, ALPHABET), np.int64), np.zeros(rows, np.bool_)
         self._last = np.zeros(tiles, np.int64), np.zeros((tiles, ALPHABET), np.int32)
         self._powers = powers_of_two(LOGIT_STEPS, LARGEST_FACTOR)[: 2 * LIMIT + 1]

@@ -14,7 +14,9 @@ LINES = 6  # rows of every channel, most of which hold for all of its tokens
 TABLES = 2  # of 256 rows each, of which one is chosen for a token
 PAIRS = (0, 0, 1, 3)  # tables that the channels before one have
 FIRST_PAIR = 1 + LINES * MAX_CHANNELS  # the first row of tables
-FACTOR, EXPECTED, FOUND = 0, 1, 2  # of a row, each twice in a row: in 2^-15 octaves; sums of frequencies / 2^8; numbers of tokens
+# Where a row has its factors' logarithms, in 2^-15 octaves, what was expected, sums of frequencies / 2^8, and what was found, numbers of
+# tokens. Each is there for 256 values, and once more: so all tokens have theirs one behind the other, wherever the first one's is.
+FACTOR, EXPECTED, FOUND, ROW = 0, 2 * ALPHABET, 4 * ALPHABET, 6 * ALPHABET
 FRACTION = 8  # bits of a factor's logarithm below 1/128 of an octave
 SUM_BITS = 8  # of a frequency, that are not summed
 ONE = FREQUENCY_TOTAL >> SUM_BITS  # a token found
@@ -33,27 +35,26 @@ WEIGHT_RATE, WEIGHT_TRUST, MOST_TRUST = 710, 2000, 12000
 
 
 @part
-def choose(known, places, position, channel, prediction, first_token, rows, starts):
-    """The rows for a token, LINES of which hold for all and TABLES of tables, or NONE, and where in them the first token is.
+def choose(known, places, position, channel, prediction, first_token, cells):
+    """Where in the state the rows for a token have what belongs to the first token: LINES of rows that hold for all, and TABLES of rows of
+    tables, or NONE.
 
     known: (channels, SLOTS) samples of a tile; places: the slots of the neighbours to the left and above.
     """
     own, start = known[channel], np.int64(prediction) - CENTRE
-    rows[:] = NONE
-    starts[:] = 0
-    for k in range(LINES - MAX_CHANNELS + 1 + channel):
-        rows[k] = 1 + LINES * channel + k
-    starts[0] = start
-    starts[2], starts[3] = start - own[places[0]], start - own[places[1]]
+    cells[:] = NONE
+    cells[0], cells[1] = start, 0
+    cells[2], cells[3] = start - own[places[0]], start - own[places[1]]
     for k in range(channel):
-        starts[4 + k] = start - known[k, position]
+        cells[4 + k] = start - known[k, position]
+    for k in range(LINES - MAX_CHANNELS + 1 + channel):
+        cells[k] = ROW * (1 + LINES * channel + k) + (cells[k] + first_token & 255)
     if channel:
         first, table = np.int64(known[0, position]), FIRST_PAIR + ALPHABET * PAIRS[channel]
-        rows[LINES], starts[LINES] = table + first, start
+        cells[LINES] = ROW * (table + first) + (start + first_token & 255)
         if channel > 1:
-            rows[LINES + 1], starts[LINES + 1] = table + ALPHABET + ((known[1, position] - first) & 255), start - first
-    for k in range(LINES + TABLES):
-        starts[k] = starts[k] + first_token & 255
+            row = table + ALPHABET + (known[1, position] - first & 255)
+            cells[LINES + 1] = ROW * row + (start - first + first_token & 255)
 
 
 @part
@@ -75,21 +76,15 @@ def within(logarithm):
 
 
 @part
-def put_pair(a, b, out):
+def put(state, a, b, c, out):
     for t in range(len(out)):
-        out[t] = a[t] + b[t]
+        out[t] = state[np.uintp(a + t)] + state[np.uintp(b + t)] + state[np.uintp(c + t)]
 
 
 @part
-def put(a, b, c, out):
+def add(state, a, b, c, out):
     for t in range(len(out)):
-        out[t] = a[t] + b[t] + c[t]
-
-
-@part
-def add(a, b, c, out):
-    for t in range(len(out)):
-        out[t] += a[t] + b[t] + c[t]
+        out[t] += state[np.uintp(a + t)] + state[np.uintp(b + t)] + state[np.uintp(c + t)]
 
 
 @part
@@ -123,19 +118,14 @@ def share_out(products, share, frequencies):
 
 
 @part
-def factors(state, rows, starts, which, count):
-    return state[rows[which], FACTOR, starts[which] : starts[which] + count]
-
-
-@part
-def correct(frequencies, state, weight, powers, rows, starts, all_lines, pair, products):
-    """Multiplies frequencies, of tokens around the middle one, by the factors of the rows that are chosen, and shares out what they have
-    together. `pair` becomes what the rows of tables say. starts: of the first of these tokens."""
+def correct(frequencies, state, weight, powers, cells, all_lines, pair, products):
+    """Multiplies frequencies, of tokens around the middle one, by the factors of their rows, and shares out what they have together. `pair`
+    becomes what the rows of tables say."""
     n = len(frequencies)
     lines = all_lines[:n]
-    put(factors(state, rows, starts, 0, n), factors(state, rows, starts, 1, n), factors(state, rows, starts, 2, n), lines)
-    add(factors(state, rows, starts, 3, n), factors(state, rows, starts, 4, n), factors(state, rows, starts, 5, n), lines)
-    put_pair(factors(state, rows, starts, 6, n), factors(state, rows, starts, 7, n), pair)
+    put(state, cells[0], cells[1], cells[2], lines)
+    add(state, cells[3], cells[4], cells[5], lines)
+    put(state, cells[6], cells[7], NONE, pair)
     weigh(lines, pair, weight)
     before, total = multiply(frequencies, lines, powers, products)
     shared = share_out(products, np.float64(before - n) / np.float64(total), frequencies)
@@ -151,40 +141,42 @@ def slope_of(frequencies, pair):
 
 
 @part
-def expect(expected, frequencies):
+def expect(state, cell, frequencies):
     for t in range(len(frequencies)):
-        expected[t] += frequencies[t] >> i32(SUM_BITS)
+        state[np.uintp(cell + t)] += frequencies[t] >> i32(SUM_BITS)
 
 
 @part
-def learn(token, frequencies, state, touched, rows, starts, pair):
+def learn(token, frequencies, state, touched, cells, pair):
     """Counts a token, of those around the middle one or not, and what was expected. Returns the slope of the weight of what tables say."""
-    n, own = len(frequencies), 0
-    if 0 <= token < n:
+    own = 0
+    inside = 0 <= token < len(frequencies)
+    if inside:
         own = pair[token]
     for k in range(LINES + TABLES):
-        row, start = rows[k], starts[k]
-        if row != NONE:
-            expect(state[row, EXPECTED, start : start + n], frequencies)
-            if 0 <= token < n:
-                state[row, FOUND, start + token] += 1
-            touched[row] = True
+        cell = cells[k]
+        if cell != NONE:
+            expect(state, cell + EXPECTED, frequencies)
+            if inside:
+                state[cell + FOUND + token] += 1
+            touched[cell // ROW] = True
     return min(max(own - slope_of(frequencies, pair), -LARGEST_SLOPE), LARGEST_SLOPE)
 
 
 @part
-def conclude(row, seen, rate, trust):
-    """The factors of a row (3, 512), after a row of the tiles. seen: (256) int64, what was expected in all before."""
+def conclude(state, row, seen, rate, trust):
+    """The factors of a row, after a row of the tiles. seen: (rows, 256) int64, what was expected in all before."""
+    own, before = state[ROW * row : ROW * (row + 1)], seen[row]
     for t in range(ALPHABET):
-        expected = np.int64(row[EXPECTED, t]) + row[EXPECTED, t + ALPHABET]
-        found = np.int64(row[FOUND, t]) + row[FOUND, t + ALPHABET]
-        seen[t] += expected
-        step = np.floor(rate * np.float64(found * ONE - expected) / (np.float64(seen[t]) + trust))
-        factor = np.float64(row[FACTOR, t]) + step
+        expected = np.int64(own[EXPECTED + t]) + own[EXPECTED + ALPHABET + t]
+        found = np.int64(own[FOUND + t]) + own[FOUND + ALPHABET + t]
+        before[t] += expected
+        step = np.floor(rate * np.float64(found * ONE - expected) / (np.float64(before[t]) + trust))
+        factor = np.float64(own[FACTOR + t]) + step
         factor = factor if factor > LOWEST else LOWEST
         factor = factor if factor < -LOWEST else -LOWEST
-        row[FACTOR, t] = row[FACTOR, t + ALPHABET] = i32(factor)
-    row[EXPECTED:] = 0
+        own[FACTOR + t] = own[FACTOR + ALPHABET + t] = i32(factor)
+    own[EXPECTED:] = 0
 
 
 @compiled
@@ -194,27 +186,27 @@ def corrected(position, channel, tables, predictions, known, slots, sides, state
     predictions: (tiles); known: (tiles, channels, SLOTS) int32; slots: of `context.neighbour_slots`; sides: (tiles); weights: (channels,
     2), each channel's, and how many tokens it has learnt of; pairs: (tiles, 256) int32, the tables' factors.
     """
-    rows, starts = np.empty(LINES + TABLES, np.int64), np.empty(LINES + TABLES, np.int64)
+    cells = np.empty(LINES + TABLES, np.int64)
     lines, products, weight = np.empty(ALPHABET, np.int32), np.empty(ALPHABET, np.float64), i32(weights[channel, 0])
     for tile in range(len(tables)):
         half = reach(tables[tile])
         first, end = CENTRE - half, CENTRE + half
         halves[tile] = half
-        choose(known[tile], slots[sides[tile], position], position, channel, predictions[tile], first, rows, starts)
-        correct(tables[tile, first:end], state, weight, powers, rows, starts, lines, pairs[tile, first:end], products)
+        choose(known[tile], slots[sides[tile], position], position, channel, predictions[tile], first, cells)
+        correct(tables[tile, first:end], state, weight, powers, cells, lines, pairs[tile, first:end], products)
 
 
 @compiled
 def learnt(position, channel, tables, predictions, known, slots, sides, state, weights, seen, touched, halves, pairs, tokens, exist):
     """Learns of the tokens (tiles) that exist (tiles), after `corrected`; their samples become known."""
-    rows, starts = np.empty(LINES + TABLES, np.int64), np.empty(LINES + TABLES, np.int64)
+    cells = np.empty(LINES + TABLES, np.int64)
     slope, count = np.int64(0), 0
     for tile in range(len(tables)):
         places = slots[sides[tile], position]
         if exist[tile]:
             first, end = CENTRE - halves[tile], CENTRE + halves[tile]
-            choose(known[tile], places, position, channel, predictions[tile], first, rows, starts)
-            slope += learn(tokens[tile] - first, tables[tile, first:end], state, touched, rows, starts, pairs[tile, first:end])
+            choose(known[tile], places, position, channel, predictions[tile], first, cells)
+            slope += learn(tokens[tile] - first, tables[tile, first:end], state, touched, cells, pairs[tile, first:end])
             count += 1
             known[tile, channel, position] = (tokens[tile] + predictions[tile] - CENTRE) & 255
         else:
@@ -225,11 +217,11 @@ def learnt(position, channel, tables, predictions, known, slots, sides, state, w
     if position % SIDE == SIDE - 1:
         for row in range(1 + LINES * channel, 1 + LINES * (channel + 1)):
             if touched[row]:
-                conclude(state[row], seen[row], LINE_RATE, LINE_TRUST)
+                conclude(state, row, seen, LINE_RATE, LINE_TRUST)
                 touched[row] = False
         for row in range(FIRST_PAIR + ALPHABET * PAIRS[channel], FIRST_PAIR + ALPHABET * PAIRS[channel + 1]):
             if touched[row]:
-                conclude(state[row], seen[row], PAIR_RATE, PAIR_TRUST)
+                conclude(state, row, seen, PAIR_RATE, PAIR_TRUST)
                 touched[row] = False
 
 
