@@ -125,10 +125,10 @@ def test_samples_are_drawn_by_the_decoders_steps(uncorrected):
     """With the likeliest token only, nothing that is drawn is a surprise to the encoder (two tokens may be equally likely)."""
     (likeliest,) = draw(uncorrected, 1, 0, 1.0, 1, None, lambda n: None)
     assert layer_costs(uncorrected, Layer(kind_of(3), pixels_to_planes(likeliest))).ranks.max() <= 1
-    wild = draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)
+    wild = draw(uncorrected, 2, 0, 1.0, 0, None, lambda n: None)
     assert (wild[0] != wild[1]).any()
-    assert (draw(tiny, 2, 0, 1.0, 0, None, lambda n: None)[1] == wild[1]).all()
-    assert (draw(tiny, 2, 1, 1.0, 0, None, lambda n: None)[1] != wild[1]).any()
+    assert (draw(uncorrected, 2, 0, 1.0, 0, None, lambda n: None)[1] == wild[1]).all()
+    assert (draw(uncorrected, 2, 1, 1.0, 0, None, lambda n: None)[1] != wild[1]).any()
 
 
 def test_completion_keeps_the_upper_half(tiny):
