@@ -104,6 +104,11 @@ def _has_place(function: Any) -> bool:
     return os.access(beside / "__pycache__" if (beside / "__pycache__").exists() else beside, os.W_OK)
 
 
+def interpreted() -> bool:
+    """Whether nothing is compiled: numba is missing or switched off."""
+    return numba is None or bool(numba.config.DISABLE_JIT)
+
+
 kept = True  # whether what was compiled is there the next time
 
 

@@ -1,6 +1,10 @@
 """What is learnt of a group while it is coded."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -60,6 +64,16 @@ def test_it_is_what_the_document_says(channels):
                 plain.learn(*later[t])
             plain.position_ends(c, position % SIDE == SIDE - 1)
             learning.learnt(position, c, corrected, predictions, tokens, exist)
+
+
+def test_nothing_is_compiled():
+    """In a process of its own, where operations of arrays take the place of the loops."""
+    test = f"{__file__}::test_it_is_what_the_document_says"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    result = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 passed" in result.stdout
 
 
 def payload_of(network: IntegerImageGPT, pixels: np.ndarray) -> bytes:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bitstream.constants import ALPHABET, FREQUENCY_BITS, FREQUENCY_TOTAL
-from codec.jit import compiled, part
+from codec.jit import compiled, interpreted, part
 from codec.network.limits import LOGIT_STEPS
 from codec.tiling.context import CENTRE, MAX_CHANNELS, SIDE
 
@@ -234,3 +234,45 @@ def followed(start, tables, predictions, known, slots, sides, state, weights, se
             given, what = (start + n, c, tables[n, c], predictions[n, c]), (known, slots, sides, state, weights)
             corrected(*given, *what, powers, halves, pairs)
             learnt(*given, *what, seen, touched, halves, pairs, tokens[n, c], exist[n])
+
+
+if interpreted():  # operations of arrays take the place of the loops, of which there are thousands for every pixel
+
+    def reach(frequencies):
+        totals = [(half, frequencies[CENTRE - half : CENTRE + half].sum()) for half in HALVES]
+        return next((half for half, total in totals if total >= FREQUENCY_TOTAL - OUTSIDE), CENTRE)
+
+    def put(state, a, b, c, out):
+        n = len(out)
+        out[:] = state[a : a + n] + state[b : b + n] + state[c : c + n]
+
+    def add(state, a, b, c, out):
+        n = len(out)
+        out += state[a : a + n] + state[b : b + n] + state[c : c + n]
+
+    def weigh(lines, pair, weight):
+        pair[:] = (pair >> FRACTION).clip(-LIMIT, LIMIT)
+        lines[:] = LIMIT - (lines + (weight * pair >> WEIGHT_BITS - FRACTION) >> FRACTION).clip(-LIMIT, LIMIT)
+
+    def multiply(frequencies, places, powers, products):
+        found = frequencies.astype(np.int64) * powers[places]
+        products[: len(found)] = found
+        return frequencies.sum(), found.sum()
+
+    def share_out(products, share, frequencies):
+        frequencies[:] = (products[: len(frequencies)] * share).astype(np.int32) + 1
+        return frequencies.sum()
+
+    def slope_of(frequencies, pair):
+        return ((frequencies >> FREQUENCY_BITS - SLOPE_BITS) * pair).sum() >> SLOPE_BITS
+
+    def expect(state, cell, frequencies):
+        state[cell : cell + len(frequencies)] += frequencies >> SUM_BITS
+
+    def conclude(state, row, seen, rate, trust):
+        factors, expected, found = state[ROW * row : ROW * (row + 1)].reshape(3, 2, ALPHABET)
+        counts, total = found.sum(0), expected.sum(0)
+        seen[row] += total
+        step = np.floor(rate * (counts * ONE - total).astype(np.float64) / (seen[row].astype(np.float64) + trust))
+        factors[:] = (factors[0] + step).clip(LOWEST, -LOWEST).astype(np.int32)
+        expected[:] = found[:] = 0
