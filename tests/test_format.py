@@ -44,6 +44,7 @@ def test_tables_have_the_digests_of_the_documents():
     tables = {
         "exp2(32, 2^10)": plain_decoder.exp2(32, 1 << 10),
         "exp2(128, 2^18)": plain_decoder.LOGIT_TABLE,
+        "exp2(128, 2^20)": plain_decoder.FACTORS,
         "exp2(256, 2^16)": plain_decoder.exp2(256, 1 << 16),
         "T": plain_decoder.activation_table(),
         "squash(x), x from -3071 to 3071": plain_decoder.SQUASH,
