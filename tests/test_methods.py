@@ -244,7 +244,7 @@ def test_a_named_model_leaves_indices_to_mixing():
 def test_a_named_model_of_pasts_leaves_drawings_to_mixing():
     flat = np.full((90, 90, 3), 9, np.uint8)
     assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding != "mixing"
-    for model in (TINY_YCC, "past-2"):
+    for model in (TINY_YCC, "past-3"):
         assert codec.info(codec.compress(flat, model=model, device="cpu")).coding == "mixing"
 
 

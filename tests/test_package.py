@@ -33,7 +33,7 @@ def wheel(tmp_path_factory):
 
 def test_a_wheel_holds_all_that_is_needed(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("photo-3", "past-2", "dct-1"):
+    for model in ("photo-3", "past-3", "dct-1"):
         for name in ("config.json", "integer.safetensors", "card.json", "MODEL_CARD.md"):
             assert f"codec/models/{model}/{name}" in names
     documents = {f"bitstream/{path.name}" for path in (ROOT / "bitstream").glob("FORMAT*.md")}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     AnyModel = IntegerImageGPT | PaletteImageGPT | CoefficientNetwork
 
 FOLDER = Path(__file__).parent
-DEFAULTS = {"rgb": "photo-3", "ycc": "past-2", LAYOUT: "dct-1"}  # by layout
+DEFAULTS = {"rgb": "photo-3", "ycc": "past-3", LAYOUT: "dct-1"}  # by layout
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
 CARDS = (CARD_FILE, "MODEL_CARD.md")
