@@ -26,7 +26,7 @@ from codec.tiling.context import CENTRE, FEATURES, FIRST_SAMPLE, HEAD_FEATURES, 
 from codec.tiling.planes import Kind
 from codec.tiling.tiles import Known, TileSamples, Windows
 
-if jit.numba.config.DISABLE_JIT:
+if jit.interpreted():
     msg = "numba's compiler is switched off (NUMBA_DISABLE_JIT)"
     raise ImportError(msg)
 

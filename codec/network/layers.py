@@ -32,6 +32,7 @@ from codec.tiling.tiles import (
 
 Item = TypeVar("Item")
 
+LEARNING_TILES = 8  # so many tiles' memory takes what is learnt of a group
 SAMPLED_TILES = 32  # from which the size of a layer is estimated
 
 
@@ -148,7 +149,8 @@ def decoded_groups(
     ]
     tiles = sum(group.rectangle.tiles for group in groups)
     at_once = min(DECODED_TILES[network.device], -(-tiles // engine.at_once))  # all threads have something to do
-    batches = list(_batches(groups, lambda group: group.rectangle.tiles, at_once))
+    least = LEARNING_TILES if network.config.learns else 1
+    batches = list(_batches(groups, lambda group: max(group.rectangle.tiles, least), at_once))
     if not batches:
         return
     largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)

@@ -1,4 +1,4 @@
-"""What `learning` counts, and the factors that it makes: compiled by numba, or run as it stands where that is missing."""
+"""What `learning` counts, and the factors that it makes: compiled by numba, or by operations of arrays where that is missing."""
 
 import numpy as np
 
