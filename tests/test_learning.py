@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from bitstream.constants import FREQUENCY_TOTAL
-from codec.network import coding
+from codec import threads
+from codec.network import coding, layers
 from codec.network.engines import engine_of
 from codec.network.layers import Layer
 from codec.network.learning import Learning
@@ -99,6 +100,22 @@ def test_colours_that_do_not_occur_are_learnt(tiny, uncorrected):
 def test_a_model_that_learns_is_another(tiny, uncorrected):
     assert tiny.digest != uncorrected.digest
     assert IntegerImageGPT(replace(uncorrected.config, learns=True), tiny.arrays, "again", CPU).digest == tiny.digest
+
+
+def test_small_pictures_decoded_together_take_little_memory(monkeypatch, tiny, uncorrected):
+    """What is learnt of a group takes some megabytes, whatever its size: so not too many are decoded at once."""
+    found, decode = [], layers.decode_groups
+    monkeypatch.setattr(layers, "decode_groups", lambda engine, groups, *rest: found.append(len(groups)) or decode(engine, groups, *rest))
+    monkeypatch.setattr(threads, "_all", lambda: 1)
+    layer = Layer(RGB, pixels_to_planes(smooth(4, 3, 3)))
+    for network, most in ((tiny, 256 // layers.LEARNING_TILES), (uncorrected, 256)):
+        shape = layers.group_shape(layer.grid)
+        payloads = layers.encode_layer(network, layer, shape, ignore)
+        requests = [layers.Request(network, RGB, (3, 4), layers.NO_SURROUNDINGS, shape, payloads)] * 300
+        found.clear()
+        assert all(np.array_equal(planes, layer.planes) for planes in layers.decode_layers(requests, ignore))
+        assert max(found) == most
+        assert sum(found) == 300
 
 
 @numba.njit
