@@ -21,7 +21,7 @@ from codec.many.planning import planned
 from codec.many.stopping import leave_if_stopped, stop
 from codec.many.tasks import Compression, Decompression, Report, Result, Task
 from codec.messages import Bar, above_bar, say, show_log
-from codec.options import Options
+from codec.options import Level, Options
 from codec.threads import use_threads
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave outpu
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per file on standard output.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", parser=name, help="Output file, instead of [OUT].")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
+AtLevel = Annotated[
+    Level,
+    typer.Option("--level", help="How much work a smaller file is worth, both ways; fast, default or best."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -144,6 +148,7 @@ def compress(
     delete_input: Annotated[
         bool, typer.Option("--delete-input", help="Remove each input when its output is verified and safely on the disk.")
     ] = False,
+    level: AtLevel = Level.DEFAULT,
     model: Model = None,
     revision: Revision = None,
     palette_only: Annotated[
@@ -183,6 +188,7 @@ def compress(
         model=model,
         revision=revision,
         palette_only=palette_only,
+        level=level,
         device=device,
         past=use_past,
         pixels=pixels,
@@ -378,6 +384,7 @@ def heatmap(
     out: Output = None,
     option: OutputOption = None,
     force: Force = False,
+    level: AtLevel = Level.DEFAULT,
     model: Model = None,
     use_past: UsePast = True,
     device: Device = "auto",
@@ -395,7 +402,7 @@ def heatmap(
         pixels = read_picture(source, max_pixels).plain_pixels
         from codec.analysis import bits_per_pixel, heat_map
 
-        channels = bits_per_pixel(pixels, Options(model=model, device=device, past=use_past))
+        channels = bits_per_pixel(pixels, Options(level=level, model=model, device=device, past=use_past))
         write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
         if not quiet:
             shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())

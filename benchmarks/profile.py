@@ -26,11 +26,10 @@ import codec
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in
 from benchmarks.speed import sized
 from bitstream.container import read
-from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec import models
 from codec.decompression import decompress_files
 from codec.methods import past
-from codec.network import fast, kernels
+from codec.network import fast, kernels, words
 from codec.network.vectors import INPUT, LANES
 from codec.options import Options
 from codec.threads import threads, use_threads
@@ -68,8 +67,8 @@ class Stopwatch:
             (fast.FastEngine, "see", "context"),
             (kernels, "context", "context"),
             (past, "recognised", "search for a past"),
-            (TokenEncoder, "encode", "range coder"),
-            (TokenDecoder, "decode", "range coder"),
+            (words.Encoder, "encode", "range coder"),
+            (words.Decoder, "decode", "range coder"),
             *((fast.FastSteps, name, "context") for name in ("begin", "accept")),
         ]
         kept = [(place, name, place.__dict__.get(name)) for place, name, _ in places]

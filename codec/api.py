@@ -28,6 +28,7 @@ def compress(
     model: str | Path | None = None,
     revision: str | None = None,
     palette_only: bool = False,
+    level: str = "default",
     device: str = "auto",
     past: bool = True,
     pixels: bool = False,
@@ -43,19 +44,21 @@ def compress(
     too; the logger "igpt" is told what else a picture has. Where Pillow has opened a file of more bits than its image has, the image is
     refused; its copy() is not. model: see Options: an integer model, which is used instead of the default ones for what it codes, or a
     published ImageGPT checkpoint, which then codes colours by its palette; without one, drawings are coded without any. palette_only:
-    refuse other colours than the palette's. device: auto, cpu or cuda; it does not change the bytes. past: whether what a decoded JPEG or
-    PhotoCD was made of may be coded instead of the pixels. verify: decompress all of the result and compare it with the picture, not only
-    how each of its chunks begins. max_pixels: refuse larger pictures; the default is Pillow's limit for files, and none for images, arrays
-    and JPEG files that are kept. progress: called with the number of pixels just done.
+    refuse other colours than the palette's. level: fast, default or best: how much work, both ways, a smaller file is worth. device: auto,
+    cpu or cuda; it does not change the bytes. past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
+    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. max_pixels: refuse larger
+    pictures; the default is Pillow's limit for files, and none for images, arrays and JPEG files that are kept. progress: called with the
+    number of pixels just done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
-    unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not there,
-    OSError where a file cannot be read.
+    unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not
+    there, or an unknown level, OSError where a file cannot be read.
     """
     options = Options(
         model=model,
         revision=revision,
         palette_only=palette_only,
+        level=level,
         device=device,
         past=past,
         pixels=pixels,
@@ -71,6 +74,7 @@ def compress_many(
     model: str | Path | None = None,
     revision: str | None = None,
     palette_only: bool = False,
+    level: str = "default",
     device: str = "auto",
     past: bool = True,
     pixels: bool = False,
@@ -84,6 +88,7 @@ def compress_many(
         model=model,
         revision=revision,
         palette_only=palette_only,
+        level=level,
         device=device,
         past=past,
         pixels=pixels,

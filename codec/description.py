@@ -22,7 +22,8 @@ class Info:
     """width, height: in pixels. mode: Pillow's name for such samples. channels, bit_depth: of the picture. coding: how its pixels are
     coded, for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a
     palette's colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
-    left_alone: parts that a newer igpt may understand. digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
+    left_alone: parts that a newer igpt may understand. level: at which it was made; empty where nobody can tell, or all levels do the same.
+    digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
     hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. container_version: of the file's format. front_bytes: what of the file is not
     chunks.
     """
@@ -38,6 +39,7 @@ class Info:
     models: tuple[Model, ...]
     metadata: tuple[str, ...]
     left_alone: tuple[str, ...]
+    level: str
     digest: str
     container_version: int
     front_bytes: int
@@ -61,6 +63,7 @@ def info_of(file: Front | File) -> Info:
         models=tuple(Model(found.name or shipped_name(found.digest), found.digest.hex()) for found in named),
         metadata=tuple(name.decode() for name, _ in is_meant.chunks if name != b"IDAT"),
         left_alone=tuple(front.unknown),
+        level=", ".join(dict.fromkeys(filter(None, (method.level(part) for method, part in parts)))),
         digest=head.digest.hex(),
         container_version=CONTAINER_VERSION,
         front_bytes=front.size,

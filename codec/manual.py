@@ -93,7 +93,7 @@ DESCRIPTIONS = {
     ),
 }
 GROUPS = {  # options by the names of their parameters; others come first, as "Options"
-    "Coding": ("model", "revision", "palette_only", "use_past", "strip"),
+    "Coding": ("level", "model", "revision", "palette_only", "use_past", "strip"),
     "Processor and limits": ("device", "threads", "max_pixels"),
     "Messages": ("as_json", "quiet", "verbose", "help"),
 }

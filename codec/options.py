@@ -1,7 +1,18 @@
 """What a user may ask for, of the library, the command, many files at once and Pillow's plugin."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+
+from bitstream.errors import IgptError
+
+
+class Level(StrEnum):
+    """How much work a smaller file is worth."""
+
+    FAST = "fast"
+    DEFAULT = "default"
+    BEST = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,17 +23,24 @@ class Options:
     `revision`, which codes colours by its palette; decompressing: the folder of the model that the file names. palette_only: refuse other
     colours than the palette's. device: auto, cpu or cuda; never changes a byte. past: code what a decoded JPEG or PhotoCD was made of,
     where it is recognised. pixels: of a JPEG file code the decoded pixels, not the file. verify: decompress all of the result and compare.
-    max_pixels: refuse larger pictures; None: Pillow's limit.
+    max_pixels: refuse larger pictures; None: Pillow's limit. level: a Level, by its name.
+    Raises IgptError for another one.
     """
 
     model: str | Path | None = None
     revision: str | None = None
     palette_only: bool = False
+    level: str = Level.DEFAULT
     device: str = "auto"
     past: bool = True
     pixels: bool = False
     verify: bool = False
     max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in [*Level]:
+            msg = f"level {self.level!r} is none of {', '.join(Level)}"
+            raise IgptError(msg)
 
     @property
     def of_pixels(self) -> bool:

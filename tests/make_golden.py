@@ -32,7 +32,7 @@ from codec.methods.palette import PublishedPalette
 from codec.methods.past import PastMethod
 from codec.methods.stored import Stored
 from codec.network import layers
-from codec.options import Options
+from codec.options import Level, Options
 from codec.palette.network import PaletteImageGPT
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
@@ -143,6 +143,8 @@ def insides() -> dict[str, Golden]:
         for folder in (TINY_DCT, DCT_MODEL):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(DecodedJpeg(), pixels, model=folder))  # noqa: E731
             found[f"inside-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,), deflated=name.startswith("outliers"))
+        made = lambda pixels=pixels: file_of(pixels, coded_by(DecodedJpeg(), pixels, level=Level.FAST))  # noqa: E731
+        found[f"inside-{name}.fast"] = Golden(png_of(pixels), made, deflated=name.startswith("outliers"))
     return found
 
 
@@ -153,6 +155,8 @@ def files() -> dict[str, Golden]:
         for folder in (TINY_DCT, DCT_MODEL):
             made = lambda data=data, folder=folder: compress_picture(picture_in(data), Options(device=CPU, model=folder))  # noqa: E731
             found[f"file-{name}.{folder.name}"] = Golden(data, made, (folder,))
+        made = lambda data=data: compress_picture(picture_in(data), Options(device=CPU, level=Level.FAST))  # noqa: E731
+        found[f"file-{name}.fast"] = Golden(data, made)
     return found
 
 

@@ -76,7 +76,8 @@ class Arithmetic:
 class Mixture:
     def __init__(self, coder, alone):
         self.coder = coder
-        first = [17039] * 12 + [0, 0] if alone else [2621] * 12 + [58982, 0]
+        self.used = [alone in (False, used) for used in (0, 0, 1, 1, 1, 1, 0, 0, 1, 0, 1, 1)]
+        first = [29491] * 12 + [0, 0] if alone else [2621] * 12 + [58982, 0]
         self.tables = [defaultdict(lambda: (2**21, 0)) for _ in range(12)]
         self.rare = defaultdict(lambda: (2**21, 0))
         self.sets = defaultdict(lambda: ([*first], [0]))
@@ -94,7 +95,7 @@ class Mixture:
 
     def decide(self, places, logit, first, second):
         counters = [table[place] for table, place in zip(self.tables, places, strict=True)]
-        inputs = [(STRETCH[p >> 10] * trust(n)) >> 8 for p, n in counters] + [logit, 256]
+        inputs = [used * ((STRETCH[p >> 10] * trust(n)) >> 8) for used, (p, n) in zip(self.used, counters, strict=True)] + [logit, 256]
         sets = [self.sets["first", first], self.sets["second", second]]
         opinions = [limit(sum((w * x) >> 8 for w, x in zip(weights, inputs, strict=True)) >> 8, -3071, 3071) for weights, _ in sets]
         mean = sum(opinions) >> 1
@@ -371,7 +372,7 @@ class PlaneDecoder:
 
 def coefficients(payloads, sizes, steps, network=None):
     """Of each plane its rows of blocks of 64 coefficients; network: its tensors by name, or None."""
-    least, bands = min(size[0] for size in sizes), bands_of(sizes)
+    least, bands = min(size[0] for size in sizes), bands_of(sizes, network is None)
     assert len(payloads) == bands
     planes = [[] for _ in sizes]
     for b, payload in enumerate(payloads):

@@ -731,7 +731,7 @@ class Coding:
         self.folders = folders
         byte = reader.byte()
         self.method, self.variant = byte & 31, byte >> 5
-        assert self.variant <= (self.method == 2)
+        assert self.variant <= (self.method in (2, 6, 7))
         self.words = True
         pixels = width * height
         if self.method == 0:
@@ -747,12 +747,12 @@ class Coding:
             self.least = [max(1, least_bytes(band * width * per_pixel) - 3) for band in self.bands]
         elif self.method == 6:
             self.words = False
-            self.file = JpegFile(reader, width)
+            self.file = JpegFile(reader, width, self.variant)
             self.least = [1] * self.file.chunks or [0]
         elif self.method == 7:
             assert bits == 8
             self.words = False
-            self.inside = Inside(reader, width, height, channels)
+            self.inside = Inside(reader, width, height, channels, self.variant)
             self.least = [1] * (self.inside.exceptions + self.inside.bands)
         else:
             assert bits == 8
@@ -843,7 +843,7 @@ class Coding:
         return np.frombuffer(self.file.decode(payloads, model), np.uint8).reshape(1, -1, 1)
 
     def decoded_jpeg(self, payloads):
-        return self.inside.decode(payloads, self.loaded(self.inside.model, "dct"))
+        return self.inside.decode(payloads, self.loaded(self.inside.model, "dct") if self.inside.model else None)
 
     def network(self, payloads):
         model = self.loaded(self.model, "rgb")
@@ -1427,13 +1427,14 @@ def jpeg_planes(payloads, sizes, steps, model):
     """The coefficients, a (rows, columns, 64) plane for each of the sizes."""
     from tests.plain_coefficients import coefficients  # which needs this module
 
-    return [np.array(plane) for plane in coefficients(payloads, sizes, steps, model.tensors)]
+    return [np.array(plane) for plane in coefficients(payloads, sizes, steps, model and model.tensors)]
 
 
-def bands_of(sizes):
+def bands_of(sizes, alone):
     """FORMAT-dct.md: Bands. How many there are."""
     least, blocks = min(rows for rows, _ in sizes), sizes[0][0] * sizes[0][1]
-    return min(least, max(-(-blocks // 65536), 2 if blocks >= 32768 else 1))
+    most, split = (16384, 2048) if alone else (65536, 32768)
+    return min(least, max(-(-blocks // most), 2 if blocks >= split else 1))
 
 
 INSIDE_ORDER = [
@@ -1485,7 +1486,7 @@ def samples_of(blocks, steps, decoder):
 class Inside:
     """FORMAT-inside.md: the fields of the coding, and the picture. missing, sizes, blocks: (rows, columns) for each component."""
 
-    def __init__(self, reader, width, height, channels):
+    def __init__(self, reader, width, height, channels, alone):
         kind, place = reader.byte(), reader.byte()
         self.filter, self.ring, self.exceptions, common = kind & 7, kind >> 3 & 1, kind >> 4 & 1, kind >> 5 & 1
         self.top, self.left, self.grey, self.decoder = place >> 4, place & 15, self.filter == 7, kind >> 6
@@ -1498,7 +1499,7 @@ class Inside:
         assert not self.exceptions or width * height >= 8
         assert max(width, height) <= 65535
         self.width, self.height = width, height
-        self.model = Coding.named(reader)
+        self.model = None if alone else Coding.named(reader)
         count = 1 if self.grey else 2 if common else 3
         tables = unpacked(reader.rest(), 128 * count)
         self.steps = [[256 * tables[128 * n + k] + tables[128 * n + 64 + k] for k in range(64)] for n in range(count)]
@@ -1514,7 +1515,7 @@ class Inside:
             for (top, left), (rows, columns) in zip(self.missing, self.sizes, strict=True)
         ]
         assert sum(rows * columns for rows, columns in self.blocks) <= 9 * 2**19
-        self.bands = bands_of(self.blocks)
+        self.bands = bands_of(self.blocks, alone)
 
     def decode(self, payloads, model):
         exceptions = outliers_of(payloads.pop(0), self.width * self.height) if self.exceptions else []
@@ -1641,7 +1642,7 @@ def unpacked(data, size):
 class JpegFile:
     """FORMAT-jpeg.md: the fields of the coding, and the file."""
 
-    def __init__(self, reader, file_bytes):
+    def __init__(self, reader, file_bytes, alone):
         first, self.size = reader.varint(), reader.varint()
         self.behind, pictures = first & 1, first >> 1
         assert pictures <= 16
@@ -1655,7 +1656,7 @@ class JpegFile:
             self.places.append((start, code, chunks, dict(patches)))
         self.left = file_bytes - self.size - sum(code for _, code, _, _ in self.places)
         assert (self.left > 0) if self.behind else (self.left == 0)
-        self.model = Coding.named(reader) if pictures else None
+        self.model = Coding.named(reader) if pictures and not alone else None
         self.packed = reader.rest()
         self.chunks = self.behind + sum(chunks for _, _, chunks, _ in self.places)
         assert self.chunks < 2**20  # this decoder's own limit

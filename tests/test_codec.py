@@ -36,11 +36,11 @@ PATHS = "bytes | str | Path"
 READING = "*, model: str | Path | None = None, device: str = 'auto', max_pixels: int | None = None, progress: Progress | None = None"
 SIGNATURES = {
     "compress": "(picture: Image | array | bytes | str | Path, *, model: str | Path | None = None, revision: str | None = None, "
-    "palette_only: bool = False, device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
+    "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> bytes",
     "compress_many": "(pictures: Sequence[Image | array | bytes | str | Path], *, model: str | Path | None = None, "
     "revision: str | None = None, "
-    "palette_only: bool = False, device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
+    "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> list[bytes]",
     "decompress": f"(data: {PATHS}, {READING}) -> Image",
     "decompress_many": f"(files: Sequence[{PATHS}], {READING}) -> list[Image]",
@@ -49,7 +49,7 @@ SIGNATURES = {
     "jpeg_file": f"(data: {PATHS}, {READING}) -> bytes",
     "register_igpt_opener": "() -> None",
     "Info": "(width: int, height: int, mode: str, channels: int, bit_depth: int, coding: str, representation: str, chunks: int, "
-    "models: tuple[Model, ...], metadata: tuple[str, ...], left_alone: tuple[str, ...], digest: str, container_version: int, "
+    "models: tuple[Model, ...], metadata: tuple[str, ...], left_alone: tuple[str, ...], level: str, digest: str, container_version: int, "
     "front_bytes: int) -> None",
 }
 SHORT = {
@@ -110,6 +110,7 @@ def test_info_is_a_frozen_dataclass():
         models=(Model("tiny", digest),),
         metadata=(),
         left_alone=(),
+        level="",
         digest=found.digest,
         container_version=1,
         front_bytes=read(with_network(picture(40, 70, 3))).front.size,
@@ -307,8 +308,9 @@ def test_payload_is_theory(tiny):
     assert len(payloads) == 2
     for of, payload in zip(turns, payloads, strict=True):
         theory = 0.0
-        for tokens, tables in coding.tokens_and_frequencies(engine_of(tiny, layer.grid.tiles), *layer.part(of), ignore):
-            theory -= np.log2(tables[np.arange(len(tokens)), tokens] / 2**24).sum()
+        for tokens, tables, exist in coding.tokens_and_frequencies(engine_of(tiny, layer.grid.tiles), *layer.part(of), ignore):
+            own = np.take_along_axis(tables, tokens[..., None], -1)[..., 0]
+            theory -= np.log2(own[exist[:, None].repeat(3, 1)] / 2**24).sum()
         assert theory <= 8 * len(payload) <= theory * 1.001 + 64 * 8
 
 

@@ -40,7 +40,7 @@ def registered():
 def test_options_of_saving_are_heeded(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(plugin, "compress_picture", lambda picture, options: given.append(options) or b"")
-    values = {"model": "m", "revision": "r", "palette_only": True, "device": "cpu", "past": False, "verify": True}
+    values = {"model": "m", "revision": "r", "palette_only": True, "level": "fast", "device": "cpu", "past": False, "verify": True}
     Image.fromarray(smooth(9, 9)).save(tmp_path / "x.igpt", **values)
     assert given == [Options(**values)]
 

@@ -75,11 +75,12 @@ def test_every_method_is_here():
     assert all(width * height <= MAX_PIXELS for width, height in SIZES.values())
 
 
+@pytest.mark.parametrize("model", [TINY_DCT, None])
 @pytest.mark.parametrize("size", [(12_000, 12_000), (65_535, 2_000), (65_535, 1), (9, 65_535), (65_536, 1), (1 << 20, 100)])
-def test_blocks_are_paid_for(size):
+def test_blocks_are_paid_for(size, model):
     layout, steps = Layout(1, 1, Sampling(FILTERS[0]), 0, 0), [np.ones(64, np.int64)] * 3
-    coding = Coding(7, 0, InsideFields(layout, steps, False, named(TINY_DCT)).to_bytes())
-    bands = coefficients.bands([(-(-size[1] // 8), -(-size[0] // 8))] * 3)
+    coding = Coding(7, int(model is None), InsideFields(layout, steps, False, model and named(model)).to_bytes())
+    bands = coefficients.bands([(-(-size[1] // 8), -(-size[0] // 8))] * 3, model is None)
     tracemalloc.start()
     start = time.process_time()
     for payloads in ([b""] * bands, [b"\0"] * (bands - 1), [b"\0"] * (bands - 1) + [b""]):

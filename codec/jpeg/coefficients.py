@@ -19,7 +19,7 @@ from bitstream.constants import CODER_BYTES, FREQUENCY_BITS, LEAST_COST
 from bitstream.container import require
 from bitstream.errors import DamagedError
 from codec.jpeg.kernel import LOGS, Constants, code
-from codec.jpeg.mixture import CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
+from codec.jpeg.mixture import ALONE_CONTEXTS, CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
 from codec.jpeg.network import CoefficientNetwork
 from codec.jpeg.prediction import FEATURES, OUTPUTS, WIDTH, Network, Work
 from codec.mixing.bands import tables
@@ -34,8 +34,9 @@ EDGE = (724, 1081, 1221, 1377, 1448, 1356, 1061, 584)  # 1024 c(u) (1.5 cos(u pi
 SLOPE = (0, 153, 554, 1051, 1448, 1573, 1338, 769)  # 1024 c(u) (cos(u pi / 16) - cos(3 u pi / 16))
 THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
+ALONE_BAND_BLOCKS, ALONE_SPLIT_BLOCKS = 1 << 14, 1 << 11  # the same without a network
 MOST_THREADS = 4  # as every band in work has tables of its own
-COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.26  # at first
+COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.45  # at first
 DECISIONS = 2  # about a block, at least
 CHECKED_ROWS = 4  # of a band, before anybody relies on it
 NO_COSTS = np.empty((0, 0), np.float32)
@@ -76,7 +77,7 @@ def _state(alone: bool) -> State:
     weights[:, CONTEXTS:] = 0
     weights[:, CONTEXTS] = 0 if alone else int(ONE * NETWORK_WEIGHT)
     return State(
-        np.zeros((CONTEXTS, SLOTS), np.uint32),
+        np.zeros((ALONE_CONTEXTS if alone else CONTEXTS, SLOTS), np.uint32),
         weights,
         32 + 14336 // (64 + np.arange(MOST_USES + 1)),
         np.tile(start, (FIRST_SETS, 1)),
@@ -136,32 +137,33 @@ def _run(
     return int(coder[3]) - 3 if decoding else int(coder[3])
 
 
-def _bands(sizes: Sequence[Size]) -> Iterator[list[slice]]:
-    """The rows of each plane in each band."""
+def _bands(sizes: Sequence[Size], alone: bool) -> Iterator[list[slice]]:
+    """The rows of each plane in each band. alone: without a network."""
     blocks, rows = sizes[0][0] * sizes[0][1], min(size[0] for size in sizes)
-    count = min(rows, max(-(-blocks // BAND_BLOCKS), 2 if blocks >= SPLIT_BLOCKS else 1))
+    most, split = (ALONE_BAND_BLOCKS, ALONE_SPLIT_BLOCKS) if alone else (BAND_BLOCKS, SPLIT_BLOCKS)
+    count = min(rows, max(-(-blocks // most), 2 if blocks >= split else 1))
     cuts = [rows * k // count for k in range(count + 1)]
     for first, last in itertools.pairwise(cuts):
         yield [slice(-(-first * size[0] // rows), -(-last * size[0] // rows)) for size in sizes]
 
 
-def bands(sizes: Sequence[Size]) -> int:
-    """How many payloads planes of these sizes have."""
-    return len(list(_bands(sizes)))
+def bands(sizes: Sequence[Size], alone: bool) -> int:
+    """How many payloads planes of these sizes have. alone: without a network."""
+    return len(list(_bands(sizes, alone)))
 
 
-def least_bytes(sizes: Sequence[Size]) -> Iterator[int]:
-    """Of the payload of each band."""
-    for band in _bands(sizes):
+def least_bytes(sizes: Sequence[Size], alone: bool) -> Iterator[int]:
+    """Of the payload of each band. alone: without a network."""
+    for band in _bands(sizes, alone):
         blocks = sum((rows.stop - rows.start) * size[1] for rows, size in zip(band, sizes, strict=True))
         yield max(1, -(-DECISIONS * blocks * LEAST_COST // (8 << FREQUENCY_BITS)) - CODER_BYTES)
 
 
-def _parts(planes: Sequence[Plane]) -> list[list[Plane]]:
+def _parts(planes: Sequence[Plane], alone: bool) -> list[list[Plane]]:
     """Of every band."""
     return [
         [Plane(steps, np.ascontiguousarray(blocks[rows])) for (steps, blocks), rows in zip(planes, band, strict=True)]
-        for band in _bands([plane.coefficients.shape[:2] for plane in planes])
+        for band in _bands([plane.coefficients.shape[:2] for plane in planes], alone)
     ]
 
 
@@ -193,7 +195,7 @@ def encode(planes: Sequence[Plane], network: CoefficientNetwork | None, progress
                 return stream[:count].tobytes()
             room *= 8
 
-    return _side_by_side(encode_band, _parts(planes), progress)
+    return _side_by_side(encode_band, _parts(planes, network is None), progress)
 
 
 def costs(planes: Sequence[Plane], network: CoefficientNetwork | None) -> list[npt.NDArray[np.float32]]:
@@ -204,7 +206,7 @@ def costs(planes: Sequence[Plane], network: CoefficientNetwork | None) -> list[n
         _run(part, np.zeros(16 * sum(plane.coefficients.size for plane in part), np.uint8), False, network, stopped, bits)
         return bits
 
-    found = _side_by_side(costs_of_band, _parts(planes), lambda _: None)
+    found = _side_by_side(costs_of_band, _parts(planes, network is None), lambda _: None)
     return [np.concatenate(bits) for bits in zip(*found, strict=True)]
 
 
@@ -223,7 +225,7 @@ def decode(
     progress: Callable[[int], None],
 ) -> list[Blocks]:
     """The inverse of `encode`, which gave as many payloads as `bands` says. Raises DamagedError where one is not what an encoder writes."""
-    for payload, least in zip(payloads, least_bytes(sizes), strict=True):
+    for payload, least in zip(payloads, least_bytes(sizes, network is None), strict=True):
         require(len(payload) >= least, "a payload of it is too short for its blocks")
 
     def decode_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane], payload: bytes) -> None:
@@ -235,7 +237,9 @@ def decode(
 
     found = [np.zeros((*size, 64), np.int16) for size in sizes]
     # Whole rows of an array lie side by side, so that these are the arrays themselves.
-    parts = [[Plane(q, blocks[rows]) for q, blocks, rows in zip(steps, found, band, strict=True)] for band in _bands(sizes)]
+    parts = [
+        [Plane(q, blocks[rows]) for q, blocks, rows in zip(steps, found, band, strict=True)] for band in _bands(sizes, network is None)
+    ]
     _side_by_side(decode_band, parts, progress, payloads)
     return found
 
@@ -249,4 +253,4 @@ def beginnings_differ(payloads: Sequence[bytes], planes: Sequence[Plane], networ
         _run([Plane(steps, found)], np.frombuffer(payload, np.uint8).copy(), True, network, stopped)
         return not np.array_equal(found, expected)
 
-    return any(_side_by_side(differs, _parts(planes), lambda _: None, payloads))
+    return any(_side_by_side(differs, _parts(planes, network is None), lambda _: None, payloads))

@@ -167,31 +167,38 @@ def code(
             active = min(_log(log, (activity >> 10) * 4 // (steps[1] + steps[2])) >> 3, 15)
             t, start = chroma * SITUATIONS, 2 * 64 * SITUATIONS * NODES
             around = end_w + end_n
-            bases[0] = start + (t + (around >> 1)) * END_SLOTS
-            bases[1] = start + (t + (end_w >> 2) * 16 + (end_n >> 2)) * END_SLOTS
-            bases[2] = start + (t + active * 16 + (around >> 3)) * END_SLOTS
-            bases[3] = start + (t + (end_light >> 2) * 16 + (around >> 3)) * END_SLOTS
-            bases[4] = start + (t + ((end_nw + end_ne) >> 3) * 16 + (around >> 3)) * END_SLOTS
-            bases[5] = start + (t + active * 16 + (end_other >> 2)) * END_SLOTS
-            bases[6] = start + (t + ((around + end_nw + end_ne) >> 3) * 8 + (end_light >> 3)) * END_SLOTS
+            bases[10] = start + (t + (around >> 1)) * END_SLOTS
+            bases[9] = start + (t + (end_w >> 2) * 16 + (end_n >> 2)) * END_SLOTS
+            bases[0] = start + (t + active * 16 + (around >> 3)) * END_SLOTS
+            bases[1] = start + (t + (end_light >> 2) * 16 + (around >> 3)) * END_SLOTS
+            bases[2] = start + (t + ((end_nw + end_ne) >> 3) * 16 + (around >> 3)) * END_SLOTS
+            bases[3] = start + (t + active * 16 + (end_other >> 2)) * END_SLOTS
+            bases[8] = start + (t + ((around + end_nw + end_ne) >> 3) * 8 + (end_light >> 3)) * END_SLOTS
             bases[7] = start + (t + min(end_w, end_n) * 4 + (active >> 2)) * END_SLOTS
-            bases[8] = start + (t + max(end_w, end_n) * 4 + (active >> 2)) * END_SLOTS
-            bases[9] = start + (t + active * 16 + (end_light >> 2)) * END_SLOTS
-            bases[10] = start + (t + end_other * 4 + (around >> 5)) * END_SLOTS
-            bases[11] = start + t * END_SLOTS
-            for i in range(FEATURES):
-                f[i] = 0
-            for i in range(8):
-                f[i] = log[min((min(abs(west[i]), RESIDUAL_LIMIT) * inverse[zigzag[8 * i]]) >> FINE, LOGS - 1)]
-                f[8 + i] = log[min((min(abs(north[i]), RESIDUAL_LIMIT) * inverse[zigzag[i]]) >> FINE, LOGS - 1)]
-            f[21], f[22], f[23], f[24] = 4 * end_w, 4 * end_n, 4 * end_nw, 4 * end_ne
-            f[25], f[26] = 4 * ends[row_ww, col_ww], 4 * ends[row_nn, col_nn]
-            f[36], f[37], f[38], f[39] = log[end_w], log[end_n], log[count_w], log[count_n]
-            f[40], f[41], f[42], f[43] = log[count_w], log[count_n], 4 * count_w, 4 * count_n
-            f[44], f[45], f[46], f[47] = log_w[2 * WIDE + 1], log_n[2 * WIDE + 1], log[end_nw], log[end_ne]
-            f[55] = log[min(abs(end_w - end_n), 63)]
-            f[63], f[64], f[67], f[72] = _log(log, steps[0]), _log(log, steps[1] + steps[2]), 4 * end_light, 4 * end_other
-            f[73], f[74], f[75], f[90], f[91] = int(has_west) * 64, int(has_north) * 64, active * 8, _log(log, size_w), _log(log, size_n)
+            bases[4] = start + (t + max(end_w, end_n) * 4 + (active >> 2)) * END_SLOTS
+            bases[11] = start + (t + active * 16 + (end_light >> 2)) * END_SLOTS
+            bases[5] = start + (t + end_other * 4 + (around >> 5)) * END_SLOTS
+            bases[6] = start + t * END_SLOTS
+            if predicted or recorded[1]:
+                for i in range(FEATURES):
+                    f[i] = 0
+                for i in range(8):
+                    f[i] = log[min((min(abs(west[i]), RESIDUAL_LIMIT) * inverse[zigzag[8 * i]]) >> FINE, LOGS - 1)]
+                    f[8 + i] = log[min((min(abs(north[i]), RESIDUAL_LIMIT) * inverse[zigzag[i]]) >> FINE, LOGS - 1)]
+                f[21], f[22], f[23], f[24] = 4 * end_w, 4 * end_n, 4 * end_nw, 4 * end_ne
+                f[25], f[26] = 4 * ends[row_ww, col_ww], 4 * ends[row_nn, col_nn]
+                f[36], f[37], f[38], f[39] = log[end_w], log[end_n], log[count_w], log[count_n]
+                f[40], f[41], f[42], f[43] = log[count_w], log[count_n], 4 * count_w, 4 * count_n
+                f[44], f[45], f[46], f[47] = log_w[2 * WIDE + 1], log_n[2 * WIDE + 1], log[end_nw], log[end_ne]
+                f[55] = log[min(abs(end_w - end_n), 63)]
+                f[63], f[64], f[67], f[72] = _log(log, steps[0]), _log(log, steps[1] + steps[2]), 4 * end_light, 4 * end_other
+                f[73], f[74], f[75], f[90], f[91] = (
+                    int(has_west) * 64,
+                    int(has_north) * 64,
+                    active * 8,
+                    _log(log, size_w),
+                    _log(log, size_n),
+                )
             if predicted:
                 predict(END_PLACE + kind, network, work)
             if recorded[1]:
@@ -241,54 +248,53 @@ def code(
                 leaning = pull if pull else pull_w if pull_w else pull_n if pull_n else np.int64(val_w[at])
                 negative = leaning < 0
                 s = -1 if negative else 1
-                # features
                 far_w, far_n = _log(log, pull_w * s), _log(log, pull_n * s)
                 pulled = log[abs(pull)]
-                for i in range(8):
-                    f[i] = s * _log(log, _clamped((_clamped(west[i], RESIDUAL_LIMIT) * kept) >> FINE, LOGS - 1))
-                    f[8 + i] = s * _log(log, _clamped((_clamped(north[i], RESIDUAL_LIMIT) * kept) >> FINE, LOGS - 1))
-                f[16], f[17], f[18], f[19], f[20] = far_w, far_n, pulled, abs(far_w), abs(far_n)
-                f[21], f[22], f[23], f[24], f[25], f[26] = log_w[at], log_n[at], log_nw[at], log_ne[at], log_ww[at], log_nn[at]
-                f[27], f[28], f[29] = own_log[at - 1], own_log[at - WIDE], own_log[at - WIDE - 1]
-                f[30], f[31], f[32], f[33] = own_log[at - 2], own_log[at - 2 * WIDE], own_log[at - WIDE + 1], own_log[at + WIDE - 1]
-                f[34], f[35] = own_log[at + 1], own_log[at + WIDE]
-                f[36], f[37], f[38], f[39] = log_w[at - 1], log_w[at + 1], log_w[at - WIDE], log_w[at + WIDE]
-                f[40], f[41], f[42], f[43] = log_n[at - 1], log_n[at + 1], log_n[at - WIDE], log_n[at + WIDE]
-                f[44], f[45] = log_w[at + WIDE + 1], log_n[at + WIDE + 1]
-                f[46] = log_w[at] * s if val_w[at] > 0 else -log_w[at] * s
-                f[47] = log_n[at] * s if val_n[at] > 0 else -log_n[at] * s
-                f[48] = own_log[at - 1] * s if own[at - 1] > 0 else -own_log[at - 1] * s
-                f[49] = own_log[at - WIDE] * s if own[at - WIDE] > 0 else -own_log[at - WIDE] * s
-                f[50] = own_log[at - 2] * s if own[at - 2] > 0 else -own_log[at - 2] * s
-                f[51] = own_log[at - 2 * WIDE] * s if own[at - 2 * WIDE] > 0 else -own_log[at - 2 * WIDE] * s
-                f[52] = own_log[at - WIDE - 1] * s if own[at - WIDE - 1] > 0 else -own_log[at - WIDE - 1] * s
-                f[53], f[54] = _log(log, end - k), 4 * (end - k)
-                f[55], f[56], f[57] = 4 * end, 4 * end_w, 4 * end_n
-                f[58], f[59], f[60] = _log(log, nonzero), _log(log, size), _log(log, zeros)
-                f[61], f[62] = _log(log, before), _log(log, before_that)
-                f[63], f[64] = _log(log, step), log_steps
-                f[65], f[66], f[67] = bright[k], light[k] * s, 4 * end_light
-                f[68], f[69], f[70], f[71], f[72] = 0, 0, 0, 0, 0
-                if kind:
-                    f[68] = bright[zigzag[8 * v + u + 1]] if u < 7 else 0
-                    f[69] = bright[zigzag[8 * v + u + 8]] if v < 7 else 0
-                twin = 0
-                if kind == 2:
-                    twin = np.int64(same[k])
-                    f[70], f[71], f[72] = _log(log, abs(twin)), _log(log, twin) * s, 4 * end_other
-                f[73], f[74], f[75] = int(has_west) * 64, int(has_north) * 64, active * 8
-                steep_w = _log(log, s * _clamped((_clamped(west_slope[v], RESIDUAL_LIMIT) * slope_west[k]) >> FINE, LOGS - 1))
-                steep_n = _log(log, s * _clamped((_clamped(north_slope[u], RESIDUAL_LIMIT) * slope_north[k]) >> FINE, LOGS - 1))
-                f[76], f[77], f[78], f[79] = steep_w, steep_n, abs(steep_w), abs(steep_n)
-                f[80] = log[min(steps[k - 1], LOGS - 1)] - f[63] if k else 0
-                f[81] = log_steps - f[63]
-                f[82] = log_w[at - 1] * s if val_w[at - 1] > 0 else -log_w[at - 1] * s
-                f[83] = log_w[at + 1] * s if val_w[at + 1] > 0 else -log_w[at + 1] * s
-                f[84] = log_n[at - WIDE] * s if val_n[at - WIDE] > 0 else -log_n[at - WIDE] * s
-                f[85] = log_n[at + WIDE] * s if val_n[at + WIDE] > 0 else -log_n[at + WIDE] * s
-                f[86], f[87] = log_w[at - WIDE - 1], log_n[at - WIDE - 1]
-                f[88], f[89] = log_nw[at + 1] + log_nw[at + WIDE], log_ne[at + 1] + log_ne[at + WIDE]
-                f[90], f[91] = _log(log, size_w), _log(log, size_n)
+                twin = np.int64(same[k]) if kind == 2 else np.int64(0)
+                if predicted or recorded[1]:
+                    for i in range(8):
+                        f[i] = s * _log(log, _clamped((_clamped(west[i], RESIDUAL_LIMIT) * kept) >> FINE, LOGS - 1))
+                        f[8 + i] = s * _log(log, _clamped((_clamped(north[i], RESIDUAL_LIMIT) * kept) >> FINE, LOGS - 1))
+                    f[16], f[17], f[18], f[19], f[20] = far_w, far_n, pulled, abs(far_w), abs(far_n)
+                    f[21], f[22], f[23], f[24], f[25], f[26] = log_w[at], log_n[at], log_nw[at], log_ne[at], log_ww[at], log_nn[at]
+                    f[27], f[28], f[29] = own_log[at - 1], own_log[at - WIDE], own_log[at - WIDE - 1]
+                    f[30], f[31], f[32], f[33] = own_log[at - 2], own_log[at - 2 * WIDE], own_log[at - WIDE + 1], own_log[at + WIDE - 1]
+                    f[34], f[35] = own_log[at + 1], own_log[at + WIDE]
+                    f[36], f[37], f[38], f[39] = log_w[at - 1], log_w[at + 1], log_w[at - WIDE], log_w[at + WIDE]
+                    f[40], f[41], f[42], f[43] = log_n[at - 1], log_n[at + 1], log_n[at - WIDE], log_n[at + WIDE]
+                    f[44], f[45] = log_w[at + WIDE + 1], log_n[at + WIDE + 1]
+                    f[46] = log_w[at] * s if val_w[at] > 0 else -log_w[at] * s
+                    f[47] = log_n[at] * s if val_n[at] > 0 else -log_n[at] * s
+                    f[48] = own_log[at - 1] * s if own[at - 1] > 0 else -own_log[at - 1] * s
+                    f[49] = own_log[at - WIDE] * s if own[at - WIDE] > 0 else -own_log[at - WIDE] * s
+                    f[50] = own_log[at - 2] * s if own[at - 2] > 0 else -own_log[at - 2] * s
+                    f[51] = own_log[at - 2 * WIDE] * s if own[at - 2 * WIDE] > 0 else -own_log[at - 2 * WIDE] * s
+                    f[52] = own_log[at - WIDE - 1] * s if own[at - WIDE - 1] > 0 else -own_log[at - WIDE - 1] * s
+                    f[53], f[54] = _log(log, end - k), 4 * (end - k)
+                    f[55], f[56], f[57] = 4 * end, 4 * end_w, 4 * end_n
+                    f[58], f[59], f[60] = _log(log, nonzero), _log(log, size), _log(log, zeros)
+                    f[61], f[62] = _log(log, before), _log(log, before_that)
+                    f[63], f[64] = _log(log, step), log_steps
+                    f[65], f[66], f[67] = bright[k], light[k] * s, 4 * end_light
+                    f[68], f[69], f[70], f[71], f[72] = 0, 0, 0, 0, 0
+                    if kind:
+                        f[68] = bright[zigzag[8 * v + u + 1]] if u < 7 else 0
+                        f[69] = bright[zigzag[8 * v + u + 8]] if v < 7 else 0
+                    if kind == 2:
+                        f[70], f[71], f[72] = _log(log, abs(twin)), _log(log, twin) * s, 4 * end_other
+                    f[73], f[74], f[75] = int(has_west) * 64, int(has_north) * 64, active * 8
+                    steep_w = _log(log, s * _clamped((_clamped(west_slope[v], RESIDUAL_LIMIT) * slope_west[k]) >> FINE, LOGS - 1))
+                    steep_n = _log(log, s * _clamped((_clamped(north_slope[u], RESIDUAL_LIMIT) * slope_north[k]) >> FINE, LOGS - 1))
+                    f[76], f[77], f[78], f[79] = steep_w, steep_n, abs(steep_w), abs(steep_n)
+                    f[80] = log[min(steps[k - 1], LOGS - 1)] - f[63] if k else 0
+                    f[81] = log_steps - f[63]
+                    f[82] = log_w[at - 1] * s if val_w[at - 1] > 0 else -log_w[at - 1] * s
+                    f[83] = log_w[at + 1] * s if val_w[at + 1] > 0 else -log_w[at + 1] * s
+                    f[84] = log_n[at - WIDE] * s if val_n[at - WIDE] > 0 else -log_n[at - WIDE] * s
+                    f[85] = log_n[at + WIDE] * s if val_n[at + WIDE] > 0 else -log_n[at + WIDE] * s
+                    f[86], f[87] = log_w[at - WIDE - 1], log_n[at - WIDE - 1]
+                    f[88], f[89] = log_nw[at + 1] + log_nw[at + WIDE], log_ne[at + 1] + log_ne[at + WIDE]
+                    f[90], f[91] = _log(log, size_w), _log(log, size_n)
                 place = kind * 64 + k
                 if predicted:
                     predict(place, network, work)
@@ -320,20 +326,20 @@ def code(
                 beside = min(beside >> 5, 15)
                 strong = min(pulled >> 3, 15)
                 t = (chroma * 64 + k) * SITUATIONS
-                bases[0] = (t + near * 16 + left) * NODES
-                bases[1] = (t + min(pulled >> 1, 63) * 4 + (near >> 2)) * NODES
-                bases[2] = (t + (min(abs(far_w) >> 3, 10) * 11 + min(abs(far_n) >> 3, 10)) * 2 + int(far_w * far_n > 0)) * NODES
-                bases[3] = (t + high * 16 + min(_log(log, corner) >> 3, 15)) * NODES
-                bases[4] = (t + (_clamped(val_w[at] * s, 7) + 7) * 15 + _clamped(val_n[at] * s, 7) + 7) * NODES
-                bases[5] = (t + (end >> 1) * 8 + min(nonzero, 7)) * NODES
+                bases[10] = (t + near * 16 + left) * NODES
+                bases[9] = (t + min(pulled >> 1, 63) * 4 + (near >> 2)) * NODES
+                bases[0] = (t + (min(abs(far_w) >> 3, 10) * 11 + min(abs(far_n) >> 3, 10)) * 2 + int(far_w * far_n > 0)) * NODES
+                bases[1] = (t + high * 16 + min(_log(log, corner) >> 3, 15)) * NODES
+                bases[2] = (t + (_clamped(val_w[at] * s, 7) + 7) * 15 + _clamped(val_n[at] * s, 7) + 7) * NODES
+                bases[3] = (t + (end >> 1) * 8 + min(nonzero, 7)) * NODES
                 if kind:
-                    bases[6] = (t + (_clamped((twin if kind == 2 else light[k] >> 4) * s, 7) + 7) * 15 + min(bright[k] >> 3, 14)) * NODES
+                    bases[8] = (t + (_clamped((twin if kind == 2 else light[k] >> 4) * s, 7) + 7) * 15 + min(bright[k] >> 3, 14)) * NODES
                 else:
-                    bases[6] = (t + min(_log(log, abs_nw + abs_ne) >> 3, 15) * 16 + min(_log(log, abs_ww + abs_nn) >> 3, 15)) * NODES
+                    bases[8] = (t + min(_log(log, abs_nw + abs_ne) >> 3, 15) * 16 + min(_log(log, abs_ww + abs_nn) >> 3, 15)) * NODES
                 bases[7] = (t + min(before, 7) * 32 + min(before_that, 7) * 4 + (left >> 2)) * NODES
-                bases[8] = (chroma * 64 * SITUATIONS + near * 256 + strong * 16 + high) * NODES
-                bases[9] = (t + near * 16 + strong) * NODES
-                bases[10] = (t + beside * 16 + min(_log(log, size) >> 3, 15)) * NODES
+                bases[4] = (chroma * 64 * SITUATIONS + near * 256 + strong * 16 + high) * NODES
+                bases[11] = (t + near * 16 + strong) * NODES
+                bases[5] = (t + beside * 16 + min(_log(log, size) >> 3, 15)) * NODES
                 value = 0
                 if not decoding:
                     value = np.int64(block[k]) - prediction

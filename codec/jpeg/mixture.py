@@ -13,7 +13,9 @@ from codec.jit import part
 from codec.mixing.kernel import COUNT_BITS, COUNTER_BITS, LIMIT, MOST_COUNT, ONE, PROBABILITY_BITS, STEPS, coded
 
 NODES = 32  # decisions about one coefficient, of which each has a counter in every context
-CONTEXTS = 12  # the last one is the network's prediction
+CONTEXTS = 12
+ALONE_CONTEXTS = 7  # the first ones, which are all that there are without a network
+PREDICTED = 6  # the one of the network's prediction
 SITUATIONS = 256  # of one context
 INPUTS = CONTEXTS + 2  # of the mixture: the counters, the network's prediction and a constant
 WEIGHT_LIMIT = (8 << PROBABILITY_BITS) - 1
@@ -31,7 +33,7 @@ RARE = 68 * 64
 class State(NamedTuple):
     """What is learned.
 
-    counters: (CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind those of a set how
+    counters: (CONTEXTS or ALONE_CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind those of a set how
     often it was used; rates: by that, how fast it learns, in 1/256; refined: (FIRST_SETS, STEPS + 1); rare: counters of decisions that are
     not mixed; bases: places of the present coefficient's counters in each context; inputs: of the mixture.
     """
@@ -68,7 +70,7 @@ def simple(bit, at, state, tables, coder, stream, decoding, spent):
 def decided(bit, node, logit, first, second, state, tables, coder, stream, decoding, spent):
     """One decision by all counters at `bases` + node and the network's logit, mixed by two sets of weights. Returns the bit."""
     counters, weights, rates, refined, _, bases, inputs = state
-    for i in range(CONTEXTS):
+    for i in range(len(counters)):
         counter = np.int64(counters[i, bases[i] + node])
         known = ((counter >> COUNT_BITS) ^ HALF) >> (COUNTER_BITS - 12)
         inputs[i] = (tables.stretch[known] * tables.trust[counter & ((1 << COUNT_BITS) - 1)]) >> 8
@@ -97,7 +99,7 @@ def decided(bit, node, logit, first, second, state, tables, coder, stream, decod
         change_two = np.int32(np.int32(inputs[i] * wrong_two + (1 << (RATE_BITS - 1))) >> RATE_BITS)
         one[i] = min(max(np.int32(one[i] + change_one), -WEIGHT_LIMIT), WEIGHT_LIMIT)
         two[i] = min(max(np.int32(two[i] + change_two), -WEIGHT_LIMIT), WEIGHT_LIMIT)
-    for i in range(CONTEXTS):
+    for i in range(len(counters)):
         at = bases[i] + node
         counters[i, at] = learned(np.int64(counters[i, at]), bit, tables.rate)
     nearest = step + (1 if 2 * part > 2 * LIMIT + 2 else 0)

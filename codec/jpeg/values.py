@@ -4,7 +4,7 @@ Compiled by numba, or run as it stands.
 """
 
 from codec.jit import part
-from codec.jpeg.mixture import CONTEXTS, END_SLOTS, NODES, SITUATIONS, decided, simple
+from codec.jpeg.mixture import END_SLOTS, NODES, PREDICTED, SITUATIONS, decided, simple
 from codec.jpeg.prediction import NETWORK_THRESHOLDS
 from codec.mixing.kernel import LIMIT
 
@@ -16,7 +16,7 @@ SIGN = 15  # its node
 @part
 def _mixed(bit, node, logit, place, second, state, tables, coder, stream, decoding, spent):
     """A decision about a coefficient; place: 64 for chroma, plus its zigzag position; second: chooses a set of weights."""
-    state.bases[CONTEXTS - 1] = (place * SITUATIONS + ((logit + LIMIT + 1) >> 5)) * NODES
+    state.bases[PREDICTED] = (place * SITUATIONS + ((logit + LIMIT + 1) >> 5)) * NODES
     return decided(bit, node, logit, place * NODES + node, second * NODES + node, state, tables, coder, stream, decoding, spent)
 
 

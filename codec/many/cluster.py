@@ -107,7 +107,7 @@ def _models(task: Task) -> tuple[NamedModel | None, frozenset[bytes]]:
     from codec import models
 
     folder = models.chosen(task.options.model, task.options.revision)
-    defaults = {models.digest_of(models.FOLDER / name) for name in models.DEFAULTS.values()}
+    defaults = {models.digest_of(folder) for folder in models.shipped()}
     if not folder:
         return None, frozenset(defaults)
     model = models.read(folder, "cpu")

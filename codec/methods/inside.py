@@ -19,11 +19,12 @@ from codec.jpeg.picture import MOST_BLOCKS
 from codec.jpeg.words import quality
 from codec.methods.method import Bits, Candidate, Coded, Decoding, Method, ModelName, Part, Samples, Source, fields_reader, require_same
 from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
-from codec.options import Options
+from codec.options import Level, Options
 from codec.pasts.chroma import Sampling
 from codec.pasts.past import CERTAIN_PIXELS
 from codec.progress import Progress, heartbeat
 
+ALONE = 1  # the variant without a network
 GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
 DECODER = 6  # bits below its code
@@ -33,12 +34,13 @@ CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in 
 
 
 class Fields(NamedTuple):
-    """layout: where the blocks lie; steps: of each component; outliers: whether there are any; model: that codes."""
+    """layout: where the blocks lie; steps: of each component; outliers: whether there are any; model: that codes,
+    None where none does."""
 
     layout: Layout
     steps: Sequence[Steps]
     outliers: bool
-    model: ModelName
+    model: ModelName | None
 
     def to_bytes(self) -> bytes:
         sampling, steps = self.layout.sampling, [*self.steps]
@@ -47,16 +49,19 @@ class Fields(NamedTuple):
         if len(steps) == 3 and np.array_equal(steps[1], steps[2]):
             first, steps = first | COMMON, steps[:2]
         tables = b"".join(table.astype(">u2").view(np.uint8).reshape(BLOCK, 2).T.tobytes() for table in steps)
-        return bytes((first, self.layout.top << 4 | self.layout.left)) + model_to_bytes(self.model) + rest.pack(tables)
+        model = model_to_bytes(self.model) if self.model else b""
+        return bytes((first, self.layout.top << 4 | self.layout.left)) + model + rest.pack(tables)
 
 
 class MadeOf(NamedTuple):
-    network: CoefficientNetwork
+    """network: None where the coefficients are coded without one."""
+
+    network: CoefficientNetwork | None
     antecedent: Antecedent
 
 
 class _Candidate(Candidate):
-    def __init__(self, network: CoefficientNetwork, antecedent: Antecedent) -> None:
+    def __init__(self, network: CoefficientNetwork | None, antecedent: Antecedent) -> None:
         self._network, self._antecedent, pixels = network, antecedent, antecedent.layout.height * antecedent.layout.width
         coarse = float(np.median(antecedent.steps[0])) >= CERTAIN_STEP
         self.settled = pixels >= CERTAIN_PIXELS and coarse and len(antecedent.positions) <= pixels // CERTAIN_PART
@@ -71,13 +76,18 @@ class _Candidate(Candidate):
         found = self._antecedent
         payloads = coefficients.encode(planes_of(found), self._network, heartbeat(progress))
         progress(found.layout.height * found.layout.width)
-        fields = Fields(found.layout, found.steps, bool(self._outliers), name_in_file(self._network))
-        return Coded(Coding(DecodedJpeg.number, 0, fields.to_bytes()), [*self._outliers, *payloads], MadeOf(self._network, found))
+        fields = Fields(found.layout, found.steps, bool(self._outliers), name_in_file(self._network) if self._network else None)
+        return Coded(
+            Coding(DecodedJpeg.number, 0 if self._network else ALONE, fields.to_bytes()),
+            [*self._outliers, *payloads],
+            MadeOf(self._network, found),
+        )
 
 
 class DecodedJpeg(Method):
     number = 7
     name = "decoded JPEG"
+    variants = 2
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         samples = source.samples
@@ -90,7 +100,10 @@ class DecodedJpeg(Method):
         options = source.options
         if found and blocks_of(found.layout) > MOST_BLOCKS:
             return []
-        return [_Candidate(models.for_coefficients(models.chosen(options.model, options.revision)), found)] if found else []
+        if not found:
+            return []
+        alone = options.level == Level.FAST and not options.model
+        return [_Candidate(None if alone else models.for_coefficients(models.chosen(options.model, options.revision)), found)]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""
@@ -109,7 +122,7 @@ class DecodedJpeg(Method):
             sampling = Sampling(filter_, top % filter_.down, left % filter_.across, int(bool(first & RING)))
         down, across = (sampling.filter.down, sampling.filter.across) if sampling else (1, 1)
         require(top < 8 * down and left < 8 * across, "its blocks lie too far away")
-        model = take_model(reader)
+        model = None if part.coding.variant == ALONE else take_model(reader)
         tables = 1 if grey else 2 if first & COMMON else 3
         raw = np.frombuffer(rest.unpack(reader.take(reader.remaining), 2 * BLOCK * tables), np.uint8).reshape(tables, 2, BLOCK)
         steps = [*(raw[:, 0].astype(np.int64) << 8 | raw[:, 1])]
@@ -124,11 +137,11 @@ class DecodedJpeg(Method):
         fields = self.fields(part)
         if fields.outliers:
             yield 1
-        yield from coefficients.least_bytes(fields.layout.blocks)
+        yield from coefficients.least_bytes(fields.layout.blocks, fields.model is None)
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         fields, chunks = self.fields(part), part.chunks
-        network = for_coefficients(fields.model, options)
+        network = for_coefficients(fields.model, options) if fields.model else None
         pixels = part.width * part.height
         positions, corrections = np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
         if fields.outliers:
@@ -144,7 +157,8 @@ class DecodedJpeg(Method):
         """The whole way from the coefficients to the pixels, too."""
         made_of: MadeOf = coded.made_of
         found, fields = made_of.antecedent, self.fields(part)
-        require_same(fields.model.digest == made_of.network.digest, "its model is another")
+        digests = [named.digest for named in (fields.model, made_of.network) if named]
+        require_same(len(digests) != 1 and len({*digests}) <= 1, "its model is another")
         same = all(np.array_equal(*pair) for pair in zip(fields.steps, found.steps, strict=True))
         require_same(same and fields.layout == found.layout, "its blocks are others")
         require_same(np.array_equal(found.pixels(), samples), "its coefficients are not those of its pixels")
@@ -171,7 +185,11 @@ class DecodedJpeg(Method):
         return bits
 
     def models(self, part: Part) -> list[ModelName]:
-        return [self.fields(part).model]
+        model = self.fields(part).model
+        return [model] if model else []
+
+    def level(self, part: Part) -> str:
+        return Level.FAST if part.coding.variant == ALONE else super().level(part)
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)

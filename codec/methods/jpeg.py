@@ -18,15 +18,16 @@ from codec.jpeg.picture import BLOCK, Taken, Walk, walk
 from codec.jpeg.words import described
 from codec.methods.method import Candidate, Coded, Decoding, Method, ModelName, Part, Ready, Samples, Source, fields_reader, require_same
 from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
-from codec.options import Options
+from codec.options import Level, Options
 from codec.progress import Progress, heartbeat, ignore
 
+ALONE = 1  # the variant without a network
 FRONT_BYTES = 1 << 20  # of the rest; what more there is has a chunk
 
 
 class Fields(NamedTuple):
-    """places: of the pictures; model: that codes their coefficients, None where there are none; size: of the beginning of the rest, in
-    bytes, which is `packed`; behind: whether there is more of it."""
+    """places: of the pictures; model: that codes their coefficients, None where there are none, or none does; size: of the beginning of the
+    rest, in bytes, which is `packed`; behind: whether there is more of it."""
 
     places: Sequence[Place]
     model: ModelName | None
@@ -46,7 +47,7 @@ class Fields(NamedTuple):
 
 
 class MadeOf(NamedTuple):
-    """network: None where there are no coefficients."""
+    """network: None where there are no coefficients, or these are coded without one."""
 
     network: CoefficientNetwork | None
     pictures: Sequence[Taken]
@@ -55,12 +56,14 @@ class MadeOf(NamedTuple):
 class JpegFiles(Method):
     number = 6
     name = "JPEG file"
+    variants = 2
     of_files = (True,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         pictures, left = pictures_in(source.samples.tobytes())
         options = source.options
-        network = models.for_coefficients(models.chosen(options.model, options.revision)) if pictures else None
+        variant = ALONE if pictures and options.level == Level.FAST and not options.model else 0
+        network = models.for_coefficients(models.chosen(options.model, options.revision)) if pictures and variant != ALONE else None
         places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
         for start, taken in pictures:
             payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), network, heartbeat(progress))
@@ -68,7 +71,7 @@ class JpegFiles(Method):
             chunks += payloads
         model = name_in_file(network) if network else None
         fields = Fields(places, model, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
-        coded = Coded(Coding(self.number, 0, fields.to_bytes()), chunks or [b""], MadeOf(network, [taken for _, taken in pictures]))
+        coded = Coded(Coding(self.number, variant, fields.to_bytes()), chunks or [b""], MadeOf(network, [taken for _, taken in pictures]))
         return [Ready(coded, source.pixels)]
 
     def fields(self, part: Part) -> Fields:
@@ -79,7 +82,13 @@ class JpegFiles(Method):
         places = [place_from(reader) for _ in range(first >> 1)]
         beside = part.width - size - sum(place.code for place in places)
         require(beside > 0 if first & 1 else beside == 0, "its parts have more bytes than it, or fewer")
-        return Fields(places, take_model(reader) if places else None, size, reader.take(reader.remaining), bool(first & 1))
+        return Fields(
+            places,
+            take_model(reader) if places and part.coding.variant != ALONE else None,
+            size,
+            reader.take(reader.remaining),
+            bool(first & 1),
+        )
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         fields = self.fields(part)
@@ -107,7 +116,7 @@ class JpegFiles(Method):
         def decode(found: Walk, number: int) -> Coefficients:
             sizes = [(c.rows, c.stride) for c in found.frame.components]
             payloads = chunks[ends[number] : ends[number + 1]]
-            require(len(payloads) == coefficients.bands(sizes), "a JPEG in it has another number of chunks")
+            require(len(payloads) == coefficients.bands(sizes, network is None), "a JPEG in it has another number of chunks")
             planes = coefficients.decode(payloads, sizes, found.steps, network, heartbeat(progress))
             blocks = np.empty((found.frame.blocks, BLOCK), np.int16)
             for component in found.frame.components:  # each plane is let go before the next one takes memory
@@ -144,6 +153,9 @@ class JpegFiles(Method):
     def models(self, part: Part) -> list[ModelName]:
         model = self.fields(part).model
         return [model] if model else []
+
+    def level(self, part: Part) -> str:
+        return Level.FAST if part.coding.variant == ALONE else super().level(part)
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)

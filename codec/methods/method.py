@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bitstream.container import Coding
 from bitstream.errors import IgptError
 from bitstream.reader import Reader
+from codec.models import level_of
 from codec.network.layers import Request
 from codec.options import Options
 from codec.pasts.past import Past, recognised
@@ -172,6 +173,10 @@ class Method(ABC):
     def models(self, part: Part) -> list[ModelName]:
         """That it names."""
         return []
+
+    def level(self, part: Part) -> str:
+        """At which it was made; empty where nobody can tell, or all levels do the same."""
+        return level_of(model.digest for model in self.models(part))
 
     def engine(self, part: Part, options: Options) -> str | None:
         """The name of what runs its network; None where it has none."""

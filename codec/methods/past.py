@@ -116,8 +116,9 @@ class PastMethod(Method):
             past = translated(past, samples)
         if not past:
             return []
-        network = models.load(models.chosen(options.model, options.revision), "ycc", device_named(options.device))
-        return [_Candidate(self, network, past)]
+        folder = models.chosen(options.model, options.revision)
+        networks = models.worth_trying(folder, "ycc", device_named(options.device), options.level)
+        return [_Candidate(self, network, past) for network in networks]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""

@@ -13,11 +13,10 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from bitstream.constants import ALPHABET
-from bitstream.range_coder import TokenDecoder, TokenEncoder
-from codec.network.engine import Engine, Impossible, Rows, Steps, Tables
+from codec.network.engine import Engine, Impossible, Rows, Steps, Tables, Tokens
 from codec.network.groups import Exist, Group, positions_needed, present, some, together
 from codec.network.learning import Learning
+from codec.network.words import decoder, encoder
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Sample
@@ -52,17 +51,18 @@ def encode_groups(engine: Engine, groups: Sequence[Group], samples: Sequence[Til
         return found
     payloads = []
     for group, own in zip(groups, samples, strict=True):
-        encoder = TokenEncoder()
-        for tokens, tables in tokens_and_frequencies(engine, group, own, progress):
-            encoder.encode(tokens, tables)
-        payloads.append(encoder.payload())
+        coder = encoder(int(group.extents.prod(1).sum()) * group.kind.channels)
+        for tokens, tables, exist in tokens_and_frequencies(engine, group, own, progress):
+            coder.encode(tokens, tables, exist)
+        payloads.append(coder.payload())
     return payloads
 
 
 def tokens_and_frequencies(
     engine: Engine, group: Group, samples: TileSamples, progress: Progress
-) -> Iterator[tuple[npt.NDArray[np.int32], Tables]]:
-    """A group's tokens in coding order with the frequencies they are coded with, in parts: (n,) and (n, 256)."""
+) -> Iterator[tuple[Tokens, Tables, Exist]]:
+    """A group's tokens in coding order, (n, channels, tiles), with the frequencies they are coded with, (n, channels, tiles, 256), and
+    where they exist, (n, tiles), in parts."""
     kind, extents = group.kind, group.extents
     tiles, needed = len(samples), positions_needed(extents)
     hidden, features, tokens = hidden_states(engine, group, samples, progress)
@@ -76,11 +76,7 @@ def tokens_and_frequencies(
         there = present(extents, np.arange(span.start, span.stop))
         if learning:
             learning.followed(start, tables, predictions[span], tokens[span], there)
-        exist = there[:, None].repeat(kind.channels, 1)
-        if exist.all():
-            yield tokens[span].reshape(-1), tables.reshape(-1, ALPHABET)
-        else:
-            yield tokens[span][exist], tables[exist]
+        yield tokens[span], tables, there
 
 
 def hidden_states(engine: Engine, group: Group, samples: TileSamples, progress: Progress) -> tuple[Rows, list[Rows], npt.NDArray[np.int32]]:
@@ -124,27 +120,25 @@ class Decoders:
 
     def __init__(self, payloads: Sequence[bytes], bounds: npt.NDArray[np.int64], learning: Sequence[Learning]) -> None:
         self.learning = learning
-        self.decoders = [TokenDecoder(payload) for payload in payloads]
+        self.decoders = [decoder(payload) for payload in payloads]
         self.parts = [slice(first, last) for first, last in itertools.pairwise(bounds)]
 
     def accept(self, position: int, channel: int, steps: Steps, impossible: Impossible | None, exist: Exist) -> None:
         """Hands the steps their tokens. Raises DamagedError."""
         tables, predictions = steps.frequencies(impossible), steps.predictions
         tokens = np.zeros(len(exist), np.int32)
-        for k, (decoder, part) in enumerate(zip(self.decoders, self.parts, strict=True)):
-            found = exist[part]
+        for k, (own, part) in enumerate(zip(self.decoders, self.parts, strict=True)):
             if self.learning:
                 self.learning[k].corrected(position, channel, tables[part], predictions[part])
-            if found.any():
-                tokens[part][found] = decoder.decode(tables[part] if found.all() else tables[part][found])
+            own.decode(tables[part], exist[part], tokens[part])
             if self.learning:
-                self.learning[k].learnt(position, channel, tables[part], predictions[part], tokens[part], found)
+                self.learning[k].learnt(position, channel, tables[part], predictions[part], tokens[part], exist[part])
         steps.accept(tokens, exist)
 
     def finish(self, complete: bool) -> None:
         """After the last token, of all or, where that is not complete, of those that were wanted. Raises DamagedError."""
-        for decoder in self.decoders if complete else ():
-            decoder.finish()
+        for own in self.decoders if complete else ():
+            own.finish()
 
 
 def step_through(engine: Engine, group: Group, accept: Accept, progress: Progress, positions: int = POSITIONS) -> TileSamples:

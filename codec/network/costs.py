@@ -38,7 +38,9 @@ def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
         group, samples = layer.part(rectangle)
         needed = positions_needed(group.extents)
         parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
-        for tokens, tables in tokens_and_frequencies(engine, group, samples, ignore):
+        for tokens, tables, exist in tokens_and_frequencies(engine, group, samples, ignore):
+            there = exist[:, None].repeat(planes[0], 1)
+            tokens, tables = tokens[there], tables[there]
             own = tables[np.arange(len(tokens)), tokens]
             parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
         exist = present(group.extents, np.arange(needed))[:, None].repeat(planes[0], 1)  # (positions, channels, tiles)
