@@ -90,9 +90,9 @@ def luma(rgb: Samples) -> Samples:
     return np.rint(rgb @ LUMA).astype(np.uint8)
 
 
-def stretched(rgb: Samples) -> Samples:
-    """Brighter by a quarter, so that every fifth value is missing."""
-    return np.clip(rgb * 1.25, 0, 255).astype(np.uint8)
+def stretched(rgb: Samples, by: float) -> Samples:
+    """Brighter, so that values are missing: every fifth, where it is by a quarter."""
+    return np.clip(rgb * by, 0, 255).astype(np.uint8)
 
 
 def levelled(rgb: Samples) -> Samples:
@@ -103,6 +103,12 @@ def levelled(rgb: Samples) -> Samples:
 def coarse(rgb: Samples) -> Samples:
     """Greys of 151 levels, spread over all 8 bits."""
     return np.rint(np.rint(luma(rgb) * (150 / 255)) * (255 / 150)).astype(np.uint8)[..., None]
+
+
+def brightened(rgb: Samples) -> Samples:
+    """A decoded JPEG, brightened."""
+    with Image.open(io.BytesIO(saved(Image.fromarray(rgb), "JPEG", quality=85))) as image:
+        return np.clip(np.asarray(image) * 1.15 + 6, 0, 255).astype(np.uint8)
 
 
 MADE: dict[str, Callable[[Samples], Samples]] = {
@@ -116,7 +122,13 @@ MADE: dict[str, Callable[[Samples], Samples]] = {
     "16-bit RGB, dense: average of five": lambda rgb: deep(averaged(rgb)),
     "16-bit RGB, dense: linear light, halved": lambda rgb: deep(halved(linear(rgb))),
     "16-bit RGB, sparse: linear light of 8 bits": lambda rgb: deep(linear(rgb)),
-    "8-bit RGB, sparse: stretched by 1.25": stretched,
+    "8-bit RGB, sparse: stretched by 1.1": lambda rgb: stretched(rgb, 1.1),
+    "8-bit RGB, sparse: stretched by 1.25": lambda rgb: stretched(rgb, 1.25),
+    "8-bit RGB, sparse: stretched by 1.5": lambda rgb: stretched(rgb, 1.5),
+    "8-bit RGB, sparse: gamma 1.2": lambda rgb: np.rint(255 * (rgb / 255) ** 1.2).astype(np.uint8),
+    "8-bit RGB, sparse: gamma 0.8": lambda rgb: np.rint(255 * (rgb / 255) ** 0.8).astype(np.uint8),
+    "8-bit RGB, sparse: 40 levels": lambda rgb: np.rint(np.rint(rgb * (39 / 255)) * (255 / 39)).astype(np.uint8),
+    "8-bit RGB, sparse: decoded JPEG, brightened": brightened,
     "8-bit RGB, sparse: levels edited": levelled,
     "8-bit grey, sparse: 151 levels": coarse,
 }
