@@ -1,8 +1,8 @@
 """Real bytes against theory and against other codecs: `python -m benchmarks.rate [FOLDER] [--name NAME] [--green] [--others CSV]`.
 
-For every picture: the size of its `.igpt` file, decoded again and compared; the theoretical bits of the integer and of the float model; the
-order-0 entropy; and what other lossless codecs make of the same pixels. JPEG stands beside them, marked as lossy. Writes NAME.csv, NAME.md
-and plots.
+For every picture: the size of its `.igpt` file at each level, decoded again and compared; the theoretical bits of the integer and of the
+float model; the order-0 entropy; and what other lossless codecs make of the same pixels. JPEG stands beside them, marked as lossy. Writes
+NAME.csv, NAME.md and plots.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from codec.analysis import bits_per_pixel, heat_map
 from codec.compression import compressed
 from codec.methods.past import MadeOf as PastMade
 from codec.network.layers import Layer
-from codec.options import Options
+from codec.options import Level, Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.pictures.sources import picture_of_array
 from codec.progress import ignore
@@ -92,6 +92,7 @@ def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[
         "coded as": says.coding if says.representation == "samples" else f"{says.coding}, {says.representation}",
         "igpt": size,
         "igpt --no-past": without,
+        **{f"igpt {level}": real_bytes(codec.compress(pixels, level=level), pixels) for level in (Level.FAST, Level.BEST)},
         "theory": theory.bytes,
         "float model": "",
         "overhead": size - sum(len(chunk) for part in found.parts for chunk in part.chunks),
@@ -215,6 +216,8 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
         writer.writerows({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     columns = [
         "igpt",
+        "igpt fast",
+        "igpt best",
         *(["igpt --no-past"] if any(row["igpt --no-past"] != row["igpt"] for row in rows) else []),
         "theory",
         "float model",

@@ -8,7 +8,7 @@ from benchmarks.measure import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->\n", "<!-- end results -->\n"
-COLUMNS = ("igpt", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
+COLUMNS = ("igpt", "igpt fast", "igpt best", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
 SETS = {
     "kodak": "Kodak, 24 pictures",
     "clic2025_crop512": "CLIC 2025, 26 crops of 512x512",
@@ -18,7 +18,7 @@ SETS = {
 }
 
 JPEG_SETS = {"jpeg_test": "of cameras", "jpeg_odd": "odd ones of test suites", "val": "Pillow's, 4:2:0, quality {}"}
-JPEG_CODERS = ("igpt", "Lepton", "JPEG XL 9", "jpegtran -progressive -optimize")
+JPEG_CODERS = ("igpt", "igpt fast", "Lepton", "JPEG XL 9", "jpegtran -progressive -optimize")
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Megapixels per second: `python -m benchmarks.speed [FOLDER] [--megapixels 0.1 0.4 ...] [--threads 1 2] [--batch 512] [--runs 3]`.
 
-Photographs of the folder, side by side and cropped to each size, through igpt and through PNG, WebP and JPEG XL in the same run and
-process. Medians, spread, peak memory; from 2 megapixels on a single run, with the last of the threads and of the batches only. Writes
-speed.csv, speed.md and plots: bits per subpixel against seconds, and seconds against megapixels.
+Photographs of the folder, side by side and cropped to each size, through igpt at each level and through PNG, WebP and JPEG XL in the same
+run and process. Medians, spread, peak memory; from 2 megapixels on a single run, with the last of the threads and of the batches only.
+Writes speed.csv, speed.md and plots: bits per subpixel against seconds, and seconds against megapixels.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import codec
 from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
 from codec.devices import device_named
 from codec.network import coding
+from codec.options import Level
 from codec.pictures.pillow import image_of
 from codec.threads import use_threads
 
@@ -91,6 +92,11 @@ def row(name: str, pixels: Pixels, compress: Callable[[], bytes], decompress: Ca
     }
 
 
+def at(level: str) -> str:
+    """igpt at a level, for tables."""
+    return "igpt" if level == Level.DEFAULT else f"igpt {level}"
+
+
 def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
@@ -115,7 +121,8 @@ def main() -> None:
     batches = arguments.batch or [coding.DECODED_TILES[device]]
     compress = functools.partial(codec.compress, device=arguments.device)
     decompress = functools.partial(codec.decode, device=arguments.device)
-    compress(sized(pictures, min(arguments.megapixels)))  # what is compiled at the first use
+    for level in Level:
+        compress(sized(pictures, min(arguments.megapixels)), level=level)  # what is compiled at the first use
     for megapixels in tqdm(arguments.megapixels, unit="size"):
         pixels = sized(pictures, megapixels)
         runs = arguments.runs if megapixels < LARGE else 1
@@ -123,8 +130,9 @@ def main() -> None:
         for threads, batch in ways if megapixels < LARGE else ways[-1:]:
             use_threads(threads)
             coding.DECODED_TILES[device] = batch
-            name = f"igpt, {device}, {threads} thread{'s' * (threads > 1)}, batch {batch}"
-            rows.append(row(name, pixels, functools.partial(compress, pixels), decompress, runs))
+            for level in Level:
+                name = f"{at(level)}, {device}, {threads} thread{'s' * (threads > 1)}, batch {batch}"
+                rows.append(row(name, pixels, functools.partial(compress, pixels, level=level), decompress, runs))
         image = image_of(pixels)
         rows += [row(name, pixels, functools.partial(encode, image), opened, runs) for name, encode in encoders.items()]
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -183,7 +191,7 @@ def plot_scaling(rows: list[dict[str, Any]], path: Path) -> None:
         own = sorted((r for (codec_name, _), r in last.items() if codec_name == name), key=lambda r: r["megapixels"])
         sizes = [r["megapixels"] for r in own]
         line = axes.plot(sizes, [r["compress s"] for r in own], "o-", linewidth=1, markersize=4, label=name)
-        if name == "igpt":
+        if name.startswith("igpt"):
             axes.plot(
                 sizes,
                 [r["decompress s"] for r in own],
@@ -191,7 +199,7 @@ def plot_scaling(rows: list[dict[str, Any]], path: Path) -> None:
                 linewidth=1,
                 markersize=4,
                 color=line[0].get_color(),
-                label="igpt, decompress",
+                label=f"{name}, decompress",
             )
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds to compress")
     axes.legend(fontsize=8)

@@ -55,7 +55,9 @@ from tests.conftest import (
 from tests.picture_files import saved, sums
 
 REFUSED = GOLDEN / "refused"
-RGB_MODEL, YCC_MODEL, DCT_MODEL = (models.FOLDER / models.DEFAULTS[layout] for layout in ("rgb", "ycc", "dct"))
+RGB_MODELS, YCC_MODELS, (DCT_MODEL,) = (
+    [models.FOLDER / of[layout] for of in (models.DEFAULTS, *models.OF_LEVELS.values()) if layout in of] for layout in ("rgb", "ycc", "dct")
+)
 
 
 class Golden(NamedTuple):
@@ -89,7 +91,7 @@ def networks() -> dict[str, Golden]:
     }
     found = {}
     for name, pixels in pictures.items():
-        for folder in (TINY, RGB_MODEL):
+        for folder in (TINY, *RGB_MODELS):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(Network(), pixels, model=folder))  # noqa: E731
             found[f"network-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,))
     in_rectangles = {
@@ -118,7 +120,7 @@ def pasts() -> dict[str, Golden]:
     }
     found = {}
     for name, pixels in pictures.items():
-        for folder in (TINY_YCC, YCC_MODEL):
+        for folder in (TINY_YCC, *YCC_MODELS):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(PastMethod(), pixels, model=folder))  # noqa: E731
             found[f"past-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,), deflated=name.startswith("outliers"))
     return found
@@ -287,9 +289,8 @@ def whole() -> dict[str, Golden]:
         "jpeg": png_of(decoded_jpeg(photograph)),
     }
     boxed = {"la", "text", "palette-4", "palette-8", "colours-rgb", "ranks", "ranks-rgba", "levels", "levels-many", "eight"}
-    return {
-        f"whole-{name}": Golden(png, lambda png=png: compressed(png), (RGB_MODEL, YCC_MODEL), name in boxed) for name, png in pngs.items()
-    }
+    folders = RGB_MODELS[0], YCC_MODELS[0]
+    return {f"whole-{name}": Golden(png, lambda png=png: compressed(png), folders, name in boxed) for name, png in pngs.items()}
 
 
 def compressed(png: bytes) -> bytes:

@@ -36,11 +36,13 @@ PATHS = "bytes | str | Path"
 READING = "*, model: str | Path | None = None, device: str = 'auto', max_pixels: int | None = None, progress: Progress | None = None"
 SIGNATURES = {
     "compress": "(picture: Image | array | bytes | str | Path, *, model: str | Path | None = None, revision: str | None = None, "
-    "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
+    "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, "
+    "verify: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> bytes",
     "compress_many": "(pictures: Sequence[Image | array | bytes | str | Path], *, model: str | Path | None = None, "
     "revision: str | None = None, "
-    "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, verify: bool = False, "
+    "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, "
+    "verify: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> list[bytes]",
     "decompress": f"(data: {PATHS}, {READING}) -> Image",
     "decompress_many": f"(files: Sequence[{PATHS}], {READING}) -> list[Image]",

@@ -33,9 +33,9 @@ RARE = 68 * 64
 class State(NamedTuple):
     """What is learned.
 
-    counters: (CONTEXTS or ALONE_CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind those of a set how
-    often it was used; rates: by that, how fast it learns, in 1/256; refined: (FIRST_SETS, STEPS + 1); rare: counters of decisions that are
-    not mixed; bases: places of the present coefficient's counters in each context; inputs: of the mixture.
+    counters: (CONTEXTS or ALONE_CONTEXTS, SLOTS), 0 for one that was never used; weights: (FIRST_SETS + SECOND_SETS, INPUTS + 1), behind
+    those of a set how often it was used; rates: by that, how fast it learns, in 1/256; refined: (FIRST_SETS, STEPS + 1); rare: counters of
+    decisions that are not mixed; bases: places of the present coefficient's counters in each context; inputs: of the mixture.
     """
 
     counters: npt.NDArray[np.uint32]
