@@ -60,7 +60,7 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OU
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
 AtLevel = Annotated[
     Level,
-    typer.Option("--level", help="How much work a smaller file is worth, both ways; fast, default or best."),
+    typer.Option("--level", help="How much work a smaller file is worth; decompressing it is as much."),
 ]
 Model = Annotated[
     str | None,

@@ -92,7 +92,7 @@ def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[
         "coded as": says.coding if says.representation == "samples" else f"{says.coding}, {says.representation}",
         "igpt": size,
         "igpt --no-past": without,
-        **{f"igpt {level}": real_bytes(codec.compress(pixels, level=level), pixels) for level in (Level.FAST, Level.BEST)},
+        "igpt fast": real_bytes(codec.compress(pixels, level=Level.FAST), pixels),
         "theory": theory.bytes,
         "float model": "",
         "overhead": size - sum(len(chunk) for part in found.parts for chunk in part.chunks),
@@ -217,7 +217,6 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     columns = [
         "igpt",
         "igpt fast",
-        "igpt best",
         *(["igpt --no-past"] if any(row["igpt --no-past"] != row["igpt"] for row in rows) else []),
         "theory",
         "float model",

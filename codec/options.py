@@ -12,7 +12,6 @@ class Level(StrEnum):
 
     FAST = "fast"
     DEFAULT = "default"
-    BEST = "best"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,8 @@ from tests.conftest import (
 from tests.picture_files import saved, sums
 
 REFUSED = GOLDEN / "refused"
-RGB_MODELS, YCC_MODELS, (DCT_MODEL,) = (
-    [models.FOLDER / of[layout] for of in (models.DEFAULTS, *models.OF_LEVELS.values()) if layout in of] for layout in ("rgb", "ycc", "dct")
-)
+RGB_MODELS, YCC_MODELS = ([models.FOLDER / of[layout] for of in (models.DEFAULTS, models.FAST)] for layout in ("rgb", "ycc"))
+DCT_MODEL = models.FOLDER / models.DEFAULTS["dct"]
 
 
 class Golden(NamedTuple):

@@ -1433,8 +1433,9 @@ def jpeg_planes(payloads, sizes, steps, model):
 def bands_of(sizes, alone):
     """FORMAT-dct.md: Bands. How many there are."""
     least, blocks = min(rows for rows, _ in sizes), sizes[0][0] * sizes[0][1]
-    most, split = (16384, 2048) if alone else (65536, 32768)
-    return min(least, max(-(-blocks // most), 2 if blocks >= split else 1))
+    if alone:
+        return min(least, max(-(-blocks // 16384), 1))
+    return min(least, max(-(-blocks // 65536), 2 if blocks >= 32768 else 1))
 
 
 INSIDE_ORDER = [

@@ -34,7 +34,7 @@ EDGE = (724, 1081, 1221, 1377, 1448, 1356, 1061, 584)  # 1024 c(u) (1.5 cos(u pi
 SLOPE = (0, 153, 554, 1051, 1448, 1573, 1338, 769)  # 1024 c(u) (cos(u pi / 16) - cos(3 u pi / 16))
 THRESHOLDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 BAND_BLOCKS, SPLIT_BLOCKS = 1 << 16, 1 << 15  # of the first plane: of a band at most, and where there are two bands at least
-ALONE_BAND_BLOCKS, ALONE_SPLIT_BLOCKS = 1 << 14, 1 << 11  # the same without a network
+ALONE_BAND_BLOCKS = 1 << 14  # of a band at most, without a network
 MOST_THREADS = 4  # as every band in work has tables of its own
 COUNTER_WEIGHT, NETWORK_WEIGHT, ALONE_WEIGHT = 0.04, 0.9, 0.45  # at first
 DECISIONS = 2  # about a block, at least
@@ -140,8 +140,8 @@ def _run(
 def _bands(sizes: Sequence[Size], alone: bool) -> Iterator[list[slice]]:
     """The rows of each plane in each band. alone: without a network."""
     blocks, rows = sizes[0][0] * sizes[0][1], min(size[0] for size in sizes)
-    most, split = (ALONE_BAND_BLOCKS, ALONE_SPLIT_BLOCKS) if alone else (BAND_BLOCKS, SPLIT_BLOCKS)
-    count = min(rows, max(-(-blocks // most), 2 if blocks >= split else 1))
+    count = -(-blocks // (ALONE_BAND_BLOCKS if alone else BAND_BLOCKS))
+    count = min(rows, max(count, 2 if blocks >= SPLIT_BLOCKS else 1))
     cuts = [rows * k // count for k in range(count + 1)]
     for first, last in itertools.pairwise(cuts):
         yield [slice(-(-first * size[0] // rows), -(-last * size[0] // rows)) for size in sizes]

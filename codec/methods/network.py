@@ -190,8 +190,7 @@ class Network(Method):
             return []
         options = source.options
         folder = models.chosen(options.model, options.revision)
-        networks = models.worth_trying(folder, "rgb", device_named(options.device), options.level)
-        return [_Candidate(self, network, source) for network in networks]
+        return [_Candidate(self, models.load(folder, "rgb", device_named(options.device), options.level), source)]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""

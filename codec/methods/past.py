@@ -117,8 +117,7 @@ class PastMethod(Method):
         if not past:
             return []
         folder = models.chosen(options.model, options.revision)
-        networks = models.worth_trying(folder, "ycc", device_named(options.device), options.level)
-        return [_Candidate(self, network, past) for network in networks]
+        return [_Candidate(self, models.load(folder, "ycc", device_named(options.device), options.level), past)]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 DEFAULTS = {"rgb": "photo-3", "ycc": "past-3", LAYOUT: "dct-1"}  # by layout
-OF_LEVELS: dict[str, dict[str, str]] = {Level.FAST: {}, Level.BEST: {}}  # what other levels have instead, by layout
+FAST = {"rgb": "photo-fast-1", "ycc": "past-fast-1"}  # those of the fast level, which codes coefficients without one
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
 CARDS = (CARD_FILE, "MODEL_CARD.md")
@@ -174,22 +174,16 @@ def load(folder: Path | None, layout: str, device: str, level: str = Level.DEFAU
     model = read(folder, device) if folder else None
     if isinstance(model, IntegerImageGPT) and model.config.layout == layout:
         return model
-    default = read(FOLDER / OF_LEVELS.get(level, DEFAULTS).get(layout, DEFAULTS[layout]), device)
+    default = read(FOLDER / (FAST if level == Level.FAST else DEFAULTS)[layout], device)
     assert isinstance(default, IntegerImageGPT)
     return default
-
-
-def worth_trying(folder: Path | None, layout: str, device: str, level: str) -> list[IntegerImageGPT]:
-    """The one that `load` gives; at the best level the default one, too, where that is another. Raises ModelError."""
-    levels = (level, Level.DEFAULT) if level == Level.BEST else (level,)
-    found = {network.digest: network for network in (load(folder, layout, device, level) for level in levels)}
-    return [*found.values()]
 
 
 def level_of(digests: Iterable[bytes]) -> str:
     """At which files are made that name these models; empty where nobody can tell."""
     names = {shipped_name(digest) for digest in digests}
-    return next((level for level, of in ((str(Level.DEFAULT), DEFAULTS), *OF_LEVELS.items()) if names & {*of.values()}), "")
+    levels = ((Level.DEFAULT, DEFAULTS), (Level.FAST, FAST))
+    return next((str(level) for level, of in levels if names & {*of.values()}), "")
 
 
 def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
