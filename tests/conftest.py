@@ -37,6 +37,10 @@ GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
 TINY_YCC = GOLDEN / "tiny-ycc"  # the same for luma and chroma
 TINY_DCT = GOLDEN / "tiny-dct"  # random, for coefficients
+TINY_MODELS = {  # by the names that `codec.models` has for those of its levels
+    "DEFAULTS": {"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name},
+    "FAST": {"rgb": TINY.name, "ycc": TINY_YCC.name},
+}
 DATA = Path(os.environ.get("IGPT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY_PALETTE = GOLDEN / "tiny-palette"  # a published checkpoint's integer form
 CPU = "cpu"
@@ -161,7 +165,8 @@ def only_tiny_models(monkeypatch):
     """Makes the tiny models the default ones, for small pictures too."""
     monkeypatch.setattr(mixing, "SMALL", 0)
     monkeypatch.setattr(models, "FOLDER", GOLDEN)
-    monkeypatch.setattr(models, "DEFAULTS", {"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name})
+    for name, of in TINY_MODELS.items():
+        monkeypatch.setattr(models, name, of)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ from tests.conftest import (
     GOLDEN,
     TINY,
     TINY_DCT,
+    TINY_MODELS,
     TINY_PALETTE,
     TINY_YCC,
     coded_by,
@@ -200,7 +201,7 @@ def palettes() -> dict[str, Golden]:
 
 def by_palette(pixels: np.ndarray) -> bytes:
     """Refined by the tiny network."""
-    with mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name}):
+    with mock.patch.multiple(models, FOLDER=GOLDEN, **TINY_MODELS):
         return file_of(pixels, coded_by(PublishedPalette(), pixels, model=TINY_PALETTE))
 
 

@@ -22,7 +22,7 @@ from codec.methods.palette import PublishedPalette
 from codec.methods.past import PastMethod
 from codec.methods.stored import Stored
 from codec.network import layers
-from codec.options import Options
+from codec.options import Level, Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS
 from codec.pasts.past import developed
@@ -30,7 +30,7 @@ from codec.pictures.picture import Picture
 from codec.pictures.pillow import picture_kept
 from codec.pictures.reading import picture_in
 from codec.representations import picture_boxes, representations
-from tests.conftest import GOLDEN, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, smooth
+from tests.conftest import GOLDEN, TINY, TINY_MODELS, TINY_PALETTE, coded_by, decoded_jpeg, file_of, smooth
 from tests.forged import claiming
 
 FORMATS = {
@@ -51,7 +51,7 @@ def file_by(method: Method, samples: np.ndarray, which: int = 0, **options: obje
 
 def tiny_models() -> AbstractContextManager[object]:
     """As if these were those that ship with igpt."""
-    return mock.patch.multiple(models, FOLDER=GOLDEN, DEFAULTS={"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name})
+    return mock.patch.multiple(models, FOLDER=GOLDEN, **TINY_MODELS)
 
 
 @cache
@@ -98,7 +98,8 @@ def with_models() -> list[bytes]:
         found += [file_by(network, rgb), file_by(past, spotted)]
         jpegs_seen = decoded_jpeg(smooth(40, 50)), decoded_jpeg(smooth(48, 64), 95, "4:4:4")
         found += [file_by(DecodedJpeg(), pixels) for pixels in jpegs_seen]
-        found += [compress_picture(picture_in(data), Options(device="cpu")) for data in jpegs()]
+        found += [file_by(DecodedJpeg(), pixels, level=Level.FAST) for pixels in jpegs_seen]
+        found += [compress_picture(picture_in(data), Options(device="cpu", level=level)) for level in Level for data in jpegs()]
         found += [file_by(palette, pixels, model=TINY_PALETTE) for pixels in (rgb[:9], rgb[:5, :, :1], exact[:5])]
         parts = coded_by(network, rgb), coded_by(Mixing(), np.full((20, 33, 1), 255, np.uint8))
         found.append(file_of(np.dstack([rgb, np.full((20, 33), 255, np.uint8)]), *parts))

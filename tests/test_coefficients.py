@@ -59,7 +59,7 @@ def blocks(rows: int, columns: int, seed: int = 0) -> np.ndarray:
 def roundtrip(planes: list[Plane], predictor: CoefficientNetwork | None = None) -> list[bytes]:
     payloads = encode(planes, predictor, ignore)
     sizes = [plane.coefficients.shape[:2] for plane in planes]
-    assert len(payloads) == bands(sizes)
+    assert len(payloads) == bands(sizes, predictor is None)
     back = decode(payloads, sizes, [plane.steps for plane in planes], predictor, ignore)
     for plane, found in zip(planes, back, strict=True):
         assert found.dtype == np.int16
@@ -111,10 +111,10 @@ def test_bands_and_threads(monkeypatch) -> None:
     monkeypatch.setattr(coefficients, "BAND_BLOCKS", 20)
     monkeypatch.setattr(coefficients, "SPLIT_BLOCKS", 12)
     sizes = [(11, 6), (6, 3), (6, 3)]
-    assert bands(sizes) == 4
-    assert bands([(11, 1)]) == 1
-    assert bands([(3, 4)]) == 2
-    assert bands([(1, 400), (1, 1)]) == 1
+    assert bands(sizes, alone=False) == 4
+    assert bands([(11, 1)], alone=False) == 1
+    assert bands([(3, 4)], alone=False) == 2
+    assert bands([(1, 400), (1, 1)], alone=False) == 1
     planes = [Plane(STEPS, blocks(*size, seed)) for seed, size in enumerate(sizes)]
     found = []
     try:
@@ -167,7 +167,7 @@ def test_damage_is_told_or_harmless(predictor) -> None:
 
 def test_a_payload_that_is_used_up_ends_soon() -> None:
     with pytest.raises(DamagedError):
-        decode([b"\x80" * 8] * bands([(4000, 4000)]), [(4000, 4000)], [FLAT], None, ignore)
+        decode([b"\x80" * 8] * bands([(4000, 4000)], alone=True), [(4000, 4000)], [FLAT], None, ignore)
 
 
 @pytest.mark.parametrize("predictor", [None, network()], ids=["alone", "network"])

@@ -80,17 +80,18 @@ def test_greys(seed, decoder):
     assert (plain(data) == found.pixels()).all()
 
 
-def test_both_decoders_refuse_the_same_fields():
+@pytest.mark.parametrize("variant", [0, 1])
+def test_both_decoders_refuse_the_same_fields(variant):
     """Any first byte, and many second ones; otherwise they find the same blocks."""
-    model, refused, kinds = bytes(17), 0, range(256)
+    model, refused, kinds = b"" if variant else bytes(17), 0, range(256)
     for kind, place, channels in product(kinds, (0, 7, 8, 15, 0x70, 0x80, 0xFF), (1, 3)):
         tables = 1 if kind & 7 == 7 else 2 if kind & 0x20 else 3
         fields = bytes((kind, place)) + model + b"\0" + bytes(range(1, 129)) * tables
         layout = found = None
         with suppress(DamagedError):
-            layout = DecodedJpeg().fields(Part(WIDTH, HEIGHT, channels, 8, Coding(7, 0, fields))).layout
+            layout = DecodedJpeg().fields(Part(WIDTH, HEIGHT, channels, 8, Coding(7, variant, fields))).layout
         with suppress(AssertionError):
-            found = plain_decoder.Inside(plain_decoder.Reader(fields), WIDTH, HEIGHT, channels)
+            found = plain_decoder.Inside(plain_decoder.Reader(fields), WIDTH, HEIGHT, channels, variant)
         assert (layout is None) == (found is None)
         if layout and found:
             assert (layout.blocks, layout.offsets, layout.sizes) == (found.blocks, found.missing, found.sizes)
@@ -105,4 +106,4 @@ def test_small_pictures_have_no_exceptions(pixels, fits):
     with nullcontext() if fits else pytest.raises(DamagedError):
         DecodedJpeg().fields(Part(pixels, 1, 1, 8, Coding(7, 0, fields)))
     with nullcontext() if fits else pytest.raises(AssertionError):
-        plain_decoder.Inside(plain_decoder.Reader(fields), pixels, 1, 1)
+        plain_decoder.Inside(plain_decoder.Reader(fields), pixels, 1, 1, 0)
