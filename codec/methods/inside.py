@@ -8,7 +8,6 @@ import numpy as np
 from bitstream.constants import MAX_OUTLIER_SHARE
 from bitstream.container import Coding, require
 from bitstream.outliers import pack, unpack
-from codec import models
 from codec.inside.antecedent import DECODERS, Antecedent, Layout, Steps
 from codec.inside.costs import estimated_bytes
 from codec.inside.finding import inside
@@ -17,14 +16,21 @@ from codec.jpeg.coefficients import Plane
 from codec.jpeg.network import CoefficientNetwork
 from codec.jpeg.picture import MOST_BLOCKS
 from codec.jpeg.words import quality
-from codec.methods.method import Bits, Candidate, Coded, Decoding, Method, ModelName, Part, Samples, Source, fields_reader, require_same
-from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
-from codec.options import Level, Options
+from codec.methods.method import Bits, Candidate, Coded, Decoding, ModelName, Part, Samples, Source, fields_reader, require_same
+from codec.methods.network import (
+    ALONE,
+    MethodOfCoefficients,
+    chosen_for_coefficients,
+    for_coefficients,
+    model_to_bytes,
+    name_in_file,
+    take_model,
+)
+from codec.options import Options
 from codec.pasts.chroma import Sampling
 from codec.pasts.past import CERTAIN_PIXELS
 from codec.progress import Progress, heartbeat
 
-ALONE = 1  # the variant without a network
 GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
 DECODER = 6  # bits below its code
@@ -34,8 +40,8 @@ CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in 
 
 
 class Fields(NamedTuple):
-    """layout: where the blocks lie; steps: of each component; outliers: whether there are any; model: that codes,
-    None where none does."""
+    """layout: where the blocks lie; steps: of each component; outliers: whether there are any; model: that codes, None where none
+    does."""
 
     layout: Layout
     steps: Sequence[Steps]
@@ -84,10 +90,9 @@ class _Candidate(Candidate):
         )
 
 
-class DecodedJpeg(Method):
+class DecodedJpeg(MethodOfCoefficients):
     number = 7
     name = "decoded JPEG"
-    variants = 2
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         samples = source.samples
@@ -97,13 +102,9 @@ class DecodedJpeg(Method):
             return []
         past = source.past(progress)
         found = inside(samples, past, progress) if past or samples.shape[2] == 1 else None
-        options = source.options
         if found and blocks_of(found.layout) > MOST_BLOCKS:
             return []
-        if not found:
-            return []
-        alone = options.level == Level.FAST and not options.model
-        return [_Candidate(None if alone else models.for_coefficients(models.chosen(options.model, options.revision)), found)]
+        return [_Candidate(chosen_for_coefficients(source.options), found)] if found else []
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""
@@ -187,9 +188,6 @@ class DecodedJpeg(Method):
     def models(self, part: Part) -> list[ModelName]:
         model = self.fields(part).model
         return [model] if model else []
-
-    def level(self, part: Part) -> str:
-        return Level.FAST if part.coding.variant == ALONE else super().level(part)
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)

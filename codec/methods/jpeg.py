@@ -8,7 +8,6 @@ import numpy as np
 
 from bitstream.container import Coding, require
 from bitstream.reader import varint
-from codec import models
 from codec.jpeg import coefficients, rest
 from codec.jpeg.coefficients import Plane
 from codec.jpeg.entropy import Coefficients
@@ -16,12 +15,19 @@ from codec.jpeg.file import MOST_PICTURES, Place, joined, pictures_in, place_fro
 from codec.jpeg.network import CoefficientNetwork
 from codec.jpeg.picture import BLOCK, Taken, Walk, walk
 from codec.jpeg.words import described
-from codec.methods.method import Candidate, Coded, Decoding, Method, ModelName, Part, Ready, Samples, Source, fields_reader, require_same
-from codec.methods.network import for_coefficients, model_to_bytes, name_in_file, take_model
-from codec.options import Level, Options
+from codec.methods.method import Candidate, Coded, Decoding, ModelName, Part, Ready, Samples, Source, fields_reader, require_same
+from codec.methods.network import (
+    ALONE,
+    MethodOfCoefficients,
+    chosen_for_coefficients,
+    for_coefficients,
+    model_to_bytes,
+    name_in_file,
+    take_model,
+)
+from codec.options import Options
 from codec.progress import Progress, heartbeat, ignore
 
-ALONE = 1  # the variant without a network
 FRONT_BYTES = 1 << 20  # of the rest; what more there is has a chunk
 
 
@@ -53,17 +59,15 @@ class MadeOf(NamedTuple):
     pictures: Sequence[Taken]
 
 
-class JpegFiles(Method):
+class JpegFiles(MethodOfCoefficients):
     number = 6
     name = "JPEG file"
-    variants = 2
     of_files = (True,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         pictures, left = pictures_in(source.samples.tobytes())
-        options = source.options
-        variant = ALONE if pictures and options.level == Level.FAST and not options.model else 0
-        network = models.for_coefficients(models.chosen(options.model, options.revision)) if pictures and variant != ALONE else None
+        network = chosen_for_coefficients(source.options) if pictures else None
+        variant = ALONE if pictures and not network else 0
         places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
         for start, taken in pictures:
             payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), network, heartbeat(progress))
@@ -153,9 +157,6 @@ class JpegFiles(Method):
     def models(self, part: Part) -> list[ModelName]:
         model = self.fields(part).model
         return [model] if model else []
-
-    def level(self, part: Part) -> str:
-        return Level.FAST if part.coding.variant == ALONE else super().level(part)
 
     def description(self, part: Part) -> str:
         fields = self.fields(part)

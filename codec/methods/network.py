@@ -37,13 +37,16 @@ from codec.network.layers import (
     least_bytes,
 )
 from codec.network.model import IntegerImageGPT
-from codec.options import Options
+from codec.options import Level, Options
 from codec.progress import Progress, heartbeat, ignore, scaled
 from codec.tiling.planes import Kind, kind_of, pixels_to_planes, planes_to_pixels
 from codec.tiling.tiles import Grid, Shape
 
 CHECKED_POSITIONS = 64  # of every tile: two rows
 DRAWN = 0.75  # of the pixels repeat others in a picture of indices that no network is asked about
+
+
+ALONE = 1  # the variant of methods of coefficients that code these without a network
 
 
 class Fields(NamedTuple):
@@ -126,6 +129,22 @@ def require_kinds(network: "models.AnyModel", *kinds: Kind) -> IntegerImageGPT:
     require(able, f"the model {network.name} does not code {kinds[0].name}")
     assert isinstance(network, IntegerImageGPT)
     return network
+
+
+class MethodOfCoefficients(Method):
+    """Variant 0 has a network, ALONE none."""
+
+    variants = 2
+
+    def level(self, part: Part) -> str:
+        return Level.FAST if part.coding.variant == ALONE else super().level(part)
+
+
+def chosen_for_coefficients(options: Options) -> CoefficientNetwork | None:
+    """The model that codes coefficients at a level; None at the fast one. Raises ModelError."""
+    if options.level == Level.FAST and not options.model:
+        return None
+    return models.for_coefficients(models.chosen(options.model, options.revision))
 
 
 def for_coefficients(model: ModelName, options: Options) -> CoefficientNetwork:
