@@ -28,6 +28,7 @@ WARM_UP = 0.02  # shares of the whole training
 VALIDATIONS = 20
 VALIDATION_TILES = 48
 OBSERVED_BATCHES = 8
+WORTH_COMPILING = 400  # steps; compiling takes as long as about 30, for the float network and again for the one that simulates integers
 LARGEST_GRADIENT = 1.0
 
 
@@ -45,6 +46,16 @@ def bits(model: ImageGPT, batch: Batch) -> dict[Kind, Tensor]:
     return totals
 
 
+def compiles(device: str) -> bool:
+    """Whether torch has what it needs to compile for a device: a C++ compiler, or Triton."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(8, device=device))
+    except (RuntimeError, ImportError, OSError):
+        return False
+    return True
+
+
+@torch.compiler.set_stance("force_eager")
 @torch.no_grad()
 def bits_per_sample(model: ImageGPT, batch: Batch, tiles_at_once: int = 16) -> dict[Kind, float]:
     """The float model's mean over each kind's tiles, in float32."""
@@ -104,6 +115,8 @@ def train(
     data = TrainingData(folders)
     held_out = on(torch.device(device), validation_tiles(validation, config))
     model = (ImageGPT.load(start_from, config.layout) if start_from else ImageGPT(config)).to(device)
+    if steps >= WORTH_COMPILING and compiles(device):
+        model.transformer.compile(dynamic=False)
     updates = optimizers(model, rate)
     step, log = 0, []
     state_file = out / "training.pt"
