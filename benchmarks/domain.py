@@ -18,6 +18,7 @@ from benchmarks.measure import RESULTS, circumstances, lossless_bytes, lossless_
 from codec.pictures.reading import MAX_PIXELS, open_picture
 
 OURS, TRAINED = "igpt", "igpt, trained"
+OTHERS = "JPEG XL 9", "WebP"
 
 
 def measured(path: Path, model: Path) -> dict[str, Any]:
@@ -25,8 +26,8 @@ def measured(path: Path, model: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
         pixels = open_picture(stream, MAX_PIXELS).plain_pixels
     sizes = {name: real_bytes(codec.compress(pixels, model=own), pixels) for name, own in ((OURS, None), (TRAINED, model))}
-    others = lossless_encoders((9,))
-    return {"picture": path.name, **sizes, **{name: lossless_bytes(pixels, others[name]) for name in ("JPEG XL 9", "WebP") if name in others}}
+    others = {name: encode for name, encode in lossless_encoders((9,)).items() if name in OTHERS}
+    return {"picture": path.name, **sizes, **{name: lossless_bytes(pixels, encode) for name, encode in others.items()}}
 
 
 def main() -> None:

@@ -1307,6 +1307,21 @@ class Band(ArithmeticDecoder):
         return known
 
 
+def solved(moments):
+    """FORMAT-deep-mixing.md: Least squares. The coefficients."""
+    n = len(moments) - 1
+    rest = moments + 10.0 * np.eye(n + 1)
+    for k in range(n):
+        before, inverse = rest[k + 1 :, k].copy(), 1.0 / max(rest[k, k], 1.0)
+        factor = before * inverse
+        rest[k + 1 :, k + 1 :] -= factor[:, None] * before
+        rest[k + 1 :, k] = factor
+    coefficients = rest[n, :n].copy()
+    for j in range(n - 1, 0, -1):
+        coefficients[:j] -= coefficients[j] * rest[j, :j]
+    return coefficients
+
+
 class DeepBand(Band):
     """FORMAT-deep-mixing.md: one band."""
 
@@ -1317,6 +1332,8 @@ class DeepBand(Band):
         self.samples, self.left = {}, {}  # by plane, row, column: a sample; its residual and errors
         self.entries, self.behind = {}, [0] * channels
         self.biases = defaultdict(lambda: [0, 0])
+        self.moments = [np.zeros((12 + 7 * c, 12 + 7 * c)) for c in range(channels)]
+        self.coefficients = [np.zeros(11 + 7 * c) for c in range(channels)]
 
     def decode(self):
         planes = range(self.channels)
@@ -1335,7 +1352,7 @@ class DeepBand(Band):
         return self.samples[c, y, min(x, self.width - 1)]
 
     def remains(self, c, y, x):
-        return self.left[c, y, min(x, self.width - 1)] if y >= 0 and x >= 0 else (0, [0] * 9)
+        return self.left[c, y, min(x, self.width - 1)] if y >= 0 and x >= 0 else (0, [0] * 10)
 
     def decided(self, kind, c, numbers, energy):
         where = 64 * min(energy >> 2, 19) + kind, 64 * (20 + c) + kind, 1536 + 6 * (64 * c + kind)
@@ -1351,10 +1368,12 @@ class DeepBand(Band):
             guesses += [w + p - pw, n + p - pn, w + n - nw + p - pw - pn + pnw]
         else:
             guesses += [(w + n) >> 1, n + ne - nne, sorted((w, n, w + n - nw))[1]]
+        inputs, learnt = self.by_least_squares(c, y, x)
+        guesses.append(learnt)
         at = [self.remains(c, y + dy, x + dx) for dy, dx in ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))]
         (rw, ew), (rn, en), (rnw, enw), (rne, ene), (rww, eww), (_, enn) = at
-        wrong = [2 * (ew[k] + en[k]) + enw[k] + ene[k] + eww[k] + enn[k] for k in range(9)]
-        weights = [2**40 // min(v + 3, 2**20 - 1) ** 2 + 1 for v in wrong]
+        wrong = [2 * (ew[k] + en[k]) + enw[k] + ene[k] + eww[k] + enn[k] for k in range(10)]
+        weights = [(2**40 // min(v + 3, 2**20 - 1) ** 2 + 1) * (4 if k == 9 else 1) for k, v in enumerate(wrong)]
         blend = (2 * sum(a * b for a, b in zip(weights, guesses, strict=True)) + sum(weights)) // (2 * sum(weights))
         energy, least = size(2 * abs(rw) + 2 * abs(rn) + abs(rnw) + abs(rne)), size(min(wrong))
         spread = size(max(guesses) - min(guesses))
@@ -1392,6 +1411,23 @@ class DeepBand(Band):
         bias[0], bias[1] = bias[0] + sample - blend, bias[1] + 1
         if bias[1] >= 64:
             bias[0], bias[1] = (bias[0] + 1) >> 1, bias[1] >> 1
+        inputs = np.append(inputs, np.float64(sample - w))
+        self.moments[c] = 0.998 * self.moments[c] + inputs[:, None] * inputs
+        if (self.width * y + x) % 8 == 7:
+            self.coefficients[c] = solved(self.moments[c])
+
+    def by_least_squares(self, c, y, x):
+        """The inputs and the prediction."""
+        own = ((-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-2, 1), (-1, -2), (-1, 2), (-2, -1), (-2, 2), (-2, -2))
+        other = ((0, 0), (-1, 0), (-1, -1), (-1, 1), (-2, 0), (0, -2), (-2, 1))
+        inputs = []
+        for plane in (c, *range(c)):
+            west = self.near(plane, y, x - 1)
+            inputs += [float(self.near(plane, y + dy, x + dx) - west) for dy, dx in (own if plane == c else other)]
+        value = float(self.near(c, y, x - 1))
+        for coefficient, term in zip(self.coefficients[c], inputs, strict=True):
+            value += float(coefficient) * term
+        return np.array(inputs), math.floor(limit(value, 0.0, 65535.0) + 0.5)
 
     def residual(self, c, bases, energy, turn, before):
         node = 1

@@ -385,3 +385,32 @@ def test_wide_deep_bands_take_fewer_threads():
     found = [mixing.most_threads(BLENDED, channels, width) for channels, width in ((1, 64), (4, 1 << 18), (4, 1 << 20))]
     assert found == [4, 2, 1]
     assert mixing.most_threads(SHALLOW, 4, 1 << 22) == 4
+
+
+def test_least_squares_are_those_of_linear_algebra():
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(0, 1000, (200, 13))
+    moments = inputs.T @ inputs
+    assert np.allclose(plain_decoder.solved(moments), np.linalg.solve(moments[:-1, :-1] + 10 * np.eye(12), moments[-1, :-1]))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_text_and_the_code_agree_where_least_squares_learn(channels):
+    """The second picture has the largest differences that there are."""
+    rng = np.random.default_rng(channels)
+    rows, columns = np.mgrid[:14, :11] * 900
+    sloping = [rows * (c + 1) + columns + rng.integers(0, 50, rows.shape) for c in range(channels)]
+    for planes in (np.stack(sloping).astype(np.uint16), 65535 * rng.integers(0, 2, (channels, 14, 11)).astype(np.uint16)):
+        (payload,) = mixing.encode(planes, BLENDED, ignore)
+        assert np.array_equal(plain_decoder.DeepBand(payload, 11, 14, channels, False).decode(), planes.transpose(1, 2, 0))
+
+
+def test_least_squares_find_what_a_picture_was_made_by():
+    """A blurred one, which no other predictor knows."""
+    noise = np.random.default_rng(9).normal(0, 1, (130, 130))
+    for axis in (0, 1):
+        noise = sum(np.roll(noise, by, axis) for by in range(4))
+    planes = np.rint(30000 + 1500 * noise[None, :128, :128]).astype(np.uint16)
+    (payload,) = mixing.encode(planes, BLENDED, ignore)
+    step = 1500 * math.sqrt(2 * math.pi * math.e)  # what white noise of that size takes
+    assert len(payload) < 1.1 * planes.size * math.log2(step) / 8

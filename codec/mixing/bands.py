@@ -40,6 +40,7 @@ from codec.mixing.kernel import (
     Tables,
     code,
 )
+from codec.mixing.least_squares import squares
 from codec.threads import threads
 from codec.tiling.planes import Pixels, Planes
 
@@ -131,7 +132,8 @@ def _run_deep(
     bits = min(max((4 * pixels - 1).bit_length(), deep.MIN_TABLE_BITS), deep.MAX_TABLE_BITS)
     sets = (deep.OCTAVES + MAX_CHANNELS + MAX_CHANNELS * deep.CONTEXTS) * deep.DECISIONS
     deciding = mixer(deep.CONTEXTS, bits, 0, sets, MAX_CHANNELS * deep.DECISIONS, (3 << WEIGHT_BITS) // 10)
-    return int(deep.code(planes, stream, decoding, deciding, deep.state(channels, width), tables(), costs, stopped, exact))
+    nearby = deep.state(channels, width), squares(channels)
+    return int(deep.code(planes, stream, decoding, deciding, *nearby, tables(), costs, stopped, exact))
 
 
 def promising(pixels: Pixels) -> bool:

@@ -1,4 +1,5 @@
-"""Samples of more than 8 bits: predicted by several predictors, weighted by how they did nearby; what is left, decision by decision.
+"""Samples of more than 8 bits: predicted by several predictors, one of which learns, weighted by how they did nearby; what is left is
+coded decision by decision.
 
 Or exact: predicted by a median, so that where few residuals occur, each is learnt by itself.
 """
@@ -10,8 +11,11 @@ import numpy.typing as npt
 
 from codec.jit import compiled, part
 from codec.mixing.kernel import MAX_CHANNELS, ended, hashed, mixed, started
+from codec.mixing.least_squares import EVERY, expected, remember, solve
 
-PREDICTORS = 9
+PREDICTORS = 10
+LEARNT = 9  # the one by least squares, which counts TRUST times
+TRUST = 4
 CONTEXTS = 6
 DECISIONS = 64  # kinds of them
 OCTAVES = 20
@@ -68,8 +72,8 @@ def _octaves(x):
 
 
 @part
-def _predict(state, c, x, predictions):
-    """The blend of all predictors, and their spread; fills `predictions`."""
+def _predict(state, c, x, learnt, predictions):
+    """The blend of all predictors, and their spread; fills `predictions`. learnt: the last one."""
     now, up, above = state.rows[c, 2], state.rows[c, 1], state.rows[c, 0]
     w, n, nw, ne, ww, nn = now[x - 1], up[x], up[x - 1], up[x + 1], now[x - 2], above[x]
     predictions[0], predictions[1], predictions[2] = w, n, w + n - nw
@@ -83,13 +87,14 @@ def _predict(state, c, x, predictions):
         predictions[6] = (w + n) >> 1
         predictions[7] = n + ne - above[x + 1]
         predictions[8] = min(max(w + n - nw, min(w, n)), max(w, n))
+    predictions[LEARNT] = learnt
     total, weights, least, lowest, highest = 0, 0, 1 << 40, predictions[0], predictions[0]
     for k in range(PREDICTORS):
         errors = state.errors[c, k]
         wrong = 2 * (np.int64(errors[2, x - 1]) + errors[1, x]) + errors[1, x - 1] + errors[1, x + 1] + errors[2, x - 2] + errors[0, x]
         least = min(least, wrong)
         wrong = min(wrong + 3, (1 << 20) - 1)
-        weight = (1 << 40) // (wrong * wrong) + 1
+        weight = ((1 << 40) // (wrong * wrong) + 1) * (TRUST if k == LEARNT else 1)
         total += weight * predictions[k]
         weights += weight
         lowest, highest = min(lowest, predictions[k]), max(highest, predictions[k])
@@ -230,7 +235,7 @@ def _coded_residual(residual, now, before, beside, c, bases, keys, octave, mixer
 
 
 @compiled
-def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
+def code(planes, stream, decoding, mixer, state, squares, tables, costs, stopped, exact):
     """Codes a band of (channels, height, width) uint16 planes, or fills them; as `kernel.code`. exact: whether by the median."""
     spent = np.zeros(min(1, costs.size))
     channels, height, width = planes.shape
@@ -246,7 +251,7 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
             if coder[3] > len(stream) + 3:
                 break
             for c in range(channels):
-                blend, spread, least = _predict(state, c, x, predictions)
+                blend, spread, least = _predict(state, c, x, expected(rows, c, x, squares), predictions)
                 energy = _energy(state, c, x)
                 bias = biases[c, _bias_of(state, c, x, blend, energy)]
                 prediction = blend + (2 * bias[0] + bias[1]) // (2 * bias[1]) if bias[1] else blend
@@ -278,6 +283,9 @@ def code(planes, stream, decoding, mixer, state, tables, costs, stopped, exact):
                 rows[c, 2, x], followers[key], residuals[c, 2, x] = sample, sample, residual
                 for k in range(PREDICTORS):
                     errors[c, k, 2, x] = abs(sample - predictions[k])
+                remember(np.float64(sample - rows[c, 2, x - 1]), c, squares)
+                if (y * width + x - PAD) % EVERY == EVERY - 1:
+                    solve(c, squares)
                 bias[0] += sample - blend
                 bias[1] += 1
                 if bias[1] >= BIAS_LIMIT:
