@@ -25,7 +25,7 @@ def measured(path: Path, model: Path) -> dict[str, Any]:
     """A picture's real bytes by each."""
     with path.open("rb") as stream:
         pixels = open_picture(stream, MAX_PIXELS).plain_pixels
-    sizes = {name: real_bytes(codec.compress(pixels, model=own), pixels) for name, own in ((OURS, None), (TRAINED, model))}
+    sizes = {name: real_bytes(codec.compress(pixels, model=own), pixels, own) for name, own in ((OURS, None), (TRAINED, model))}
     others = {name: encode for name, encode in lossless_encoders((9,)).items() if name in OTHERS}
     return {"picture": path.name, **sizes, **{name: lossless_bytes(pixels, encode) for name, encode in others.items()}}
 

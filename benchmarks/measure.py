@@ -37,12 +37,13 @@ def pictures_in(folder: Path | None) -> list[Path]:
     return [here / f"{name}.png" for name in names]
 
 
-def real_bytes(data: bytes, pixels: npt.NDArray[Any]) -> int:
-    """The size of an igpt file of (height, width, channels) pixels, which was read, decoded and compared."""
+def real_bytes(data: bytes, pixels: npt.NDArray[Any], model: Path | None = None) -> int:
+    """The size of an igpt file of (height, width, channels) pixels, which was read, decoded and compared. model: the folder of its model,
+    where that is not on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.igpt"
         path.write_bytes(data)
-        if not np.array_equal(codec.decode(path).reshape(pixels.shape), pixels):
+        if not np.array_equal(codec.decode(path, model=model).reshape(pixels.shape), pixels):
             msg = "other pixels came back"
             raise ValueError(msg)
         return path.stat().st_size

@@ -18,6 +18,7 @@ from bitstream.form import GREY, GREY_ALPHA, RGB, RGB_ALPHA, Form
 from codec import models
 from codec.methods import stored
 from codec.methods.method import Coded, Method, Source
+from codec.methods.mixing import Mixing
 from codec.methods.network import Network
 from codec.methods.past import PastMethod
 from codec.mixing import bands as mixing
@@ -173,6 +174,12 @@ def only_tiny_models(monkeypatch):
 def nothing_stored(monkeypatch):
     """Samples are never stored, so that the tiny models, which learnt nothing, code what they are given."""
     monkeypatch.setattr(stored.StoredCandidate, "estimate", lambda _: math.inf)
+
+
+@pytest.fixture
+def nothing_mixed(monkeypatch):
+    """Samples of 8 bits are never mixed, however few or alike they are."""
+    monkeypatch.setattr(Mixing, "offer", lambda *_: [])
 
 
 @pytest.fixture(scope="session")

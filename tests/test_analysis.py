@@ -82,6 +82,7 @@ def test_bits_are_those_of_the_smallest_method(pixels, options, method, names, m
     options = Options(device="cpu", **options)
     if method is Network:  # the tiny model is worse than storing
         monkeypatch.setattr(Stored, "offer", lambda *_: [])
+        monkeypatch.setattr(Mixing, "offer", lambda *_: [])
         monkeypatch.setattr("codec.compression.Offers.size", 0)
         monkeypatch.setattr("codec.compression.Offers.best", property(lambda found: found.candidates[0]))
     coded = offers(Source(pixels, 8, options), ignore).coded(ignore)

@@ -29,7 +29,7 @@ PIXELS = calm(34, 42)
 
 
 @pytest.fixture
-def photo(tmp_path):
+def photo(tmp_path, nothing_mixed):
     path = tmp_path / "photo.png"
     Image.fromarray(PIXELS).save(path)
     os.utime(path, (1_000_000_000, 1_000_000_000))

@@ -278,7 +278,7 @@ def test_a_pillow_image_keeps_its_metadata(tmp_path):
 # There and back by the tiny network
 
 
-@pytest.mark.usefixtures("nothing_stored")
+@pytest.mark.usefixtures("nothing_stored", "nothing_mixed")
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_sizes(size, channels):

@@ -241,11 +241,12 @@ def test_a_named_model_leaves_indices_to_mixing():
     assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding == "mixing"
 
 
-def test_a_named_model_of_pasts_leaves_drawings_to_mixing():
+def test_a_named_model_leaves_drawings_to_mixing():
+    """But not one with a palette, of whose colours these are."""
     flat = np.full((90, 90, 3), 9, np.uint8)
-    assert codec.info(codec.compress(flat, model=TINY, device="cpu")).coding != "mixing"
-    for model in (TINY_YCC, "past-3"):
+    for model in (TINY, TINY_YCC, "photo-3", "past-3"):
         assert codec.info(codec.compress(flat, model=model, device="cpu")).coding == "mixing"
+    assert codec.info(codec.compress(flat, model=TINY_PALETTE, device="cpu")).coding != "mixing"
 
 
 def test_a_published_palette_codes_colours_and_no_ranks_or_indices(only_tiny_models):

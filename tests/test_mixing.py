@@ -198,10 +198,13 @@ def test_drawings_are_smaller_than_png_and_webp(channels):
         assert len(data) < stream.tell()
 
 
-def test_no_mixing_where_a_model_is_named_or_nothing_repeats():
-    assert codec.info(codec.compress(drawing(), model=TINY, device="cpu")).coding == "network"
+def test_no_mixing_where_nothing_repeats():
     with pytest.raises(IndexError):
         coded_by(Mixing(), picture(90, 90, 3))
+
+
+def test_mixing_where_a_model_is_named():
+    assert codec.info(codec.compress(drawing(), model=TINY, device="cpu")).coding == "mixing"
     assert codec.info(codec.compress(np.dstack([drawing(), drawing(channels=1)]), model=TINY, device="cpu")).coding.endswith("mixing")
 
 
@@ -414,3 +417,20 @@ def test_least_squares_find_what_a_picture_was_made_by():
     (payload,) = mixing.encode(planes, BLENDED, ignore)
     step = 1500 * math.sqrt(2 * math.pi * math.e)  # what white noise of that size takes
     assert len(payload) < 1.1 * planes.size * math.log2(step) / 8
+
+
+def test_a_texture_laid_side_by_side_is_coded_once():
+    """Its pixels are as no neighbour of theirs is."""
+    patch = picture(48, 60, 3)
+    whole = np.tile(patch, (4, 4, 1))[5:-9, 3:-7]
+    assert mixing.repeated(whole) < 0.1 < mixing.recurring(whole)
+    data = codec.compress(whole, level="fast")
+    assert codec.info(data).coding == "mixing"
+    assert len(data) < 1.3 * len(codec.compress(patch, level="fast")) + 3000
+    assert np.array_equal(codec.decode(data), whole)
+
+
+def test_noise_does_not_recur():
+    assert mixing.recurring(np.random.default_rng(1).integers(0, 256, (90, 80, 3), np.uint8)) == 0
+    assert mixing.recurring(np.zeros((90, 80, 3), np.uint8)) == 0
+    assert mixing.recurring(np.zeros((1, 1, 1), np.uint8)) == mixing.recurring(np.zeros((3, 2, 1), np.uint8)) == 0

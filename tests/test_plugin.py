@@ -220,13 +220,12 @@ def test_a_picture_needs_its_model_when_it_is_loaded():
 
 
 def test_save_hands_options_on():
-    """Without the name of a model, what is flat is coded without one."""
-    image = Image.new("RGB", (20, 20), (9, 200, 7))
+    image = Image.fromarray(smooth(70, 70))
     image.info["dpi"] = (100, 100)
-    for options, coding in (({}, "mixing"), ({"model": "photo-3"}, "network")):
+    for options, name in (({}, "photo-3"), ({"model": "photo-fast-1"}, "photo-fast-1")):
         stream = io.BytesIO()
         image.save(stream, "IGPT", device="cpu", **options)
-        assert codec.info(stream.getvalue()).coding == coding
+        assert [model.name for model in codec.info(stream.getvalue()).models] == [name]
         found = Image.open(stream)
         found.load()
         assert found.info["dpi"] == pytest.approx((100, 100), abs=0.1)

@@ -69,19 +69,19 @@ class Mixing(Mixed):
     coders = (bands.SHALLOW,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        """A network that the user names comes first, for the colours that it can code."""
+        """A published network that the user names comes first, for the colours that it can code."""
         samples = source.samples
         colours = not source.indices and not source.alpha and samples.shape[2] in (1, 3)
-        if samples.dtype != np.uint8 or (colours and names_colours(source.options)) or not (source.indices or bands.promising(samples)):
+        if samples.dtype != np.uint8 or (colours and names_palette(source.options)) or not (source.indices or bands.promising(samples)):
             return []
         coded = self.coded(source, 0, heartbeat(progress))
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []
 
 
-def names_colours(options: Options) -> bool:
-    """Whether a model is named that codes colours and greys. Raises ModelError."""
+def names_palette(options: Options) -> bool:
+    """Whether a published model is named. Raises ModelError."""
     folder = models.chosen(options.model, options.revision)
-    return folder is not None and models.layout_of(folder) not in ("ycc", "dct")
+    return folder is not None and models.layout_of(folder) == "palette"
 
 
 class DeepMixing(Mixed):

@@ -47,6 +47,8 @@ from codec.tiling.planes import Pixels, Planes
 Result = TypeVar("Result")
 
 REPEATED = 0.375  # of the pixels
+RECURRING = 0.05  # of them; of photographs hardly 0.02
+SEARCHED_PIXELS = 1 << 20
 FEW_COLOURS = 512
 SAMPLED_PIXELS = 1 << 14
 SAMPLED_ROWS = 512
@@ -139,7 +141,7 @@ def _run_deep(
 def promising(pixels: Pixels) -> bool:
     """Whether (height, width, channels) pixels are worth trying: they are not many, repeat themselves, or have few colours."""
     height, width, channels = pixels.shape
-    if height * width <= SMALL or repeated(pixels) >= REPEATED:
+    if height * width <= SMALL or repeated(pixels) >= REPEATED or recurring(pixels) >= RECURRING:
         return True
     some = pixels.reshape(-1, channels)[:: max(1, height * width // SAMPLED_PIXELS)]
     return channels > 1 and len(np.unique(some.astype(np.int64) @ 256 ** np.arange(channels))) <= FEW_COLOURS
@@ -154,6 +156,23 @@ def repeated(pixels: Pixels) -> float:
     now, west, north, north_west = pixels[1::step, 1:], pixels[1::step, :-1], pixels[:-1:step, 1:], pixels[:-1:step, :-1]
     same = (now == west).all(-1) | (now == north).all(-1) | (now - west == north - north_west).all(-1)
     return float(same.mean()) if same.size else 1.0
+
+
+def recurring(pixels: Pixels) -> float:
+    """The share of the (height, width, channels) pixels that are not as a neighbour, but as one was before that had the same surroundings, as
+    in a texture laid side by side. Of a large picture, of rows in its middle.
+    """
+    height, width, channels = pixels.shape
+    rows = min(height, max(3, SEARCHED_PIXELS // width))
+    first = (height - rows) // 2
+    some = pixels[first : first + rows].astype(np.uint64) @ np.uint64(256) ** np.arange(channels, dtype=np.uint64)
+    now, west, north, north_west = some[2:, 2:-1], some[2:, 1:-2], some[1:-1, 2:-1], some[1:-1, 1:-2]
+    key = now
+    for near in (west, north, north_west, some[1:-1, 3:], some[2:, :-3], some[:-2, 2:-1]):
+        key = (key ^ near) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    keys = np.sort(key[(now != west) & (now != north) & (now - west != north - north_west)])
+    return float((keys[1:] == keys[:-1]).sum() / max(1, now.size))
 
 
 def _in_parallel(
