@@ -159,8 +159,8 @@ def repeated(pixels: Pixels) -> float:
 
 
 def recurring(pixels: Pixels) -> float:
-    """The share of the (height, width, channels) pixels that are not as a neighbour, but as one was before that had the same surroundings, as
-    in a texture laid side by side. Of a large picture, of rows in its middle.
+    """The share of the (height, width, channels) pixels that are not as a neighbour is, but as one was that had the same surroundings: high
+    where a texture was laid side by side. Of a large picture, of rows in its middle.
     """
     height, width, channels = pixels.shape
     rows = min(height, max(3, SEARCHED_PIXELS // width))
