@@ -137,6 +137,32 @@ def test_training_from_a_checkpoint(folder, tmp_path, monkeypatch):
     assert ImageGPT.load(tmp_path / "out").has_steps
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's own
+def test_compiled_training_is_the_same_but_for_rounding(folder, tmp_path, monkeypatch):
+    if not loop.compiles(CPU):
+        pytest.skip("torch cannot compile here")
+    monkeypatch.setattr(loop, "VALIDATION_TILES", 2)
+    logs = []
+    for least in (4, 5):
+        monkeypatch.setattr(loop, "WORTH_COMPILING", least)
+        torch.manual_seed(0)
+        ImageGPT(CONFIG).save(tmp_path / "start")
+        out = tmp_path / str(least)
+        loop.train([folder], folder, out, steps=4, config=CONFIG, device=CPU, tiles=1, start_from=tmp_path / "start", quiet=True)
+        logs.append(json.loads((out / "training.json").read_text())[-1]["rgb"])
+    assert logs[0] == pytest.approx(logs[1], abs=0.05)
+
+
+def test_training_where_torch_cannot_compile(monkeypatch):
+    def broken(_):
+        msg = "no compiler"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert not loop.compiles(CPU)
+
+
 @pytest.fixture
 def for_coefficients(tmp_path, monkeypatch):
     """A folder of a picture, a JPEG and a picture that is too small."""
