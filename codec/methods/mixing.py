@@ -69,19 +69,23 @@ class Mixing(Mixed):
     coders = (bands.SHALLOW,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        """A published network that the user names comes first, for the colours that it can code."""
+        """A network that the user names comes first for colours, unless they repeat themselves; a published one always."""
         samples = source.samples
         colours = not source.indices and not source.alpha and samples.shape[2] in (1, 3)
-        if samples.dtype != np.uint8 or (colours and names_palette(source.options)) or not (source.indices or bands.promising(samples)):
+        named = named_layout(source.options) if colours else None
+        if samples.dtype != np.uint8 or named == "palette":
+            return []
+        worth = bands.repeats if named == "rgb" else bands.promising
+        if not source.indices and not worth(samples):
             return []
         coded = self.coded(source, 0, heartbeat(progress))
         return [Ready(coded, source.pixels, settled=8 * coded.size <= EASY * samples.size)] if coded else []
 
 
-def names_palette(options: Options) -> bool:
-    """Whether a published model is named. Raises ModelError."""
+def named_layout(options: Options) -> str | None:
+    """Of the model that is named, if one is. Raises ModelError."""
     folder = models.chosen(options.model, options.revision)
-    return folder is not None and models.layout_of(folder) == "palette"
+    return None if folder is None else models.layout_of(folder)
 
 
 class DeepMixing(Mixed):

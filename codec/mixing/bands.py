@@ -141,10 +141,15 @@ def _run_deep(
 def promising(pixels: Pixels) -> bool:
     """Whether (height, width, channels) pixels are worth trying: they are not many, repeat themselves, or have few colours."""
     height, width, channels = pixels.shape
-    if height * width <= SMALL or repeated(pixels) >= REPEATED or recurring(pixels) >= RECURRING:
+    if height * width <= SMALL or repeats(pixels):
         return True
     some = pixels.reshape(-1, channels)[:: max(1, height * width // SAMPLED_PIXELS)]
     return channels > 1 and len(np.unique(some.astype(np.int64) @ 256 ** np.arange(channels))) <= FEW_COLOURS
+
+
+def repeats(pixels: Pixels) -> bool:
+    """Whether many of the (height, width, channels) pixels are as neighbours, or as what was before in the same surroundings."""
+    return repeated(pixels) >= REPEATED or recurring(pixels) >= RECURRING
 
 
 def repeated(pixels: Pixels) -> float:
