@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -17,15 +17,16 @@ from bitstream.errors import IgptError
 from codec import manual
 from codec.many.executors import executed
 from codec.many.files import PIPE, RequestError, destination, fill_streams, flush, output_of, put, read, sentence, stream_of, write
-from codec.many.planning import planned
+from codec.many.planning import Plan, listed, planned
 from codec.many.stopping import leave_if_stopped, stop
-from codec.many.tasks import Compression, Decompression, Report, Result, Task
+from codec.many.tasks import Compression, Decompression, Report, Result, Task, Verification
 from codec.messages import Bar, above_bar, say, show_log
 from codec.options import Level, Options
-from codec.threads import use_threads
 
 if TYPE_CHECKING:
     from codec.pictures.picture import Picture
+
+IGPT = (".igpt",)
 
 app = typer.Typer(
     help="Lossless image compression with an ImageGPT transformer and a range coder.",
@@ -44,6 +45,14 @@ def name(text: str) -> Path:
     return Path(text)
 
 
+def names_of_models(begun: str) -> list[str]:
+    """Those of the models on this machine that begin so, for shells that complete."""
+    from codec import models
+
+    return [folder.name for folder in (*models.shipped(), *models.added()) if folder.name.startswith(begun)]
+
+
+Packed = Annotated[list[Path], typer.Argument(metavar="IN...", parser=name, help="igpt files; - for standard input.")]
 Input = Annotated[Path, typer.Argument(metavar="IN", parser=name, help="Input file; - for standard input.")]
 Output = Annotated[Path | None, typer.Argument(metavar="[OUT]", parser=name, help="Output file; - for standard output.")]
 Inputs = Annotated[
@@ -60,19 +69,20 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="OU
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
 AtLevel = Annotated[
     Level,
-    typer.Option("--level", help="How much work a smaller file is worth; decompressing it is as much."),
+    typer.Option("--level", help="How much work a smaller file is worth; decompressing it is nearly as much."),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="FOLDER|NAME|ID",
+        autocompletion=names_of_models,
         help="Folder of an integer model, name or digest of one that `igpt models` lists, or folder or hub id of a published ImageGPT; "
         "default: the models in the package.",
     ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model on the hub.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs; never changes the result.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where the network runs; never changes the result.")]
 Threads = Annotated[
     int, typer.Option("--threads", min=0, help="CPU threads of each process; 0: share the cores. Never changes the result.")
 ]
@@ -206,7 +216,10 @@ def compress(
         folders=out_dir is not None,
         verbose=verbose,
     )
-    on_files(task, inputs, option, out_dir, recursive, SUFFIXES, jobs, ray, as_json, quiet)
+    with reported(inputs[0], verbose):
+        plan = planned(inputs, option, out_dir, recursive, task.suffix_for, SUFFIXES)
+        require_one_output(plan, as_json)
+    on_files(task, plan, jobs, ray, as_json, quiet)
 
 
 @app.command()
@@ -243,35 +256,29 @@ def decompress(
         folders=out_dir is not None,
         verbose=verbose,
     )
-    on_files(task, inputs, option, out_dir, recursive, (".igpt",), jobs, ray, as_json, quiet)
+    with reported(inputs[0], verbose):
+        plan = planned(inputs, option, out_dir, recursive, task.suffix_for, IGPT)
+        require_one_output(plan, as_json)
+    on_files(task, plan, jobs, ray, as_json, quiet)
 
 
-def on_files(
-    task: Task,
-    inputs: list[Path],
-    output: Path | None,
-    out_dir: Path | None,
-    recursive: bool,
-    extensions: Collection[str],
-    count: int,
-    ray: str | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def require_one_output(plan: Plan, as_json: bool) -> None:
+    """Raises RequestError where the output itself goes where its figures are to go, too."""
+    if as_json and not plan.several and (plan.jobs[0].target == PIPE or stream_of(plan.jobs[0].target) == 1):
+        msg = "--json and the output would both go to standard output"
+        raise RequestError(msg)
+
+
+def on_files(task: Task, plan: Plan, count: int, ray: str | None, as_json: bool, quiet: bool) -> None:
     """Does the task with every input, whatever happens to the others, and says what came of it."""
-    with reported(inputs[0], task.verbose):
-        plan = planned(inputs, output, out_dir, recursive, task.suffix_for, extensions)
-        if as_json and not plan.several and (plan.jobs[0].target == PIPE or stream_of(plan.jobs[0].target) == 1):
-            msg = "--json and the output would both go to standard output"
-            raise RequestError(msg)
     jobs = [task.measured(job) for job in plan.jobs] if plan.several else plan.jobs
     for note in plan.notes if not quiet else ():
         say(f"igpt: {note}")
     for result in plan.unread:
         show_result(result, as_json, quiet, task.verbose)
     results: list[Result] = []
-    what = f"{len(jobs)} files" if plan.several else inputs[0].name
-    with reported(inputs[0], task.verbose), progress_bar(sum(job.pixels for job in jobs), what, quiet) as report:
+    what = f"{len(jobs)} files" if plan.several else jobs[0].source.name
+    with reported(Path(what), task.verbose), progress_bar(sum(job.pixels for job in jobs), what, quiet) as report:
         for result in executed(task, jobs, count, ray, report):
             results.append(result)
             show_result(result, as_json and (plan.several or not result.error), quiet, task.verbose)
@@ -295,17 +302,17 @@ def show_result(result: Result, as_json: bool, quiet: bool, verbose: bool) -> No
         if verbose:
             say(f"igpt: {output.details}")
         if as_json:
-            put_object(input=source, output=target, **output.figures)
+            put_object(input=source, **({} if target == source else {"output": target}), **output.figures)
         elif not quiet:
-            say(f"{source} -> {target}: {output.text}")
+            say(f"{source if target == source else f'{source} -> {target}'}: {output.text}")
 
 
 def show_sum(results: list[Result]) -> None:
     """What came of all jobs."""
     done = [result.output.figures for result in results if result.output]
     skipped = sum(not result.output and not result.error for result in results)
-    counted = f"{len(done)} of {len(results)} files, {sum(figures['bytes'] for figures in done):,} bytes"
-    before = sum(figures.get("input_bytes", 0) for figures in done)
+    written, before = (sum(figures.get(name, 0) for figures in done) for name in ("bytes", "input_bytes"))
+    counted = f"{len(done)} of {len(results)} files" + (f", {written:,} bytes" if written else "")
     say(counted + (f" from {before:,}" if before else "") + (f", {skipped} up to date" if skipped else ""))
 
 
@@ -316,7 +323,11 @@ def put_object(**fields: Any) -> None:
 
 @app.command()
 def verify(
-    source: Input,
+    inputs: Packed,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go through folders.")] = False,
+    jobs: Jobs = 1,
+    ray: OnRay = None,
+    as_json: AsJson = False,
     model: Model = None,
     device: Device = "auto",
     threads: Threads = 0,
@@ -324,43 +335,57 @@ def verify(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Decompress an igpt file and compare its pixels with their digest, writing nothing."""
-    with reported(source, verbose):
-        picture = decompressed(source, Options(model=model, device=device, max_pixels=max_pixels), threads, quiet)
-        if not quiet:
-            say(f"{source}: ok, {picture.described}")
+    """Decompress igpt files and compare their pixels with their digests, writing nothing.
 
-
-def decompressed(source: Path, options: Options, threads: int, quiet: bool) -> "Picture":
-    """The picture in an igpt file. Raises IgptError or OSError."""
-    from bitstream import container
-    from codec.decompression import decompress_file
-
-    file = container.read(read(source, container.largest_file))
-    use_threads(threads)
-    with progress_bar(file.head.pixels, source.name, quiet) as report:
-        return decompress_file(file, options, lambda pixels: report(pixels, 0))
+    The exit code is 0 if all of them are right.
+    """
+    task = Verification(options=Options(model=model, device=device, max_pixels=max_pixels), threads=threads, verbose=verbose)
+    with reported(inputs[0], verbose):
+        plan = listed(inputs, recursive, IGPT)
+    on_files(task, plan, jobs, ray, as_json, quiet)
 
 
 @app.command("info")
 def show_info(
-    source: Input,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    inputs: Packed,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go through folders.")] = False,
+    as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Print what the beginning of an igpt file says; nothing is decompressed."""
-    with reported(source, verbose):
-        from bitstream import container
-        from codec.description import info_of
-
-        data = read(source, container.largest_file)
-        fields = {"file_bytes": len(data), **asdict(info_of(container.read_front(data)))}
-        fields["models"] = [{"name": name, "digest": digest} for name, digest in fields["models"]]
+    """Print what the beginnings of igpt files say; nothing is decompressed."""
+    with reported(inputs[0], verbose):
+        plan = listed(inputs, recursive, IGPT)
+    for note in plan.notes:
+        say(f"igpt: {note}")
+    for result in plan.unread:
+        say(f"igpt: {result.error}")
+    failed = bool(plan.unread)
+    for source in (job.source for job in plan.jobs):
+        try:
+            with reported(source, verbose):
+                fields = told(source)
+        except typer.Exit:
+            failed = True
+            continue
         if as_json:
             put(json.dumps(fields))
         else:
             width = max(map(len, fields))
-            put("\n".join(f"{name.replace('_', ' '):{width}}  {in_line(value)}".rstrip() for name, value in fields.items()))
+            lines = [f"{name.replace('_', ' '):{width}}  {in_line(value)}".rstrip() for name, value in fields.items()]
+            put("\n".join([*lines, *([""] if plan.several else [])]))
+    if failed:
+        raise typer.Exit(1)
+
+
+def told(source: Path) -> dict[str, Any]:
+    """What the beginning of an igpt file says, as plain values. Raises IgptError or OSError."""
+    from bitstream import container
+    from codec.description import info_of
+
+    data = read(source, container.largest_file)
+    fields = {"input": str(source), "file_bytes": len(data), **asdict(info_of(container.read_front(data)))}
+    fields["models"] = [{"name": name, "digest": digest} for name, digest in fields["models"]]
+    return fields
 
 
 def in_line(value: Any) -> str:

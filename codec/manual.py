@@ -40,15 +40,16 @@ DESCRIPTIONS = {
         ),
     ),
     "verify": Description(
-        "Decompress an igpt file and compare its pixels with their digest.",
+        "Decompress igpt files and compare their pixels with their digests.",
         (
             ("igpt verify photo.igpt", "exit code 0 if every pixel is as it was"),
             ("igpt verify -q photo.igpt && rm photo.png", "in a script"),
+            ("igpt verify -q -r packed/ -j 4", "a backup, every night"),
         ),
     ),
     "info": Description(
-        "Print what an igpt file's header says.",
-        (("igpt info photo.igpt", "size, mode, model, kind"), ("igpt info --json photo.igpt | jq .width", "for programs")),
+        "Print what the beginnings of igpt files say.",
+        (("igpt info photo.igpt", "size, mode, model, kind"), ("igpt info --json -r packed/ | jq .level", "for programs")),
     ),
     "heatmap": Description(
         "Draw where a picture's bits go.",

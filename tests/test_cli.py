@@ -215,7 +215,75 @@ def test_folders_are_no_files(name, tmp_path, monkeypatch):
     assert_refused(igpt("compress", name), 2, "folder", "-r")
     assert_refused(igpt("decompress", name), 2, "folder", "-r")
     assert_refused(igpt("heatmap", name), 2, "folder")
-    assert_refused(igpt("info", name), 1, "directory")
+    assert_refused(igpt("info", name), 2, "folder", "-r")
+    assert_refused(igpt("verify", name), 2, "folder", "-r")
+
+
+def test_a_picture_is_no_igpt_file(photo):
+    """That is said before the output, which would be the input."""
+    assert_refused(igpt("decompress", photo), 1, "this is not an igpt file")
+
+
+def test_an_unknown_device_is_a_wrong_request(photo):
+    result = igpt("compress", photo, "--device", "gpu")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'gpu'" in result.stderr
+    assert "cuda" in result.stderr
+
+
+@pytest.fixture
+def three(tmp_path, photo):
+    """A folder of two right files, a damaged one, and something else; their names."""
+    data = compressed(photo).read_bytes()
+    folder = tmp_path / "some"
+    (folder / "deeper").mkdir(parents=True)
+    paths = [folder / "a.igpt", folder / "b.igpt", folder / "deeper" / "c.igpt"]
+    for path, own in zip(paths, (data, data[:-1], data), strict=True):
+        path.write_bytes(own)
+    shutil.copy(photo, folder / "d.png")
+    return paths
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_files_are_verified(three, jobs):
+    result = igpt("verify", "-r", three[0].parent, "-j", jobs, "--model", TINY)
+    assert (result.exit_code, result.stdout) == (1, "")
+    *lines, last = result.stderr.splitlines()
+    right = [f"{path}: ok, 42x34 pixels, RGB, 8 bits" for path in three[::2]]
+    assert last == "2 of 3 files"
+    assert sorted(lines)[:2] == right
+    assert sorted(lines)[2].startswith(f"igpt: {three[1]}: chunk 2 of 2 is damaged")
+    assert igpt("verify", "-q", three[0], three[2], "--model", TINY).stderr == ""
+    found = [json.loads(line) for line in igpt("verify", "--json", *three, "--model", TINY).stdout.splitlines()]
+    assert [one.get("pixels") for one in found] == [34 * 42, None, 34 * 42]
+    assert "truncated" in found[1]["error"]
+    assert {path.name for path in three[0].parent.iterdir()} == {"a.igpt", "b.igpt", "d.png", "deeper"}
+
+
+def test_one_file_is_verified_for_programs(three):
+    result = igpt("verify", "--json", "-", "--model", TINY, data=three[0].read_bytes())
+    assert json.loads(result.stdout)["input"] == "-"
+    assert result.exit_code == 0
+
+
+def test_many_files_are_described(three):
+    three[1].write_bytes(b"nothing")
+    result = igpt("info", "-r", three[0].parent)
+    assert result.exit_code == 1
+    assert [line.split()[-1] for line in result.stdout.splitlines() if line.startswith("input ")] == [str(three[0]), str(three[2])]
+    assert result.stderr == f"igpt: {three[1]}: this is not an igpt file\n"
+    found = [json.loads(line) for line in igpt("info", "--json", three[0], three[2]).stdout.splitlines()]
+    assert [(one["input"], one["width"]) for one in found] == [(str(three[0]), 42), (str(three[2]), 42)]
+
+
+def test_what_can_be_named_is_completed():
+    def complete(*words):
+        given = {"_IGPT_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        return subprocess.run([IGPT], env={**os.environ, **given}, capture_output=True, text=True, check=False).stdout.split()
+
+    assert complete("igpt", "compress", "--level", "b") == ["best"]
+    assert complete("igpt", "verify", "--device", "cu") == ["cuda"]
+    assert "photo-3" in complete("igpt", "compress", "--model", "photo")
 
 
 @pytest.mark.parametrize("arguments", [["compress", ""], ["compress", "x.png", ""], ["info", ""], ["compress", "x.png", "-o", ""]])
@@ -306,7 +374,7 @@ def test_info(photo):
     assert result.stderr == ""
     fields = json.loads(result.stdout)
     found = codec.info(packed.read_bytes())
-    assert [*fields] == ["file_bytes", *asdict(found)]
+    assert [*fields] == ["input", "file_bytes", *asdict(found)]
     assert fields["models"] == [{"name": "tiny", "digest": found.models[0].digest}]
     assert (fields["width"], fields["height"], fields["mode"], fields["digest"]) == (42, 34, "RGB", found.digest)
     assert re.search(r"^models +tiny [0-9a-f]{32}$", igpt("info", packed).stdout, re.MULTILINE)
@@ -447,7 +515,7 @@ def test_what_is_up_to_date_is_skipped(tree):
     assert igpt(*arguments).exit_code == 1  # there already
     again = igpt(*arguments, "--skip-existing")
     assert again.exit_code == 0
-    assert "0 of 2 files, 0 bytes, 2 up to date" in again.stderr
+    assert "0 of 2 files, 2 up to date" in again.stderr
     os.utime(tree / "in" / "a.png", (4e9, 4e9))
     assert "1 of 2 files" in igpt(*arguments, "--skip-existing", "-f").stderr.splitlines()[-1]
 

@@ -69,6 +69,15 @@ def planned(
     return plan
 
 
+def listed(inputs: Sequence[Path], recursive: bool, extensions: Collection[str]) -> Plan:
+    """Inputs that have no outputs: these are named as their targets. Raises RequestError as `planned`."""
+    if len(inputs) == 1 and not recursive and not os.path.isdir(inputs[0]):
+        return Plan([Job(inputs[0], inputs[0])], [], [], several=False)
+    plan = Plan([], [], [], several=True)
+    plan.jobs.extend(Job(source, source) for source, _ in _sources(inputs, recursive, extensions, plan))
+    return plan
+
+
 def _sources(inputs: Sequence[Path], recursive: bool, extensions: Collection[str], plan: Plan) -> Iterator[tuple[Path, Path]]:
     """Each file, and where in an output folder its output belongs."""
     for path in inputs:

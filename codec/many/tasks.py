@@ -16,7 +16,7 @@ from bitstream import container
 from bitstream.errors import IgptError
 from bitstream.form import KEPT
 from bitstream.reader import Reader
-from codec.many.files import PIPE, RequestError, destination, is_file, is_passing, is_up_to_date, read, sentence, write
+from codec.many.files import FIRST_BYTES, PIPE, RequestError, destination, is_file, is_passing, is_up_to_date, read, sentence, write
 from codec.options import Options
 from codec.threads import use_threads
 
@@ -257,6 +257,9 @@ class Decompression(Task):
         if job.target.suffix.lower() not in ("", ".png", *OUTPUTS, *JPEGS):
             msg = f"{job.target}: the output cannot be {job.target.suffix}; choose .png, {', '.join(OUTPUTS)}, or .jpg of a JPEG file"
             raise RequestError(msg)
+        if is_file(job.source):  # what it is comes before where it goes
+            with job.source.open("rb") as stream:
+                self.largest(stream.read(FIRST_BYTES))
         return super().load(job)
 
     def transform(self, data: bytes, suffix: str, report: Report) -> Output:
@@ -337,6 +340,24 @@ class Decompression(Task):
                 yield self.store(one.job, one.input, self._output(one.file, picture, one.job.target.suffix, seconds))
             except Exception as error:
                 yield self.failure(one.job, error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Decompression):
+    """igpt files are decompressed, and their pixels compared with the digest; nothing is written. The target of a job is its source."""
+
+    def load(self, job: Job) -> Input:
+        return Input(read(job.source, self.largest), job.target, ())
+
+    def _output(self, file: "File", picture: "Picture", suffix: str, seconds: float) -> Output:
+        from codec.description import engines_of
+
+        engine = engines_of(file, self.options)
+        figures = {"pixels": file.head.pixels, "seconds": round(seconds, 3), "engine": engine}
+        return Output(b"", f"ok, {picture.described}", f"{seconds:.2f} s{_by(engine)}", "", figures)
+
+    def store(self, job: Job, given: Input, output: Output) -> Result:
+        return Result(job, output)
 
 
 class _Loaded(NamedTuple):
