@@ -254,9 +254,10 @@ def test_many_files_are_verified(three, jobs):
     assert sorted(lines)[:2] == right
     assert sorted(lines)[2].startswith(f"igpt: {three[1]}: chunk 2 of 2 is damaged")
     assert igpt("verify", "-q", three[0], three[2], "--model", TINY).stderr == ""
-    found = [json.loads(line) for line in igpt("verify", "--json", *three, "--model", TINY).stdout.splitlines()]
-    assert [one.get("pixels") for one in found] == [34 * 42, None, 34 * 42]
-    assert "truncated" in found[1]["error"]
+    lines = igpt("verify", "--json", *three, "--model", TINY).stdout.splitlines()
+    found = {one["input"]: one for one in map(json.loads, lines)}
+    assert [found[str(path)].get("pixels") for path in three] == [34 * 42, None, 34 * 42]
+    assert "truncated" in found[str(three[1])]["error"]
     assert {path.name for path in three[0].parent.iterdir()} == {"a.igpt", "b.igpt", "d.png", "deeper"}
 
 
