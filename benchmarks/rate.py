@@ -92,7 +92,7 @@ def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[
         "coded as": says.coding if says.representation == "samples" else f"{says.coding}, {says.representation}",
         "igpt": size,
         "igpt --no-past": without,
-        "igpt fast": real_bytes(codec.compress(pixels, level=Level.FAST), pixels),
+        **{f"igpt {level}": real_bytes(codec.compress(pixels, level=level), pixels) for level in (Level.FAST, Level.BEST)},
         "theory": theory.bytes,
         "float model": "",
         "overhead": size - sum(len(chunk) for part in found.parts for chunk in part.chunks),
@@ -191,7 +191,7 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     arguments = parser.parse_args(given)
     name = arguments.name or (arguments.folder.name if arguments.folder else "scikit-image") + ("-green" if arguments.green else "")
     encoders = lossless_encoders(tuple(arguments.efforts))
-    checkpoints = {layout: CHECKPOINTS / models.DEFAULTS[layout] for layout in LAYOUTS}
+    checkpoints = {layout: CHECKPOINTS / models.default(layout).name for layout in LAYOUTS}
     references = {layout: ImageGPT.load(path) for layout, path in checkpoints.items() if path.exists()}
     known = {}
     if arguments.others:

@@ -19,6 +19,7 @@ MAX_KEPT_BYTES = 1 << 28  # of a file that is kept as it is
 MAX_FRONT_BYTES = (1 << 26) + (1 << 24)  # of a file, all but its chunks
 MAX_DEEP_WIDTH = 1 << 20  # of deep mixing, which keeps hundreds of bytes a column
 MAX_MODEL_NAME_BYTES = 64
+MAX_MODELS = 4  # that code together
 MAX_GROUP_TILES = 256
 MAX_PALETTE_GROUP_TILES = 64
 MAX_PALETTE_CACHE_BYTES = 1 << 30  # of the keys and values of a group of these

@@ -44,7 +44,7 @@ def compress(
     too; the logger "igpt" is told what else a picture has. Where Pillow has opened a file of more bits than its image has, the image is
     refused; its copy() is not. model: see Options: an integer model, which is used instead of the default ones for what it codes, or a
     published ImageGPT checkpoint, which then codes colours by its palette; without one, drawings are coded without any. palette_only:
-    refuse other colours than the palette's. level: fast or default: how much work, both ways, a smaller file is worth. device: auto,
+    refuse other colours than the palette's. level: fast, default or best: how much work, both ways, a smaller file is worth. device: auto,
     cpu or cuda; it does not change the bytes. past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
     verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. max_pixels: refuse larger
     pictures; the default is Pillow's limit for files, and none for images, arrays and JPEG files that are kept. progress: called with the

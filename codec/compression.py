@@ -13,13 +13,14 @@ from codec.checking import check_beginnings, check_whole
 from codec.devices import check_device
 from codec.methods import METHODS
 from codec.methods.method import Candidate, Coded, Samples, Source
-from codec.options import Options
+from codec.options import Level, Options
 from codec.pictures import sources
 from codec.pictures.picture import Picture
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
 from codec.representations import Representation, digest_of, picture_boxes, representations
 from codec.threads import side_by_side, threads
 
+NEAR = 1.03  # of the smallest size, as far as can be told: what may be smaller in the end
 FEW_BITS = 1.0  # of indices per pixel, which their colours will not undercut
 
 
@@ -44,9 +45,17 @@ class Offers:
     def size(self) -> float:
         return min(self.best.size, self.candidates[-1].size)
 
+    @cached_property
+    def worth_coding(self) -> Sequence[Candidate]:
+        """The best; at level best all that may turn out to be smaller."""
+        if self.source.options.level != Level.BEST:
+            return [self.best]
+        return [candidate for candidate in self.candidates if candidate.size <= NEAR * self.best.size]
+
     def coded(self, progress: Progress) -> Coded:
-        """By the best; or by another one that turns out to be smaller, where the best is not settled."""
-        coded = self.best.coded(progress)
+        """By the best, as it turns out; or by another one whose size is known to be smaller, where the best is not settled."""
+        update = scaled(progress, self.source.pixels, self.source.pixels * len(self.worth_coding))
+        coded = min((candidate.coded(update) for candidate in self.worth_coding), key=lambda coded: coded.size)
         if self.best.settled:
             return coded
         known = [candidate for candidate in self.candidates if candidate.exact and candidate.size < coded.size]

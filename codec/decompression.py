@@ -97,7 +97,7 @@ def decompress_files(files: Sequence[File], options: Options, progress: Progress
         go_on(k, None)
     while waiting:
         first = next(iter(waiting.values()))
-        alike = [k for k, request in waiting.items() if request.network is first.network and request.kind is first.kind]
+        alike = [k for k, request in waiting.items() if request.network == first.network and request.kind is first.kind]
         for k, planes in zip(alike, _decoded([waiting[k] for k in alike], update), strict=True):
             if isinstance(planes, IgptError):
                 del waiting[k]

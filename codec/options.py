@@ -12,6 +12,7 @@ class Level(StrEnum):
 
     FAST = "fast"
     DEFAULT = "default"
+    BEST = "best"
 
 
 @dataclass(frozen=True, kw_only=True)

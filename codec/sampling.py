@@ -10,7 +10,6 @@ from codec.network.coding import step_through
 from codec.network.engine import Impossible, Steps
 from codec.network.engines import engine_of
 from codec.network.groups import Exist, Group
-from codec.network.limits import LOGIT_STEPS
 from codec.network.model import IntegerImageGPT
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
@@ -45,7 +44,7 @@ def draw(
         if known is not None and position < POSITIONS // 2:
             taken: npt.NDArray[np.int32] = (known[channel, position] - steps.predictions + CENTRE) & 255
             return taken
-        scores = steps.logits * (math.log(2) / LOGIT_STEPS / temperature)
+        scores = np.log(steps.frequencies(None)) / temperature
         if top_k:
             scores[scores < np.partition(scores, -top_k, -1)[:, -top_k, None]] = -math.inf
         # the largest after Gumbel noise is as likely as the softmax says

@@ -22,9 +22,8 @@ from codec.methods.mixing import Mixing
 from codec.methods.network import Network
 from codec.methods.past import PastMethod
 from codec.mixing import bands as mixing
-from codec.models import DEFAULTS
 from codec.network.model import IntegerImageGPT
-from codec.options import Options
+from codec.options import Level, Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS
 from codec.pasts.past import developed
@@ -38,9 +37,12 @@ GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
 TINY_YCC = GOLDEN / "tiny-ycc"  # the same for luma and chroma
 TINY_DCT = GOLDEN / "tiny-dct"  # random, for coefficients
-TINY_MODELS = {  # by the names that `codec.models` has for those of its levels
-    "DEFAULTS": {"rgb": TINY.name, "ycc": TINY_YCC.name, "dct": TINY_DCT.name},
-    "FAST": {"rgb": TINY.name, "ycc": TINY_YCC.name},
+TINY_OTHER = GOLDEN / "tiny-other"  # as TINY, of other sizes
+TINY_YCC_OTHER = GOLDEN / "tiny-ycc-other"
+TINY_MODELS = {  # in the place of `codec.models.OF_LEVELS`
+    Level.FAST: {"rgb": (TINY.name,), "ycc": (TINY_YCC.name,)},
+    Level.DEFAULT: {"rgb": (TINY.name,), "ycc": (TINY_YCC.name,), "dct": (TINY_DCT.name,)},
+    Level.BEST: {"rgb": (TINY.name, TINY_OTHER.name), "ycc": (TINY_YCC.name, TINY_YCC_OTHER.name)},
 }
 DATA = Path(os.environ.get("IGPT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY_PALETTE = GOLDEN / "tiny-palette"  # a published checkpoint's integer form
@@ -166,8 +168,7 @@ def only_tiny_models(monkeypatch):
     """Makes the tiny models the default ones, for small pictures too."""
     monkeypatch.setattr(mixing, "SMALL", 0)
     monkeypatch.setattr(models, "FOLDER", GOLDEN)
-    for name, of in TINY_MODELS.items():
-        monkeypatch.setattr(models, name, of)
+    monkeypatch.setattr(models, "OF_LEVELS", TINY_MODELS)
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def nothing_mixed(monkeypatch):
 @pytest.fixture(scope="session")
 def shipped_checkpoint() -> Path:
     """The float checkpoint that the default model was made from."""
-    return Path(__file__).parents[1] / "checkpoints" / DEFAULTS["rgb"]
+    return Path(__file__).parents[1] / "checkpoints" / models.default("rgb").name
 
 
 def assert_roundtrip(pixels: np.ndarray, model: Path | None = TINY, **options: object) -> bytes:

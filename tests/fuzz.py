@@ -76,7 +76,7 @@ from codec.pictures.reading import MAX_PIXELS
 from codec.representations import meant, picture_boxes
 from codec.tiling.tiles import Shape
 from tests import seeds
-from tests.conftest import TINY, TINY_DCT, TINY_PALETTE, TINY_YCC
+from tests.conftest import TINY, TINY_DCT, TINY_OTHER, TINY_PALETTE, TINY_YCC, TINY_YCC_OTHER
 from tests.forged import claiming
 from tests.mutations import Pieces, flat, joined, mutated, pieces_of, rearranged, unflat
 from tests.seeds import tiny_models
@@ -400,13 +400,15 @@ def promised_forms() -> list[Form]:
 
 
 def promised_fields(method: Method, rng: random.Random) -> bytes:
-    tiny, ycc, palette = (ModelName(models.digest_of(folder), "") for folder in (TINY, TINY_YCC, TINY_PALETTE))
+    folders = TINY, TINY_OTHER, TINY_YCC, TINY_YCC_OTHER, TINY_PALETTE
+    tiny, other, ycc, ycc_other, palette = (ModelName(models.digest_of(folder), "") for folder in folders)
+    several = rng.randrange(2)
     shape = Shape(*rng.choice(((1, 1), (16, 16), (16, 16), (256, 1), (8, 8), (1, 64))))
     if isinstance(method, Network):
-        return NetworkFields(shape, tiny).to_bytes()
+        return NetworkFields(shape, [tiny, other][: 1 + several]).to_bytes()
     if isinstance(method, PastMethod):
         sampling = Sampling(rng.choice(FILTERS), ring=rng.randrange(2))
-        return PastFields(rng.choice(FORMULAS[:2]), sampling, rng.random() < 0.3, shape, ycc).to_bytes()
+        return PastFields(rng.choice(FORMULAS[:2]), sampling, rng.random() < 0.3, shape, [ycc, ycc_other][: 1 + several]).to_bytes()
     if isinstance(method, DecodedJpeg):
         decoder = rng.choice(DECODERS)
         sampling = Sampling(rng.choice(decoder.filters), ring=rng.randrange(2)) if rng.random() < 0.8 else None

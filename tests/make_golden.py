@@ -26,6 +26,7 @@ from codec import models
 from codec.compression import compress_picture
 from codec.jpeg.rest import unpack
 from codec.methods.inside import DecodedJpeg
+from codec.methods.method import Coded, Method
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
 from codec.methods.palette import PublishedPalette
@@ -56,8 +57,10 @@ from tests.conftest import (
 from tests.picture_files import saved, sums
 
 REFUSED = GOLDEN / "refused"
-RGB_MODELS, YCC_MODELS = ([models.FOLDER / of[layout] for of in (models.DEFAULTS, models.FAST)] for layout in ("rgb", "ycc"))
-DCT_MODEL = models.FOLDER / models.DEFAULTS["dct"]
+RGB_MODELS, YCC_MODELS = (
+    [models.FOLDER / name for level in (Level.DEFAULT, Level.FAST) for name in models.OF_LEVELS[level][layout]] for layout in ("rgb", "ycc")
+)
+DCT_MODEL = models.default("dct")
 
 
 class Golden(NamedTuple):
@@ -94,6 +97,7 @@ def networks() -> dict[str, Golden]:
         for folder in (TINY, *RGB_MODELS):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(Network(), pixels, model=folder))  # noqa: E731
             found[f"network-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,))
+        found |= together(f"network-{name}", Network(), pixels, "rgb")
     in_rectangles = {
         "groups-100x70": (smooth(70, 100) // 8 + 100, 4),
         "thin-9x290": (smooth(290, 9)[..., :1], 4),
@@ -103,6 +107,22 @@ def networks() -> dict[str, Golden]:
         made = lambda pixels=pixels, most=most: in_groups(pixels, most)  # noqa: E731
         found[f"network-{name}.{TINY.name}"] = Golden(png_of(pixels), made, (TINY,))
     return found
+
+
+def together(name: str, method: Network | PastMethod, pixels: np.ndarray, layout: str) -> dict[str, Golden]:
+    """By several models at once: those of level best, and tiny ones."""
+    tiny = [GOLDEN / of for of in TINY_MODELS[Level.BEST][layout]]
+    best = [models.FOLDER / of for of in models.OF_LEVELS[Level.BEST][layout]]
+    return {
+        f"{name}.tiny-best": Golden(png_of(pixels), lambda: file_of(pixels, by_tiny_models(method, pixels, level=Level.BEST)), (*tiny,)),
+        f"{name}.best": Golden(png_of(pixels), lambda: file_of(pixels, coded_by(method, pixels, level=Level.BEST)), (*best,)),
+    }
+
+
+def by_tiny_models(method: Method, pixels: np.ndarray, **options: object) -> Coded:
+    """As if these were those that ship with igpt."""
+    with mock.patch.multiple(models, FOLDER=GOLDEN, OF_LEVELS=TINY_MODELS):
+        return coded_by(method, pixels, **options)
 
 
 def in_groups(pixels: np.ndarray, most: int) -> bytes:
@@ -123,6 +143,8 @@ def pasts() -> dict[str, Golden]:
         for folder in (TINY_YCC, *YCC_MODELS):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(PastMethod(), pixels, model=folder))  # noqa: E731
             found[f"past-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,), deflated=name.startswith("outliers"))
+        if not name.startswith("outliers"):
+            found |= together(f"past-{name}", PastMethod(), pixels, "ycc")
     return found
 
 
@@ -194,15 +216,13 @@ def palettes() -> dict[str, Golden]:
         "own-20x12": colours.painted(colours.tokens(smooth(12, 20)), 3),
     }
     return {
-        f"palette-{name}.{TINY_PALETTE.name}": Golden(png_of(pixels), lambda pixels=pixels: by_palette(pixels), (TINY_PALETTE, TINY))
+        f"palette-{name}.{TINY_PALETTE.name}": Golden(
+            png_of(pixels),
+            lambda pixels=pixels: file_of(pixels, by_tiny_models(PublishedPalette(), pixels, model=TINY_PALETTE)),
+            (TINY_PALETTE, TINY),
+        )
         for name, pixels in pictures.items()
     }
-
-
-def by_palette(pixels: np.ndarray) -> bytes:
-    """Refined by the tiny network."""
-    with mock.patch.multiple(models, FOLDER=GOLDEN, **TINY_MODELS):
-        return file_of(pixels, coded_by(PublishedPalette(), pixels, model=TINY_PALETTE))
 
 
 def mixed() -> dict[str, Golden]:

@@ -1,6 +1,7 @@
 """Makes the tiny models of the tests, those that are missing: `python -m tests.make_models`."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +16,20 @@ from codec.training.data import Batch, as_tensors
 from codec.training.loop import bits
 from codec.training.quantize import integer_model
 from codec.training.reference import ImageGPT
-from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, decoded_jpeg, photo_cd, picture, smooth, tile_samples
+from tests.conftest import (
+    CPU,
+    TINY,
+    TINY_DCT,
+    TINY_OTHER,
+    TINY_PALETTE,
+    TINY_YCC,
+    TINY_YCC_OTHER,
+    decoded_jpeg,
+    photo_cd,
+    picture,
+    smooth,
+    tile_samples,
+)
 
 
 def make_tiny_palette(folder: Path) -> None:
@@ -27,9 +41,12 @@ def make_tiny_palette(folder: Path) -> None:
         converted(Path(published), folder.name, CPU).save(folder)
 
 
-def make_tiny_model(folder: Path, layout: str, batch: Batch) -> None:
+TINY_CONFIG = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16)
+OTHER_CONFIG = ModelConfig(n_embd=32, n_layer=1, n_head=1, n_inner=16, attention_window=33, head_inner=32)
+
+
+def make_tiny_model(folder: Path, config: ModelConfig, batch: Batch) -> None:
     torch.manual_seed(20)
-    config = ModelConfig(n_embd=16, n_layer=2, n_head=2, n_inner=32, attention_window=40, head_inner=16, layout=layout)
     model = ImageGPT(config)
     model.observe()
     with torch.no_grad():
@@ -49,11 +66,13 @@ def luma_and_chroma() -> Batch:
 
 
 def main() -> None:
-    if not TINY.exists():
-        samples = tile_samples([picture(32, 32, 3, seed) for seed in range(8)])
-        make_tiny_model(TINY, "rgb", {RGB: (torch.from_numpy(samples), as_tensors(alone(8, 3)))})
-    if not TINY_YCC.exists():
-        make_tiny_model(TINY_YCC, "ycc", luma_and_chroma())
+    for folder, config in ((TINY, TINY_CONFIG), (TINY_OTHER, OTHER_CONFIG)):
+        if not folder.exists():
+            samples = tile_samples([picture(32, 32, 3, seed) for seed in range(8)])
+            make_tiny_model(folder, config, {RGB: (torch.from_numpy(samples), as_tensors(alone(8, 3)))})
+    for folder, config in ((TINY_YCC, TINY_CONFIG), (TINY_YCC_OTHER, OTHER_CONFIG)):
+        if not folder.exists():
+            make_tiny_model(folder, replace(config, layout="ycc"), luma_and_chroma())
     if not TINY_DCT.exists():
         from tests.test_coefficients import network
 

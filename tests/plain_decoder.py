@@ -773,7 +773,7 @@ class Coding:
             shape = reader.varint(), reader.varint()
             self.group_tiles = shape[0] * shape[1]
             assert 1 <= self.group_tiles <= (64 if self.method == 5 else 256)
-            self.model = self.named(reader)
+            self.models = [self.named(reader)]
             self.rectangles = list(rectangles(width, height, *shape))
             self.groups = list(in_turns(self.rectangles))
             alone = sum(len(corners) == 1 for corners in self.rectangles)
@@ -788,6 +788,10 @@ class Coding:
                 self.least = [4] * len(self.rectangles) + self.least * self.refined
                 if self.refined:
                     self.refinement = self.named(reader)
+            if self.method != 5:
+                while not reader.ended:
+                    self.models.append(self.named(reader))
+                assert len(set(self.models)) == len(self.models) <= 4
         assert reader.ended
 
     @staticmethod
@@ -810,6 +814,11 @@ class Coding:
                 if model.digest == digest:
                     return model
         raise AssertionError
+
+    def together(self, layout):
+        found = [self.loaded(digest, layout) for digest in self.models]
+        assert len(found) == 1 or all(model.config["learns"] for model in found)
+        return found
 
     def decode(self, payloads):
         if self.words:
@@ -846,31 +855,32 @@ class Coding:
         return self.inside.decode(payloads, self.loaded(self.inside.model, "dct") if self.inside.model else None)
 
     def network(self, payloads):
-        model = self.loaded(self.model, "rgb")
-        planes = decode_layer(model, payloads, self.groups, self.width, self.height, self.channels, self.channels == 1, None)
+        planes = decode_layer(self.together("rgb"), payloads, self.groups, self.width, self.height, self.channels, self.channels == 1, None)
         return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
 
     def past(self, payloads):
-        model, size = self.loaded(self.model, "ycc"), (self.width, self.height)
+        models, size = self.together("ycc"), (self.width, self.height)
         outliers = outliers_of(payloads.pop(0), self.width * self.height) if self.outliers else []
-        small = decode_layer(model, payloads, self.chroma_groups, *self.chroma_size, 2, 3 + 2 * self.formula, None).astype(np.int64)
+        small = decode_layer(models, payloads, self.chroma_groups, *self.chroma_size, 2, 3 + 2 * self.formula, None).astype(np.int64)
         chroma = upsample(small, self.filter, self.top, self.left, self.ring, self.height, self.width)
-        luma = decode_layer(model, payloads, self.groups, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
+        luma = decode_layer(models, payloads, self.groups, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
         pixels = develop(self.formula, luma, *chroma)
         for number, additions in outliers:
             pixels[number // self.width, number % self.width] += np.frombuffer(additions, np.uint8)
         return pixels
 
     def palette(self, payloads):
-        model, size = self.loaded(self.model, "palette"), (self.width, self.height)
+        (digest,), size = self.models, (self.width, self.height)
+        model = self.loaded(digest, "palette")
         config = model.config
         memory = 2048 * self.group_tiles * config["n_layer"] * (config["n_embd"] + config["n_head"])
         assert self.group_tiles == 1 or memory <= 2**30
         tokens = decode_tokens(model, payloads, self.rectangles, *size)
         if not self.refined:
             return ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., : self.channels]
-        second = self.loaded(self.refinement, "rgb")
-        planes = decode_layer(second, payloads, self.groups, *size, self.channels, self.channels == 1, None, (model, tokens))
+        planes = decode_layer(
+            [self.loaded(self.refinement, "rgb")], payloads, self.groups, *size, self.channels, self.channels == 1, None, (model, tokens)
+        )
         return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
 
 
@@ -939,13 +949,13 @@ def develop(formula, y, c1, c2):
     return np.clip(np.stack(rgb, -1), 0, 255).astype(np.uint8)
 
 
-def decode_layer(model, payloads, groups, width, height, channels, kind, chroma, cells=None):
+def decode_layer(models, payloads, groups, width, height, channels, kind, chroma, cells=None):
     """Takes the payloads of the groups off the front; (channels, height, width) uint8. chroma: of luma, (2, height, width). cells: of the
-    pixels of a palette, its model and tokens."""
+    pixels of a palette, its model and tokens. models: that code together."""
     planes = np.zeros((channels, height, width), np.int64)
     for corners in groups:
         sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
-        decoded = decode_group(model, payloads.pop(0), planes, corners, sizes, kind, chroma, cells)
+        decoded = decode_group(models, payloads.pop(0), planes, corners, sizes, kind, chroma, cells)
         for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
             planes[:, y : y + size[0], x : x + size[1]] = tile[:, : size[0], : size[1]]
     return planes.astype(np.uint8)
@@ -1026,7 +1036,13 @@ def coarse(x):
     return clamp(x >> 1, 127)
 
 
-def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
+def mean_of(frequencies):
+    mean = sum(frequencies) // len(frequencies)
+    mean[..., 128] += 2**24 - mean.sum(-1)
+    return mean
+
+
+def decode_group(models, payload, planes, corners, sizes, kind, chroma, cells):
     """The samples of the tiles, (tiles, channels, 32, 32). planes: with those of turn 0, where the tiles are of turn 1."""
     decoder = RangeDecoder(payload)
     count, (channels, height, width) = len(sizes), planes.shape
@@ -1038,7 +1054,7 @@ def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
             for y in rows:
                 for x in columns:
                     s[t, :, square(y, x)] = planes[:, min(top + y, height - 1), min(left + x, width - 1)]
-    cache, learnt = {}, Learnt(channels) if model.config["learns"] and not cells else None
+    caches, learnt = [{} for _ in models], Learnt(channels) if models[0].config["learns"] and not cells else None
     for p in range(max((rows - 1) * 32 + columns for rows, columns in sizes)):
         y, x = divmod(p, 32)
         here = square(y, x)
@@ -1057,7 +1073,7 @@ def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
         features[:, 105 + kind] = 64
         for number, (side, there) in enumerate({"north": y == 0, "west": x == 0, "east": x == 31, "south": y == 31}.items()):
             features[:, 148 + number] = [64 * (there and side in own) for own in sides]
-        hidden = model.hidden(features, p, cache)
+        states = [model.hidden(features, p, cache) for model, cache in zip(models, caches, strict=True)]
         for c in range(channels):
             prediction = base[:, c]
             if c and kind == 0:
@@ -1066,14 +1082,15 @@ def decode_group(model, payload, planes, corners, sizes, kind, chroma, cells):
             head = np.zeros((count, 16), np.int64)
             for k, q in enumerate([*residual[:, :c, here].T, prediction - base[:, c]] if c else []):
                 head[:, 2 * k], head[:, 2 * k + 1] = fine(q), coarse(q)
-            logits = model.logits(hidden, head, c + 1 if kind in (3, 5) else c)
+            logits = [model.logits(hidden, head, c + 1 if kind in (3, 5) else c) for model, hidden in zip(models, states, strict=True)]
             for t, (rows, columns) in enumerate(sizes):
                 if cells and y < rows and x < columns:
                     palette, tokens = cells
                     low, high = palette.bounds(tokens[corners[t][0] + y, corners[t][1] + x], s[t, :c, here].tolist(), channels)
                     sample = (np.arange(256) + prediction[t] - 128) % 256
-                    logits[t, (sample < low) | (sample > high)] = -(2**20)
-            frequencies, later = frequencies_of(logits, 128), []
+                    for own in logits:
+                        own[t, (sample < low) | (sample > high)] = -(2**20)
+            frequencies, later = mean_of([frequencies_of(own, 128) for own in logits]), []
             for t, (rows, columns) in enumerate(sizes):
                 if y < rows and x < columns:
                     frequency = frequencies[t]

@@ -51,7 +51,7 @@ def file_by(method: Method, samples: np.ndarray, which: int = 0, **options: obje
 
 def tiny_models() -> AbstractContextManager[object]:
     """As if these were those that ship with igpt."""
-    return mock.patch.multiple(models, FOLDER=GOLDEN, **TINY_MODELS)
+    return mock.patch.multiple(models, FOLDER=GOLDEN, OF_LEVELS=TINY_MODELS)
 
 
 @cache
@@ -96,6 +96,7 @@ def with_models() -> list[bytes]:
     with tiny_models():
         exact = models.with_palette(str(TINY_PALETTE), None, "cpu").palette.quantized(rgb)
         found += [file_by(network, rgb), file_by(past, spotted)]
+        found += [file_by(network, rgb, level=Level.BEST), file_by(past, jpeg, level=Level.BEST)]
         jpegs_seen = decoded_jpeg(smooth(40, 50)), decoded_jpeg(smooth(48, 64), 95, "4:4:4")
         found += [file_by(DecodedJpeg(), pixels) for pixels in jpegs_seen]
         found += [file_by(DecodedJpeg(), pixels, level=Level.FAST) for pixels in jpegs_seen]

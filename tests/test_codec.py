@@ -349,7 +349,7 @@ def test_a_payload_of_wrong_words_is_damage_never_wrong_pixels():
 
 def hollow(width, height, shape, payloads, network):
     """A file that claims to be large."""
-    fields = Fields(shape, ModelName(network.digest, "tiny")).to_bytes()
+    fields = Fields(shape, [ModelName(network.digest, "tiny")]).to_bytes()
     return written(Head(width, height, Form(COLOUR, 8), bytes(8)), {}, [Coding(3, 0, fields)], payloads)
 
 
@@ -415,7 +415,7 @@ def test_models_that_ship_have_no_name_in_a_file():
     """Their cards have their digests, so that they are known without being read."""
     for folder in models.shipped():
         assert models.shipped_name(models.digest_of(folder)) == folder.name
-    default = models.FOLDER / models.DEFAULTS["rgb"]
+    default = models.default("rgb")
     digest, data = models.digest_of(default), with_network(picture(9, 9, 3), default)
     assert read(data).front.codings[0].fields == b"\1\1" + digest + b"\0"
     assert codec.info(data).models == (Model(default.name, digest.hex()),)

@@ -15,8 +15,8 @@ from bitstream.constants import CONTAINER_VERSION, MAGIC, MAX_FRONT_BYTES
 from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, Coding, Head, front_in, largest_file, read, read_front, written
 from bitstream.form import DEPTHS, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.reader import varint
+from codec import models
 from codec.description import info_of
-from codec.models import DEFAULTS, FOLDER
 from tests.conftest import picture, smooth, with_network
 
 HEAD = Head(70, 40, Form(PALETTE, 4), bytes(range(8)))
@@ -348,7 +348,7 @@ def test_bytes_beside_the_payload_of_an_icon(channels):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_model_takes_19_bytes_more(channels):
     """Its digest, an empty name and the groups."""
-    data = with_network(smooth(16, 16)[..., :channels], FOLDER / DEFAULTS["rgb"])
+    data = with_network(smooth(16, 16)[..., :channels], models.default("rgb"))
     assert len(data) - sum(map(len, read(data).chunks)) <= 28 + 19
 
 

@@ -145,7 +145,7 @@ def test_a_group_is_coded_by_its_tiles_and_those_at_their_sides(size, shape, tin
                 planes[tile] = layer.planes[tile]
         group, samples = Layer(RGB, planes).part(of)
         assert encode_groups(engine_of(tiny, grid.tiles), [group], [samples], ignore) == [payload]
-    fields = Fields(shape, ModelName(tiny.digest, "tiny")).to_bytes()
+    fields = Fields(shape, [ModelName(tiny.digest, "tiny")]).to_bytes()
     data = written(Head(width, height, Form(2, 8), digest_of(pixels)), {}, [Coding(3, 0, fields)], payloads)
     assert (codec.decode(data, model=TINY, device="cpu") == pixels).all()
 
@@ -271,7 +271,7 @@ def test_groups_that_cannot_be_are_refused(fields, tiny):
 def test_the_sizes_of_payloads(tiny, monkeypatch):
     """Too few or too many chunks, and those that are too short for their pixels, are refused before anything is decoded."""
     monkeypatch.setattr(decompression, "decode_layers", None)
-    fields = [Coding(3, 0, Fields(Shape(16, 16), ModelName(tiny.digest, "tiny")).to_bytes())]
+    fields = [Coding(3, 0, Fields(Shape(16, 16), [ModelName(tiny.digest, "tiny")]).to_bytes())]
     data = remade(with_network(picture(20, 20, 3)), codings=fields, width=512, height=512)
     least = max(4, plain_decoder.least_bytes(3 * 512 * 256))
     for chunks, match in (

@@ -287,7 +287,7 @@ def test_groups_are_tiles_of_rectangles_and_turns(size, shape, groups):
     layer = Layer(kind_of(1), pixels_to_planes(pixels))
     payloads = encode_layer(network, layer, shape, lambda _: None)
     assert len(payloads) == groups
-    fields = Fields(shape, ModelName(network.digest, "tiny")).to_bytes()
+    fields = Fields(shape, [ModelName(network.digest, "tiny")]).to_bytes()
     data = file_of(pixels, 0, 8, payloads=payloads, codings=[b"\3" + fields])
     assert (plain_decoder.decode(data, [TINY]).samples == pixels).all()
     assert (codec.decode(data, model=TINY).reshape(pixels.shape) == pixels).all()

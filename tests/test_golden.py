@@ -18,13 +18,13 @@ from codec.options import Options
 from codec.pictures.png_chunks import chunks_of
 from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from tests import plain_decoder
-from tests.conftest import GOLDEN, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC
+from tests.conftest import GOLDEN, TINY, TINY_DCT, TINY_OTHER, TINY_PALETTE, TINY_YCC, TINY_YCC_OTHER
 from tests.make_golden import golden, refused
 
 FILES = sorted(GOLDEN.glob("*.igpt"))
 REFUSED = sorted((GOLDEN / "refused").glob("*.igpt"))
 ZLIB = "1.2.13"  # that made the files
-TINY_MODELS = [TINY, TINY_YCC, TINY_DCT, TINY_PALETTE]
+TINY_MODELS = [TINY, TINY_OTHER, TINY_YCC, TINY_YCC_OTHER, TINY_DCT, TINY_PALETTE]
 MADE = golden()
 OPTIONS = Options(device="cpu")
 

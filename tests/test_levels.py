@@ -22,7 +22,7 @@ def photograph():
 def test_a_higher_level_makes_a_smaller_file(photograph):
     files = {level: codec.compress(photograph, level=level, device="cpu") for level in Level}
     assert [codec.info(files[level]).level for level in Level] == [*Level]
-    assert len(files["default"]) < len(files["fast"])
+    assert len(files["best"]) < len(files["default"]) < len(files["fast"])
     for data in files.values():
         assert (codec.decode(data, device="cpu") == photograph).all()
     assert codec.compress(photograph, device="cpu") == files["default"]
@@ -30,10 +30,11 @@ def test_a_higher_level_makes_a_smaller_file(photograph):
 
 def test_a_jpeg_file_has_levels(photograph):
     jpeg = saved(Image.fromarray(photograph), "JPEG", quality=90)
-    fast, default = (codec.compress(jpeg, level=level, device="cpu") for level in Level)
+    fast, default, best = (codec.compress(jpeg, level=level, device="cpu") for level in Level)
     assert len(default) < len(fast) < len(jpeg)
     assert (codec.info(fast).level, codec.info(default).level) == ("fast", "default")
     assert codec.jpeg_file(fast) == codec.jpeg_file(default) == jpeg
+    assert best == default
 
 
 @pytest.mark.parametrize("level", Level)
@@ -50,14 +51,12 @@ def test_what_has_no_level_tells_none():
 
 
 def test_levels_have_models_that_ship():
-    for of in (models.DEFAULTS, models.FAST):
-        assert all((models.FOLDER / name / "config.json").exists() for name in of.values())
-    used = {name for of in (models.DEFAULTS, models.FAST) for name in of.values()}
+    used = {name for level in models.OF_LEVELS.values() for names in level.values() for name in names}
     assert used == {folder.name for folder in models.shipped()}
 
 
 def test_unknown_levels(tmp_path):
-    with pytest.raises(codec.IgptError, match="level 'extreme' is none of fast, default"):
+    with pytest.raises(codec.IgptError, match="level 'extreme' is none of fast, default, best"):
         Options(level="extreme")
     with pytest.raises(codec.IgptError, match="extreme"):
         codec.compress(np.zeros((9, 9), np.uint8), level="extreme")

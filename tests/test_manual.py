@@ -140,14 +140,14 @@ def test_our_own_models_are_added_and_removed(store, tmp_path):
     assert [(model.name, model.digest) for model in codec.info(data).models] == [("mine", digest)]
     assert (codec.decode(data, device="cpu") == calm(32, 40)).all()
     shutil.copytree(TINY, store / "again")  # the same, by another name
-    for text, code, words in (("none", 1, "no added model"), (models.DEFAULTS["rgb"], 1, "came with igpt"), (digest[:6], 0, "removed")):
+    for text, code, words in (("none", 1, "no added model"), (models.default("rgb").name, 1, "came with igpt"), (digest[:6], 0, "removed")):
         result = igpt("models", "remove", text)
         assert result.exit_code == code
         assert words in result.stderr
     (next(store.iterdir()) / "notes").touch()
     assert "notes" in igpt("models", "remove", digest).stderr
     assert len(list(store.iterdir())) == 1
-    assert igpt("models", "add", models.FOLDER / models.DEFAULTS["rgb"]).exit_code == 0
+    assert igpt("models", "add", models.default("rgb")).exit_code == 0
     assert len(list(store.iterdir())) == 1
 
 

@@ -73,7 +73,9 @@ def test_fields_are_bits_of_a_byte():
     for filter_ in FILTERS:
         for formula in (JPEG, PHOTO_CD):
             for top, left, ring, outliers in np.ndindex(filter_.down, filter_.across, 2, 2):
-                fields = Fields(formula, Sampling(filter_, top, left, ring), bool(outliers), Shape(3, 300 // 5), ModelName(bytes(16), "x"))
+                fields = Fields(
+                    formula, Sampling(filter_, top, left, ring), bool(outliers), Shape(3, 300 // 5), [ModelName(bytes(16), "x")]
+                )
                 data = fields.to_bytes()
                 assert data[0] == filter_.code | formula.code << 3 | top << 4 | left << 5 | ring << 6 | outliers << 7
                 assert data[1:] == b"\x03\x3c" + bytes(16) + b"\1x"

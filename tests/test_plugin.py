@@ -545,7 +545,7 @@ def test_the_transparent_bit_of_a_bitmap():
 def test_large_promises_end_soon(payload):
     """A quarter of a million pixels in a group, and hardly any code."""
     name = ModelName(models.load(None, "rgb", "cpu").digest)
-    coding = Coding(Network.number, 0, Fields(Shape(16, 16), name).to_bytes())
+    coding = Coding(Network.number, 0, Fields(Shape(16, 16), [name]).to_bytes())
     image = Image.open(io.BytesIO(claiming(512, 512, Form(RGB, 8), coding, [payload])))
     assert image.size == (512, 512)
     start = time.process_time()

@@ -46,7 +46,7 @@ def named(folder) -> ModelName:
 
 
 def past_fields(code: int, outliers: bool = False, formula: int = 0) -> bytes:
-    return PastFields(FORMULAS[formula], Sampling(FILTERS[code]), outliers, Shape(16, 16), named(TINY_YCC)).to_bytes()
+    return PastFields(FORMULAS[formula], Sampling(FILTERS[code]), outliers, Shape(16, 16), [named(TINY_YCC)]).to_bytes()
 
 
 CODINGS = {  # by name: the form, the coding, and the largest size that a file of 1000 bytes can claim, at most
@@ -57,9 +57,9 @@ CODINGS = {  # by name: the form, the coding, and the largest size that a file o
     "mixing of indices": (Form(PALETTE_COLOUR, 8), lambda: Coding(1)),
     "blended": (DEEP, lambda: Coding(2)),
     "exact": (Form(RGB_ALPHA, 16), lambda: Coding(2, 1)),
-    "network": (PLAIN, lambda: Coding(3, 0, NetworkFields(Shape(16, 16), named(TINY)).to_bytes())),
-    "network of grey": (Form(GREY, 8), lambda: Coding(3, 0, NetworkFields(Shape(256, 1), named(TINY)).to_bytes())),
-    "network of a tile": (PLAIN, lambda: Coding(3, 0, NetworkFields(Shape(1, 1), named(TINY)).to_bytes())),
+    "network": (PLAIN, lambda: Coding(3, 0, NetworkFields(Shape(16, 16), [named(TINY)]).to_bytes())),
+    "network of grey": (Form(GREY, 8), lambda: Coding(3, 0, NetworkFields(Shape(256, 1), [named(TINY)]).to_bytes())),
+    "network of a tile": (PLAIN, lambda: Coding(3, 0, NetworkFields(Shape(1, 1), [named(TINY)]).to_bytes())),
     "past": (PLAIN, lambda: Coding(4, 0, past_fields(1))),
     "past in full": (PLAIN, lambda: Coding(4, 0, past_fields(0, outliers=True))),
     "PhotoCD": (PLAIN, lambda: Coding(4, 0, past_fields(7, formula=1))),

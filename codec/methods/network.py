@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bitstream.constants import MAX_GROUP_TILES, MAX_MODEL_NAME_BYTES, MODEL_DIGEST_BYTES
+from bitstream.constants import MAX_GROUP_TILES, MAX_MODEL_NAME_BYTES, MAX_MODELS, MODEL_DIGEST_BYTES
 from bitstream.container import Coding, require
 from bitstream.reader import Reader, varint
 from codec import models
@@ -25,6 +25,7 @@ from codec.methods.method import (
 from codec.mixing.bands import SMALL, repeated
 from codec.network.costs import layer_costs
 from codec.network.engines import engine_of
+from codec.network.ensemble import Ensemble, Networks, members_of
 from codec.network.layers import (
     NO_SURROUNDINGS,
     SAMPLED_TILES,
@@ -50,13 +51,13 @@ ALONE = 1  # the variant of methods of coefficients that code these without a ne
 
 
 class Fields(NamedTuple):
-    """shape: of the groups; model: that codes."""
+    """shape: of the groups; models: that code, together."""
 
     shape: Shape
-    model: ModelName
+    models: Sequence[ModelName]
 
     def to_bytes(self) -> bytes:
-        return shape_to_bytes(self.shape) + model_to_bytes(self.model)
+        return shape_to_bytes(self.shape) + b"".join(map(model_to_bytes, self.models))
 
 
 def shape_to_bytes(shape: Shape) -> bytes:
@@ -82,6 +83,19 @@ def take_model(reader: Reader) -> ModelName:
     return ModelName(digest, name.decode())
 
 
+def take_models(reader: Reader) -> list[ModelName]:
+    """All that is left: one or more of different digests. Raises DamagedError."""
+    found = [take_model(reader)]
+    while reader.remaining:
+        found.append(take_model(reader))
+        require(len({model.digest for model in found}) == len(found) <= MAX_MODELS, "its models are too many, or one is named twice")
+    return found
+
+
+def names_in_file(networks: Networks) -> list[ModelName]:
+    return [name_in_file(member) for member in members_of(networks)]
+
+
 def name_in_file(network: "models.AnyModel") -> ModelName:
     """Those that ship with igpt need no name."""
     return ModelName(network.digest, "" if models.shipped_name(network.digest) else network.name)
@@ -90,7 +104,7 @@ def name_in_file(network: "models.AnyModel") -> ModelName:
 class LayersCandidate(Candidate):
     """Layers that a network codes, one after the other."""
 
-    def __init__(self, network: IntegerImageGPT, layers: Sequence[Layer], pixels: int) -> None:
+    def __init__(self, network: Networks, layers: Sequence[Layer], pixels: int) -> None:
         self._network, self._layers, self._pixels = network, layers, pixels
         self._small: list[list[bytes]] | None = None
 
@@ -114,7 +128,7 @@ class LayersCandidate(Candidate):
         return [payload for layer in self._layers for payload in encode_layer(self._network, layer, self.shape, update)]
 
 
-def check_layers(network: IntegerImageGPT, layers: Sequence[Layer], shape: Shape, payloads: Sequence[bytes], progress: Progress) -> None:
+def check_layers(network: Networks, layers: Sequence[Layer], shape: Shape, payloads: Sequence[bytes], progress: Progress) -> None:
     """The beginnings of all tiles. Raises IgptError."""
     for layer in layers:
         count = layer.grid.turn_groups(shape)
@@ -129,6 +143,15 @@ def require_kinds(network: "models.AnyModel", *kinds: Kind) -> IntegerImageGPT:
     require(able, f"the model {network.name} does not code {kinds[0].name}")
     assert isinstance(network, IntegerImageGPT)
     return network
+
+
+def together(names: Sequence[ModelName], options: Options, *kinds: Kind) -> Networks:
+    """The networks that a file names, which code these. Raises ModelError, DamagedError."""
+    members = tuple(require_kinds(found(name, options), *kinds) for name in names)
+    if len(members) == 1:
+        return members[0]
+    require(all(member.config.learns for member in members), "a model of several does not learn")
+    return Ensemble(members)
 
 
 class MethodOfCoefficients(Method):
@@ -160,13 +183,14 @@ def found(model: ModelName, options: Options) -> "models.AnyModel":
     return models.find(model.digest, model.name, models.chosen(options.model, options.revision), device_named(options.device))
 
 
-def engine_name(model: ModelName, part: Part, options: Options) -> str | None:
-    """The name of the engine that runs a model for a part."""
-    network = found(model, options)
-    return engine_of(network, Grid(part.width, part.height).tiles).name if isinstance(network, IntegerImageGPT) else None
+def engine_names(names: Sequence[ModelName], part: Part, options: Options) -> str | None:
+    """Of the engines that run models for a part; None where none does."""
+    networks = [network for name in names if isinstance(network := found(name, options), IntegerImageGPT)]
+    engines = [engine_of(network, Grid(part.width, part.height).tiles).name for network in networks]
+    return ", ".join(dict.fromkeys(engines)) or None
 
 
-def layer_bits(network: IntegerImageGPT, layer: Layer) -> Bits:
+def layer_bits(network: Networks, layer: Layer) -> Bits:
     """Of colours or greys, by channel."""
     planes = planes_to_pixels(layer_costs(network, layer).bits)
     return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
@@ -175,16 +199,16 @@ def layer_bits(network: IntegerImageGPT, layer: Layer) -> Bits:
 class MadeOf(NamedTuple):
     """What a network coded."""
 
-    network: IntegerImageGPT
+    network: Networks
     layers: Sequence[Layer]
 
 
 class _Candidate(LayersCandidate):
-    def __init__(self, method: Method, network: IntegerImageGPT, source: Source) -> None:
+    def __init__(self, method: Method, network: Networks, source: Source) -> None:
         layers = [Layer(kind_of(source.samples.shape[2]), pixels_to_planes(source.samples))]
         super().__init__(network, layers, source.pixels)
         self._method = method
-        self._fields = Fields(self.shape, name_in_file(network)).to_bytes()
+        self._fields = Fields(self.shape, names_in_file(network)).to_bytes()
 
     def estimate(self) -> float:
         return len(self._fields) + super().estimate()
@@ -209,13 +233,13 @@ class Network(Method):
             return []
         options = source.options
         folder = models.chosen(options.model, options.revision)
-        return [_Candidate(self, models.load(folder, "rgb", device_named(options.device), options.level), source)]
+        tried = models.tried(folder, "rgb", device_named(options.device), options.level)
+        return [_Candidate(self, network, source) for network in tried]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""
         reader = fields_reader(part)
-        fields = Fields(take_shape(reader), take_model(reader))
-        require(not reader.remaining, "its coding has other fields than it should")
+        fields = Fields(take_shape(reader), take_models(reader))
         require(part.depth <= 8 and part.channels in (1, 3), f"{part.channels} channels of {part.depth} bits are not coded so")
         return fields
 
@@ -224,14 +248,14 @@ class Network(Method):
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         fields, kind = self.fields(part), kind_of(part.channels)
-        network = require_kinds(found(fields.model, options), kind)
+        network = together(fields.models, options, kind)
         request = Request(network, kind, (part.width, part.height), NO_SURROUNDINGS, fields.shape, part.chunks)
         return planes_to_pixels((yield request))
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         made_of: MadeOf = coded.made_of
         fields = self.fields(part)
-        require_same(fields.model.digest == made_of.network.digest, "its model is another")
+        require_same(fields.models == names_in_file(made_of.network), "its models are others")
         check_layers(*made_of, fields.shape, part.chunks, progress)
 
     def costs(self, coded: Coded, samples: Samples) -> Bits:
@@ -239,7 +263,7 @@ class Network(Method):
         return layer_bits(made_of.network, made_of.layers[0])
 
     def models(self, part: Part) -> list[ModelName]:
-        return [self.fields(part).model]
+        return [*self.fields(part).models]
 
     def engine(self, part: Part, options: Options) -> str | None:
-        return engine_name(self.fields(part).model, part, options)
+        return engine_names(self.fields(part).models, part, options)

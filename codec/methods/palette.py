@@ -28,7 +28,7 @@ from codec.methods.method import (
 from codec.methods.network import (
     CHECKED_POSITIONS,
     check_layers,
-    engine_name,
+    engine_names,
     found,
     layer_bits,
     model_to_bytes,
@@ -216,5 +216,5 @@ class PublishedPalette(Method):
         from codec.palette.engines import prepare
 
         prepare(network)
-        names = [network.engine_name, engine_name(fields.refinement, part, options) if fields.refinement else None]
+        names = [network.engine_name, engine_names([fields.refinement], part, options) if fields.refinement else None]
         return ", ".join(dict.fromkeys(name for name in names if name))

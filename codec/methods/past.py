@@ -26,18 +26,17 @@ from codec.methods.method import (
 from codec.methods.network import (
     LayersCandidate,
     check_layers,
-    engine_name,
-    found,
+    engine_names,
     model_to_bytes,
-    name_in_file,
-    require_kinds,
+    names_in_file,
     shape_to_bytes,
-    take_model,
+    take_models,
     take_shape,
+    together,
 )
 from codec.network.costs import layer_costs
+from codec.network.ensemble import Networks
 from codec.network.layers import NO_SURROUNDINGS, Layer, Request, Surroundings, least_bytes
-from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.pasts.chroma import FILTERS, Sampling
 from codec.pasts.colour import FORMULAS, Formula
@@ -53,18 +52,18 @@ NO_OUTLIERS = np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
 
 
 class Fields(NamedTuple):
-    """formula, sampling: of the past; outliers: whether there are any; shape: of the groups; model: that codes."""
+    """formula, sampling: of the past; outliers: whether there are any; shape: of the groups; models: that code, together."""
 
     formula: Formula
     sampling: Sampling
     outliers: bool
     shape: Shape
-    model: ModelName
+    models: Sequence[ModelName]
 
     def to_bytes(self) -> bytes:
         s = self.sampling
         first = s.filter.code | self.formula.code << 3 | s.top << 4 | s.left << 5 | s.ring << 6 | (HAS_OUTLIERS if self.outliers else 0)
-        return bytes((first,)) + shape_to_bytes(self.shape) + model_to_bytes(self.model)
+        return bytes((first,)) + shape_to_bytes(self.shape) + b"".join(map(model_to_bytes, self.models))
 
     def chroma_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the small planes of a picture of this size."""
@@ -82,16 +81,16 @@ def layers_of(past: Past) -> list[Layer]:
 
 
 class MadeOf(NamedTuple):
-    network: IntegerImageGPT
+    network: Networks
     past: Past
     layers: Sequence[Layer]
 
 
 class _Candidate(LayersCandidate):
-    def __init__(self, method: Method, network: IntegerImageGPT, past: Past) -> None:
+    def __init__(self, method: Method, network: Networks, past: Past) -> None:
         super().__init__(network, layers_of(past), past.luma.size)
         self._method, self._past, self.settled = method, past, past.certain
-        fields = Fields(past.formula, past.sampling, bool(len(past.positions)), self.shape, name_in_file(network))
+        fields = Fields(past.formula, past.sampling, bool(len(past.positions)), self.shape, names_in_file(network))
         self._fields = fields.to_bytes()
         self._outliers = [pack(past.positions, past.corrections)] if fields.outliers else []
 
@@ -117,15 +116,15 @@ class PastMethod(Method):
         if not past:
             return []
         folder = models.chosen(options.model, options.revision)
-        return [_Candidate(self, models.load(folder, "ycc", device_named(options.device), options.level), past)]
+        tried = models.tried(folder, "ycc", device_named(options.device), options.level)
+        return [_Candidate(self, network, past) for network in tried]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""
         reader = fields_reader(part)
         first = reader.byte()
         sampling = Sampling(FILTERS[first & 7], first >> 4 & 1, first >> 5 & 1, first >> 6 & 1)
-        fields = Fields(FORMULAS[first >> 3 & 1], sampling, bool(first & HAS_OUTLIERS), take_shape(reader), take_model(reader))
-        require(not reader.remaining, "its coding has other fields than it should")
+        fields = Fields(FORMULAS[first >> 3 & 1], sampling, bool(first & HAS_OUTLIERS), take_shape(reader), take_models(reader))
         require(part.depth == 8 and part.channels == 3, f"{part.channels} channels of {part.depth} bits are not coded so")
         require(not fields.outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
         require(sampling.top < sampling.filter.down and sampling.left < sampling.filter.across, "its sampling is not possible")
@@ -153,7 +152,7 @@ class PastMethod(Method):
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         fields = self.fields(part)
         chroma_kind, luma_kind = KINDS[fields.formula.name]
-        network = require_kinds(found(fields.model, options), chroma_kind, luma_kind)
+        network = together(fields.models, options, chroma_kind, luma_kind)
         outliers, of_chroma, of_luma = self._taken_apart(part, fields)
         size = fields.chroma_size(part.width, part.height)
         chroma = yield Request(network, chroma_kind, size, NO_SURROUNDINGS, fields.shape, of_chroma)
@@ -166,7 +165,7 @@ class PastMethod(Method):
         made_of: MadeOf = coded.made_of
         past, fields = made_of.past, self.fields(part)
         require_same((fields.formula, fields.sampling) == (past.formula, past.sampling), "its past is another")
-        require_same(fields.model.digest == made_of.network.digest, "its model is another")
+        require_same(fields.models == names_in_file(made_of.network), "its models are others")
         (positions, corrections), of_chroma, of_luma = self._taken_apart(part, fields)
         same = np.array_equal(positions, past.positions) and np.array_equal(corrections, past.corrections)
         require_same(same, "its outliers are others")
@@ -189,7 +188,7 @@ class PastMethod(Method):
         return f"{DESCRIPTIONS[fields.formula.name]}, {fields.sampling.filter.name}"
 
     def models(self, part: Part) -> list[ModelName]:
-        return [self.fields(part).model]
+        return [*self.fields(part).models]
 
     def engine(self, part: Part, options: Options) -> str | None:
-        return engine_name(self.fields(part).model, part, options)
+        return engine_names(self.fields(part).models, part, options)

@@ -19,6 +19,7 @@ from bitstream.errors import ModelError
 from codec.extras import require_torch
 from codec.jpeg.network import LAYOUT, CoefficientNetwork
 from codec.network.config import json_object, name_of
+from codec.network.ensemble import Ensemble, Networks
 from codec.network.model import WEIGHTS_FILE, IntegerImageGPT
 from codec.options import Level
 
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     AnyModel = IntegerImageGPT | PaletteImageGPT | CoefficientNetwork
 
 FOLDER = Path(__file__).parent
-DEFAULTS = {"rgb": "photo-3", "ycc": "past-3", LAYOUT: "dct-1"}  # by layout
-FAST = {"rgb": "photo-fast-1", "ycc": "past-fast-1"}  # those of the fast level, which codes coefficients without one
+# By layout; several code together. Level fast has none for coefficients, level best has the default one.
+OF_LEVELS: dict[Level, dict[str, tuple[str, ...]]] = {
+    Level.FAST: {"rgb": ("photo-fast-1",), "ycc": ("past-fast-1",)},
+    Level.DEFAULT: {"rgb": ("photo-3",), "ycc": ("past-3",), LAYOUT: ("dct-1",)},
+    Level.BEST: {"rgb": ("photo-3", "photo-best-1"), "ycc": ("past-3",)},
+}
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
 CARDS = (CARD_FILE, "MODEL_CARD.md")
@@ -169,21 +174,39 @@ def described(folder: Path) -> dict[str, Any]:
     }
 
 
-def load(folder: Path | None, layout: str, device: str, level: str = Level.DEFAULT) -> IntegerImageGPT:
-    """The model in `folder` if it has this layout, else the one of the layout and level. Raises ModelError."""
+def default(layout: str) -> Path:
+    """The folder of the default model of a layout."""
+    (name,) = OF_LEVELS[Level.DEFAULT][layout]
+    return FOLDER / name
+
+
+def load(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
+    """The model in `folder` if it has this layout, else the default one of the layout. Raises ModelError."""
     model = read(folder, device) if folder else None
     if isinstance(model, IntegerImageGPT) and model.config.layout == layout:
         return model
-    default = read(FOLDER / (FAST if level == Level.FAST else DEFAULTS)[layout], device)
-    assert isinstance(default, IntegerImageGPT)
-    return default
+    return _network(default(layout), device)
+
+
+def _network(folder: Path, device: str) -> IntegerImageGPT:
+    model = read(folder, device)
+    assert isinstance(model, IntegerImageGPT)
+    return model
+
+
+def tried(folder: Path | None, layout: str, device: str, level: str) -> list[Networks]:
+    """What may code a layout at a level: the model in `folder` if it has this layout; else those of the level, and where these are several
+    that code together, the default one too. Raises ModelError."""
+    if folder and layout_of(folder) == layout:
+        return [_network(folder, device)]
+    members = tuple(_network(FOLDER / name, device) for name in OF_LEVELS[Level(level)][layout])
+    return [*members] if len(members) == 1 else [Ensemble(members), load(None, layout, device)]
 
 
 def level_of(digests: Iterable[bytes]) -> str:
     """At which files are made that name these models; empty where nobody can tell."""
     names = {shipped_name(digest) for digest in digests}
-    levels = ((Level.DEFAULT, DEFAULTS), (Level.FAST, FAST))
-    return next((str(level) for level, of in levels if names & {*of.values()}), "")
+    return next((str(level) for level in reversed(Level) if any(names >= {*of} for of in OF_LEVELS[level].values())), "")
 
 
 def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
@@ -197,7 +220,7 @@ def of_layout(folder: Path | None, layout: str, device: str) -> IntegerImageGPT:
 
 def for_coefficients(folder: Path | None = None) -> CoefficientNetwork:
     """The model in `folder` if it is for coefficients, else the default one. Raises ModelError."""
-    model = read(folder, "cpu") if folder and layout_of(folder) == LAYOUT else read(FOLDER / DEFAULTS[LAYOUT], "cpu")
+    model = read(folder, "cpu") if folder and layout_of(folder) == LAYOUT else read(default(LAYOUT), "cpu")
     assert isinstance(model, CoefficientNetwork)
     return model
 

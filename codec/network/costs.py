@@ -8,9 +8,9 @@ import numpy.typing as npt
 from bitstream.constants import FREQUENCY_BITS, MAX_GROUP_TILES
 from codec.network.coding import tokens_and_frequencies
 from codec.network.engines import engine_of
+from codec.network.ensemble import Networks
 from codec.network.groups import positions_needed, present
 from codec.network.layers import Layer
-from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
 from codec.tiling.context import POSITIONS
 from codec.tiling.tiles import tiles_into_planes
@@ -29,7 +29,7 @@ class Costs:
         return float(self.bits.sum(dtype=np.float64))
 
 
-def layer_costs(network: IntegerImageGPT, layer: Layer) -> Costs:
+def layer_costs(network: Networks, layer: Layer) -> Costs:
     """What each sample of a layer costs with this network."""
     grid, planes = layer.grid, layer.planes.shape
     engine, shape = engine_of(network, grid.tiles), grid.shape(MAX_GROUP_TILES)

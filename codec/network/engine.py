@@ -16,7 +16,7 @@ from codec.tiling.tiles import Known, TileSamples
 
 Rows = npt.NDArray[np.int8]
 Tokens = npt.NDArray[np.int32]
-Tables = npt.NDArray[np.int32]  # of frequencies or logits, (..., 256)
+Tables = npt.NDArray[np.int32]  # of frequencies, (..., 256)
 Impossible = npt.NDArray[np.bool_]  # (..., 256): tokens that get no more than the least frequency
 
 
@@ -55,10 +55,6 @@ class Steps(Protocol):
     @property
     def predictions(self) -> npt.NDArray[np.int32]:
         """(tiles), 0 to 255: what the channel's tokens are residuals to."""
-
-    @property
-    def logits(self) -> Tables:
-        """(tiles, 256), in 1/128 octaves, within +-LOGIT_LIMIT."""
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
         """(tiles, 256), each 1 or more, each row summing to 2^24. impossible: (tiles, 256), or None for none."""

@@ -14,6 +14,7 @@ from bitstream.errors import ModelError
 from codec import jit
 from codec.extras import has_torch, require_torch
 from codec.network.engine import KERNELS, Engine, plain_torch
+from codec.network.ensemble import Ensemble, EnsembleEngine, Networks
 from codec.network.known_answer import ANSWER, answer_of, random_network
 from codec.network.limits import attention_top
 from codec.network.model import IntegerImageGPT
@@ -29,11 +30,13 @@ _fast: WeakKeyDictionary[IntegerImageGPT, Engine] = WeakKeyDictionary()
 _chosen: WeakKeyDictionary[IntegerImageGPT, str] = WeakKeyDictionary()  # the name of the engine that was chosen last
 
 
-def engine_of(network: IntegerImageGPT, tiles: int) -> Engine:
+def engine_of(network: Networks, tiles: int) -> Engine:
     """The fastest engine on the network's device for a picture of so many tiles that is exact here; it is made once for a network.
 
     Raises ModelError where none is exact, or where plain torch is needed and not installed.
     """
+    if isinstance(network, Ensemble):
+        return EnsembleEngine([engine_of(member, tiles) for member in network.members])
     engine = _fastest(network, tiles)
     if _chosen.get(network) != engine.name:
         _chosen[network] = engine.name

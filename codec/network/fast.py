@@ -31,7 +31,6 @@ if jit.interpreted():
     raise ImportError(msg)
 
 FEWEST_BLOCKS = 4  # of heads, for which a thread is worth being woken
-NO_TABLE = np.empty(0, np.int32)
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
 Sizes = tuple[int, int, int, int]  # of a cache: layers, heads, dim, slots
 
@@ -158,13 +157,12 @@ class FastEngine:
         features: Rows,
         head: int,
         impossible: Impossible | None,
-        only_logits: bool = False,
     ) -> None:
         """A channel's part of (n, channels, tiles, 256)."""
         count = out.shape[0] * out.shape[2]
         rows = np.ascontiguousarray(hidden).reshape(count, -1), np.ascontiguousarray(features).reshape(count, -1)
         masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
-        how = (NO_TABLE if only_logits else self.exponentials), SHARED, WEIGHT_BITS
+        how = self.exponentials, SHARED, WEIGHT_BITS
         arguments = *rows, head, np.int32(LOGIT_LIMIT), masked, *how, channel, out, *self.heads
         parts = -(-count // kernels.BLOCK)
         jit.run(lambda first, last: kernels.frequencies(first, last, *arguments, *self.head_room()), parts, fewest=FEWEST_BLOCKS)
@@ -221,17 +219,10 @@ class FastSteps:
     def predictions(self) -> npt.NDArray[np.int32]:
         return self.predicted[self.channel, :, 0]
 
-    @property
-    def logits(self) -> Tables:
-        return self._tables(None, only_logits=True)
-
     def frequencies(self, impossible: Impossible | None) -> Tables:
-        return self._tables(impossible, only_logits=False)
-
-    def _tables(self, impossible: Impossible | None, only_logits: bool) -> Tables:
         out = np.empty((1, 1, len(self.hidden), ALPHABET), np.int32)
         masked, head = None if impossible is None else impossible[None], self.kind.heads[self.channel]
-        self.engine.frequencies_into(out, 0, self.hidden[None], self.head_features[None], head, masked, only_logits)
+        self.engine.frequencies_into(out, 0, self.hidden[None], self.head_features[None], head, masked)
         tables: Tables = out[0, 0]
         return tables
 

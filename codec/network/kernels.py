@@ -445,8 +445,8 @@ def frequencies(
 ):  # fmt: skip
     """hidden (rows, n_embd), features (rows, m) int8, rows being (n, tiles) -> out (n, channels, tiles, 256) int32, the channel's.
 
-    impossible: (n, tiles, 256), or none of it; table: of the weights, see `codec.network.frequencies`; where it is empty, `out` gets the
-    logits instead. Then the arrays of `Heads` and those of a `HeadRoom`. A part are BLOCK rows.
+    impossible: (n, tiles, 256), or none of it; table: of the weights, see `codec.network.frequencies`. Then the arrays of `Heads` and those
+    of a `HeadRoom`. A part are BLOCK rows.
     """
     tiles, width, tokens, end_of_table = out.shape[2], hidden.shape[1], out.shape[3], i32(len(table) - 1)
     for which in range(first, last):
@@ -472,10 +472,6 @@ def frequencies(
                 for k in range(tokens):
                     if impossible[n, tile, k]:
                         logits[k] = IMPOSSIBLE
-            if end_of_table < 0:
-                for k in range(tokens):
-                    found[k] = logits[k]
-                continue
             best = logits[0]
             for k in range(1, tokens):
                 best = _at_least(logits[k], best)

@@ -10,8 +10,8 @@ import numpy as np
 from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
 from codec.network.coding import DECODED_TILES, ENCODED_TOGETHER, decode_groups, encode_groups
 from codec.network.engines import engine_of
+from codec.network.ensemble import Networks
 from codec.network.groups import CellBounds, Cells, CellTokens, Group, present, together
-from codec.network.model import IntegerImageGPT
 from codec.progress import Progress, ignore, one_at_a_time
 from codec.threads import side_by_side
 from codec.tiling.context import POSITIONS
@@ -86,7 +86,7 @@ def least_bytes(grid: Grid, shape: Shape, channels: int) -> Iterator[int]:
         yield max(WORD_BYTES, -(-grid.samples_in(of) * channels * LEAST_COST // (8 << FREQUENCY_BITS)))
 
 
-def encode_layer(network: IntegerImageGPT, layer: Layer, shape: Shape, progress: Progress) -> list[bytes]:
+def encode_layer(network: Networks, layer: Layer, shape: Shape, progress: Progress) -> list[bytes]:
     """A payload for each group of tiles, of those that come first, then of the others."""
     engine, update = engine_of(network, layer.grid.tiles), one_at_a_time(progress)
 
@@ -102,7 +102,7 @@ def encode_layer(network: IntegerImageGPT, layer: Layer, shape: Shape, progress:
 class Request(NamedTuple):
     """A layer of size (width, height) to be decoded: the payloads of its groups."""
 
-    network: IntegerImageGPT
+    network: Networks
     kind: Kind
     size: tuple[int, int]
     around: Surroundings
@@ -179,7 +179,7 @@ def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int)
         yield batch
 
 
-def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
+def estimated_bytes(network: Networks, layer: Layer) -> float:
     """What a large layer takes, from real code of evenly spread tiles."""
     grid = layer.grid
     places = np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()
@@ -190,9 +190,7 @@ def estimated_bytes(network: IntegerImageGPT, layer: Layer) -> float:
     return code * grid.width * grid.height / int(group.extents.prod(1).sum())
 
 
-def beginnings_differ(
-    network: IntegerImageGPT, layer: Layer, shape: Shape, payloads: Sequence[bytes], positions: int, progress: Progress
-) -> str:
+def beginnings_differ(network: Networks, layer: Layer, shape: Shape, payloads: Sequence[bytes], positions: int, progress: Progress) -> str:
     """What is wrong with the payloads of a layer, of whose tiles so many positions are decoded; nothing where they are right.
 
     Raises DamagedError.

@@ -208,11 +208,6 @@ class PlainSteps:
         predictions: npt.NDArray[np.int32] = self.begun[self.channel].prediction.cpu().numpy()
         return predictions
 
-    @property
-    def logits(self) -> Tables:
-        logits: Tables = self.begun[self.channel].logits.cpu().numpy()
-        return logits
-
     def frequencies(self, impossible: Impossible | None) -> Tables:
         self.table.copy_(self.table_there(impossible), non_blocking=True)
         if self.table.is_pinned():
