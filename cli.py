@@ -556,6 +556,36 @@ def quantize(
             say(f"{source} -> {target}: in the {len(palette)} colours of the model's palette; this was lossy")
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what igpt finds on this machine, and whether it computes exactly here: the first thing that a report of an error needs.
+
+    The exit code is 1 if nothing here can run a network.
+    """
+    from codec.doctor import EXACT, findings
+
+    with reported(Path("doctor"), False):
+        found = findings()
+    if as_json:
+        put(json.dumps(found))
+    else:
+        width = max(map(len, found))
+        for name, value in found.items():
+            lines = in_lines(value)
+            put("\n".join([f"{name:{width}}  {lines[0]}", *(" " * (width + 2) + line for line in lines[1:])]))
+    if EXACT not in found["engines"].values():
+        raise typer.Exit(1)
+
+
+def in_lines(value: Any) -> list[str]:
+    """For people."""
+    if not isinstance(value, dict):
+        return [str(value)]
+    return [f"{name}: {', '.join(in_lines(own))}" for name, own in value.items()] or ["none"]
+
+
 models_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 

@@ -35,7 +35,7 @@ def device_named(name: str) -> str:
     check_device(name)
     if name == "cpu" or (name == "auto" and not _has_driver()):
         return "cpu"
-    if not (reason := _why_no_gpu()):
+    if not (reason := why_no_gpu()):
         return "cuda"
     if name == "cuda":
         msg = f"{reason}: use --device cpu"
@@ -51,7 +51,7 @@ def _tell(reason: str) -> None:
     log.log(level, "the CPU is used: %s", reason)
 
 
-def _why_no_gpu() -> str:
+def why_no_gpu() -> str:
     """Nothing where a GPU computes exactly, as torch is set now."""
     if not has_torch():
         return NO_TORCH

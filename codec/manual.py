@@ -73,6 +73,10 @@ DESCRIPTIONS = {
         "Write a picture in the colours of a published ImageGPT's palette (lossy).",
         (("igpt quantize photo.png tokens.png --model openai/imagegpt-small", "its 512 colours"),),
     ),
+    "doctor": Description(
+        "Say what igpt finds on this machine.",
+        (("igpt doctor", "versions, engines, speed, models, folders"), ("igpt doctor --json", "for programs and reports")),
+    ),
     "models": Description(
         "List the models on this machine, add and remove them.",
         (("igpt models", "digest, size, licence, measured rate"), ("igpt models --json | jq -r '.[].digest'", "for programs")),
