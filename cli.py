@@ -363,18 +363,17 @@ def show_info(
     for source in (job.source for job in plan.jobs):
         try:
             with reported(source, verbose):
-                fields = told(source)
+                put(json.dumps(told(source)) if as_json else "\n".join([*in_columns(told(source)), *([""] if plan.several else [])]))
         except typer.Exit:
             failed = True
-            continue
-        if as_json:
-            put(json.dumps(fields))
-        else:
-            width = max(map(len, fields))
-            lines = [f"{name.replace('_', ' '):{width}}  {in_line(value)}".rstrip() for name, value in fields.items()]
-            put("\n".join([*lines, *([""] if plan.several else [])]))
     if failed:
         raise typer.Exit(1)
+
+
+def in_columns(fields: dict[str, Any]) -> list[str]:
+    """Names and values, for people."""
+    width = max(map(len, fields))
+    return [f"{name.replace('_', ' '):{width}}  {in_line(value)}".rstrip() for name, value in fields.items()]
 
 
 def told(source: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from codec.network import coding, gpu, plain
 from codec.network.arithmetic import PRODUCTS, is_exact
 from codec.network.config import ModelConfig
 from codec.network.engines import fast_engine, plain_engine
-from codec.network.groups import Group
+from codec.network.groups import Turn
 from codec.network.known_answer import ANSWER, answer_of, random_network
 from codec.network.layers import NO_SURROUNDINGS, Layer, Request, decode_layers, encode_layer, group_shape
 from codec.options import Options
@@ -325,14 +325,14 @@ def profile(run: Run) -> Iterator[Rows]:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if run.device == "cuda" else [])]
     engine = plain_engine(models.load(None, "rgb", run.device))
     extents = np.full((PROFILED_TILES, 2), (-(-PROFILED_POSITIONS // SIDE), SIDE))
-    group = Group(RGB, extents, alone(PROFILED_TILES, RGB.channels))
+    turn = Turn(RGB, extents, alone(PROFILED_TILES, RGB.channels))
     samples = np.random.default_rng(0).integers(118, 138, (PROFILED_TILES, 3, SIDE * SIDE)).astype(np.uint8)
-    payloads = coding.encode_groups(engine, [group, group], [samples, samples], ignore)
+    payloads = coding.encode_groups(engine, [[(turn, samples)]] * 2, ignore)
     rows: Rows = []
 
     def seconds_for(positions: int) -> float:
         def decode() -> None:
-            coding.decode_groups(engine, [group, group], payloads, ignore, positions)
+            coding.Decoding(engine, payloads).turn({0: turn, 1: turn}, ignore, positions)
             run.wait()
 
         return seconds_of(decode)[0]
@@ -350,7 +350,7 @@ def profile(run: Run) -> Iterator[Rows]:
             rows.append(_per_step(f"a step of {2 * PROFILED_TILES} tiles, {how}", half, 1e6 * (seconds_for(2 * half) - before), half))
             yield rows
             with torch.profiler.profile(activities=activities) as found:
-                coding.decode_groups(engine, [group, group], payloads, ignore, PROFILED_POSITIONS)
+                coding.Decoding(engine, payloads).turn({0: turn, 1: turn}, ignore, PROFILED_POSITIONS)
                 run.wait()
         averages = found.key_averages()
         device_time = (lambda e: e.self_device_time_total) if run.device == "cuda" else (lambda e: e.self_cpu_time_total)

@@ -26,13 +26,12 @@ from codec import models
 from codec.analysis import bits_per_pixel, heat_map
 from codec.compression import compressed
 from codec.methods.past import MadeOf as PastMade
-from codec.network.layers import Layer
+from codec.network.layers import Layer, group_shape
 from codec.options import Level, Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
 from codec.pictures.sources import picture_of_array
 from codec.progress import ignore
 from codec.tiling.planes import LAYOUTS
-from codec.tiling.tiles import Shape
 from codec.training.data import as_tensors
 from codec.training.loop import bits_per_sample
 from codec.training.reference import ImageGPT
@@ -57,10 +56,10 @@ def order_0_bits(pixels: Pixels) -> float:
 def float_bits(layer: Layer, model: ImageGPT) -> float:
     """The float model's code length of a layer that consists of whole tiles."""
     total = 0.0
-    for of in layer.grid.turns(Shape(layer.grid.columns, layer.grid.rows)):
-        group, samples = layer.part(of)
-        batch = {layer.kind: (torch.from_numpy(samples), as_tensors(group.around))}
-        total += bits_per_sample(model, batch)[layer.kind] * samples.size
+    for of in layer.grid.groups(group_shape(layer.grid)):
+        for turn, samples in layer.turns(of):
+            batch = {layer.kind: (torch.from_numpy(samples), as_tensors(turn.around))}
+            total += bits_per_sample(model, batch)[layer.kind] * samples.size
     return total
 
 

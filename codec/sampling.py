@@ -9,7 +9,7 @@ from PIL import Image
 from codec.network.coding import step_through
 from codec.network.engine import Impossible, Steps
 from codec.network.engines import engine_of
-from codec.network.groups import Exist, Group
+from codec.network.groups import Exist, Turn
 from codec.network.model import IntegerImageGPT
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
@@ -51,8 +51,8 @@ def draw(
         drawn: npt.NDArray[np.int32] = (scores + random.gumbel(size=scores.shape)).argmax(-1).astype(np.int32)
         return drawn
 
-    group = Group(RGB, np.full((count, 2), SIDE), alone(count, RGB.channels))
-    samples: TileSamples = step_through(engine_of(network, count), group, accept, progress)
+    tiles = Turn(RGB, np.full((count, 2), SIDE), alone(count, RGB.channels))
+    samples: TileSamples = step_through(engine_of(network, count), tiles, accept, progress)
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 

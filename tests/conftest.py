@@ -22,6 +22,8 @@ from codec.methods.mixing import Mixing
 from codec.methods.network import Network
 from codec.methods.past import PastMethod
 from codec.mixing import bands as mixing
+from codec.network.groups import Turn
+from codec.network.layers import Layer
 from codec.network.model import IntegerImageGPT
 from codec.options import Level, Options
 from codec.pasts.chroma import FILTERS, Sampling
@@ -31,7 +33,7 @@ from codec.progress import ignore
 from codec.representations import digest_of
 from codec.tiling.context import POSITIONS, STRIPS, WINDOW
 from codec.tiling.planes import Kind, pixels_to_planes
-from codec.tiling.tiles import Known
+from codec.tiling.tiles import Known, TileSamples, tiles_from_planes
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny"
@@ -136,6 +138,12 @@ def coded_by(method: Method, pixels: np.ndarray, which: int = 0, **options: obje
     options: of `Options`."""
     source = Source(pixels, 8 * pixels.itemsize, Options(**{"device": CPU} | options))
     return method.offer(source, ignore)[which].coded(ignore)
+
+
+def whole(layer: Layer) -> tuple[Turn, TileSamples]:
+    """All tiles of a layer in one turn, and their samples."""
+    of = layer.grid.whole
+    return layer.around.turn(layer.kind, layer.grid, of, layer.planes), tiles_from_planes(layer.planes, of)
 
 
 def file_of(pixels: np.ndarray, *parts: Coded) -> bytes:

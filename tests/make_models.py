@@ -29,6 +29,7 @@ from tests.conftest import (
     picture,
     smooth,
     tile_samples,
+    whole,
 )
 
 
@@ -60,8 +61,8 @@ def luma_and_chroma() -> Batch:
     batch = {}
     for pixels in (decoded_jpeg(smooth(64, 64)), photo_cd(64, 64)):
         for layer in layers_of(recognised(pixels)):
-            group, samples = layer.part(layer.grid.whole)
-            batch[layer.kind] = torch.from_numpy(samples), as_tensors(group.around)
+            turn, samples = whole(layer)
+            batch[layer.kind] = torch.from_numpy(samples), as_tensors(turn.around)
     return batch
 
 

@@ -310,12 +310,9 @@ def rectangles(width, height, group_columns, group_rows):
             yield [(32 * row, 32 * column) for row in inside[0] for column in inside[1]]
 
 
-def in_turns(rectangles):
-    """The same of groups: of each turn, those of its tiles in each rectangle."""
-    for turn in (0, 1):
-        for corners in rectangles:
-            if group := [(y, x) for y, x in corners if (y // 32 + x // 32) % 2 == turn]:
-                yield group
+def turns_of(corners):
+    """The tiles of a group that come first, and the others."""
+    return [[(y, x) for y, x in corners if ((y - corners[0][0]) // 32 + (x - corners[0][1]) // 32) % 2 == turn] for turn in (0, 1)]
 
 
 def pixels_of(corners, width, height):
@@ -775,14 +772,11 @@ class Coding:
             assert 1 <= self.group_tiles <= (64 if self.method == 5 else 256)
             self.models = [self.named(reader)]
             self.rectangles = list(rectangles(width, height, *shape))
-            self.groups = list(in_turns(self.rectangles))
-            alone = sum(len(corners) == 1 for corners in self.rectangles)
-            assert len(self.groups) == 2 * len(self.rectangles) - alone  # as the document says
-            self.least = [self.least_words(corners, width, height, channels) for corners in self.groups]
+            self.least = [self.least_words(corners, width, height, channels) for corners in self.rectangles]
             if self.method == 4:
-                self.chroma_groups = list(in_turns(list(rectangles(*self.chroma_size, *shape))))
+                self.chroma_groups = list(rectangles(*self.chroma_size, *shape))
                 self.least = [self.least_words(corners, *self.chroma_size, 2) for corners in self.chroma_groups]
-                self.least += [self.least_words(corners, width, height, 1) for corners in self.groups]
+                self.least += [self.least_words(corners, width, height, 1) for corners in self.rectangles]
                 self.least[:0] = [1] * self.outliers
             elif self.method == 5:
                 self.least = [4] * len(self.rectangles) + self.least * self.refined
@@ -855,7 +849,9 @@ class Coding:
         return self.inside.decode(payloads, self.loaded(self.inside.model, "dct") if self.inside.model else None)
 
     def network(self, payloads):
-        planes = decode_layer(self.together("rgb"), payloads, self.groups, self.width, self.height, self.channels, self.channels == 1, None)
+        planes = decode_layer(
+            self.together("rgb"), payloads, self.rectangles, self.width, self.height, self.channels, self.channels == 1, None
+        )
         return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
 
     def past(self, payloads):
@@ -863,7 +859,7 @@ class Coding:
         outliers = outliers_of(payloads.pop(0), self.width * self.height) if self.outliers else []
         small = decode_layer(models, payloads, self.chroma_groups, *self.chroma_size, 2, 3 + 2 * self.formula, None).astype(np.int64)
         chroma = upsample(small, self.filter, self.top, self.left, self.ring, self.height, self.width)
-        luma = decode_layer(models, payloads, self.groups, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
+        luma = decode_layer(models, payloads, self.rectangles, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
         pixels = develop(self.formula, luma, *chroma)
         for number, additions in outliers:
             pixels[number // self.width, number % self.width] += np.frombuffer(additions, np.uint8)
@@ -879,7 +875,14 @@ class Coding:
         if not self.refined:
             return ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., : self.channels]
         planes = decode_layer(
-            [self.loaded(self.refinement, "rgb")], payloads, self.groups, *size, self.channels, self.channels == 1, None, (model, tokens)
+            [self.loaded(self.refinement, "rgb")],
+            payloads,
+            self.rectangles,
+            *size,
+            self.channels,
+            self.channels == 1,
+            None,
+            (model, tokens),
         )
         return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
 
@@ -953,11 +956,16 @@ def decode_layer(models, payloads, groups, width, height, channels, kind, chroma
     """Takes the payloads of the groups off the front; (channels, height, width) uint8. chroma: of luma, (2, height, width). cells: of the
     pixels of a palette, its model and tokens. models: that code together."""
     planes = np.zeros((channels, height, width), np.int64)
-    for corners in groups:
-        sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
-        decoded = decode_group(models, payloads.pop(0), planes, corners, sizes, kind, chroma, cells)
-        for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
-            planes[:, y : y + size[0], x : x + size[1]] = tile[:, : size[0], : size[1]]
+    for group in groups:
+        decoder = RangeDecoder(payloads.pop(0))
+        learnt = Learnt(channels) if models[0].config["learns"] and not cells else None
+        for turn, corners in enumerate(turns_of(group)):
+            sizes = [(min(32, height - y), min(32, width - x)) for y, x in corners]
+            sides = [known_sides(corner, group) if turn else () for corner in corners]
+            decoded = decode_turn(models, decoder, learnt, planes, corners, sizes, sides, kind, chroma, cells) if corners else []
+            for (y, x), size, tile in zip(corners, sizes, decoded, strict=True):
+                planes[:, y : y + size[0], x : x + size[1]] = tile[:, : size[0], : size[1]]
+        decoder.finish()
     return planes.astype(np.uint8)
 
 
@@ -975,15 +983,13 @@ def square(y, x):
     return ACROSS * (y + 3) + x + 3
 
 
-def known_sides(y, x, height, width):
-    """FORMAT-network.md: Sides. Of the tile with this upper left pixel."""
-    if (y // 32 + x // 32) % 2 == 0:
-        return ()
-    there = {"north": y > 0, "west": x > 0, "east": x + 32 < width, "south": y + 32 < height}
-    return tuple(side for side in SIDES if there[side])
+def known_sides(corner, group):
+    """FORMAT-network.md: Sides. Of the tile with this upper left pixel, of turn 1 of a group."""
+    y, x = corner
+    there = {"north": (y - 32, x), "west": (y, x - 32), "east": (y, x + 32), "south": (y + 32, x)}
+    return tuple(side for side in SIDES if there[side] in group)
 
 
-@cache
 def places(p, sides):
     """FORMAT-network.md: Neighbours and Ahead. Where each lies in the square of a tile with these known sides."""
     row, column = divmod(p, 32)
@@ -1042,19 +1048,17 @@ def mean_of(frequencies):
     return mean
 
 
-def decode_group(models, payload, planes, corners, sizes, kind, chroma, cells):
+def decode_turn(models, decoder, learnt, planes, corners, sizes, sides, kind, chroma, cells):
     """The samples of the tiles, (tiles, channels, 32, 32). planes: with those of turn 0, where the tiles are of turn 1."""
-    decoder = RangeDecoder(payload)
     count, (channels, height, width) = len(sizes), planes.shape
     s = np.full((count, channels, NOWHERE + 1), 128)
     residual = np.zeros((count, channels, NOWHERE + 1), np.int64)
-    sides = [known_sides(*corner, height, width) for corner in corners]
     for t, (top, left) in enumerate(corners):
         for rows, columns in (SIDES[side] for side in sides[t]):
             for y in rows:
                 for x in columns:
                     s[t, :, square(y, x)] = planes[:, min(top + y, height - 1), min(left + x, width - 1)]
-    caches, learnt = [{} for _ in models], Learnt(channels) if models[0].config["learns"] and not cells else None
+    caches = [{} for _ in models]
     for p in range(max((rows - 1) * 32 + columns for rows, columns in sizes)):
         y, x = divmod(p, 32)
         here = square(y, x)
@@ -1108,7 +1112,6 @@ def decode_group(models, payload, planes, corners, sizes, kind, chroma, cells):
                 learnt.learn(*what)
             if learnt:
                 learnt.position_ends(c, x == 31)
-    decoder.finish()
     return s[..., :NOWHERE].reshape(count, channels, ACROSS, ACROSS)[..., 3:35, 3:35]
 
 

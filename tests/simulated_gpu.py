@@ -15,7 +15,7 @@ from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec.network import coding, gpu, gpu_kernels, known_answer
 from codec.network.arithmetic import exp2_table
 from codec.network.config import ModelConfig
-from codec.network.groups import Cells, Group
+from codec.network.groups import Cells, Turn
 from codec.network.plain import PlainEngine
 from codec.progress import ignore
 from codec.tiling.planes import GREY, RGB
@@ -83,10 +83,11 @@ def decoded(payloads, rows, bounds, cuts=()):
     """Tokens, some tiles at a call; or the message."""
     tokens = torch.zeros(len(rows), dtype=torch.int32)
     try:
-        decoders, places = gpu.Decoders(payloads, bounds, "cpu"), np.arange(len(rows))
+        decoders, places = gpu.Decoders(payloads, "cpu"), np.arange(len(rows))
+        decoders.begin(dict(enumerate(itertools.pairwise(bounds))), {})
         for first, last in zip((0, *cuts), (*cuts, len(rows)), strict=True):
             decoders.decode(torch.from_numpy(rows), torch.from_numpy((places >= first) & (places < last)), tokens)
-        decoders.finish(complete=True)
+        decoders.finish()
     except DamagedError as error:
         return str(error)
     return tokens.tolist()
@@ -173,7 +174,7 @@ def edged(tile, rows, columns):
     return np.pad(there, ((0, 0), (0, 32 - rows), (0, 32 - columns)), "edge").reshape(len(tile), -1)
 
 
-def groups_of(kind, cells):
+def turns_of(kind, cells):
     extents = [np.array([[1 + cells, 2], [1, 1]]), np.array([[1, 1]])]
     rng = np.random.default_rng(1)
     samples = [rng.integers(0, 256, (len(of), kind.channels, 1024)).astype(np.uint8) for of in extents]
@@ -181,11 +182,11 @@ def groups_of(kind, cells):
     if cells:
         samples = [own % 128 + 128 * (seen % 2).astype(np.uint8) for own, seen in zip(samples, tokens, strict=True)]
     samples = [np.stack([edged(tile, *e) for tile, e in zip(own, of, strict=True)]) for own, of in zip(samples, extents, strict=True)]
-    groups = [
-        Group(kind, of, random_around([15, 6][: len(of)], kind), Cells(Halves(), seen[:, 0]) if cells else None)
+    turns = [
+        Turn(kind, of, random_around([15, 6][: len(of)], kind), Cells(Halves(), seen[:, 0]) if cells else None)
         for of, seen in zip(extents, tokens, strict=True)
     ]
-    return groups, samples
+    return turns, samples
 
 
 @pytest.mark.parametrize(("kind", "cells"), [(RGB, False), (GREY, True)], ids=["colours", "in cells"])
@@ -193,20 +194,28 @@ def test_groups_of_tiles(monkeypatch, kind, cells):
     """The same bytes, samples and errors as on the host, by the very functions that code on a GPU."""
     monkeypatch.setattr(gpu_coder, "THREADS", 32)
     engine = PlainEngine(known_answer.random_network(SMALL))
-    groups, samples = groups_of(kind, cells)
-    expected = coding.encode_groups(engine, groups, samples, ignore)
+    turns, samples = turns_of(kind, cells)  # the second one's only tile in two turns
+    groups = [[(turn, own)] * (1 + k) for k, (turn, own) in enumerate(zip(turns, samples, strict=True))]
+    expected = coding.encode_groups(engine, groups, ignore)
     there = gpu.Decoders
     monkeypatch.setattr(gpu, "Decoders", lambda *arguments: there(*arguments, "cpu"))
     monkeypatch.setattr(coding, "gpu_coder", lambda engine: gpu)
     engine.cached_attention = gpu.KernelAttention
-    assert coding.encode_groups(engine, groups, samples, ignore) == expected
-    found = coding.decode_groups(engine, groups, expected, ignore)
-    for group, own, back in zip(groups, samples, found, strict=True):
-        for (rows, columns), tile, again in zip(group.extents, own, back, strict=True):
-            shape = kind.channels, 32, 32
-            assert (again.reshape(shape)[:, :rows, :columns] == tile.reshape(shape)[:, :rows, :columns]).all()
+    assert coding.encode_groups(engine, groups, ignore) == expected
+    decoding = coding.Decoding(engine, expected)
+    for now in ({0: turns[0], 1: turns[1]}, {1: turns[1]}):
+        for place, back in zip(now, decoding.turn(now, ignore), strict=True):
+            for (rows, columns), tile, again in zip(turns[place].extents, samples[place], back, strict=True):
+                shape = kind.channels, 32, 32
+                assert (again.reshape(shape)[:, :rows, :columns] == tile.reshape(shape)[:, :rows, :columns]).all()
+    decoding.finish()
     with pytest.raises(DamagedError, match="more than it holds"):
-        coding.decode_groups(engine, groups, [b"", expected[1]], ignore)
+        decode_whole(coding.Decoding(engine, [b"", expected[1]]), dict(enumerate(turns)))
+
+
+def decode_whole(decoding, turns):
+    decoding.turn(turns, ignore)
+    decoding.finish()
 
 
 @pytest.mark.parametrize("constant", ["WORD_MASK", "END"])

@@ -20,7 +20,7 @@ from codec.methods.inside import DecodedJpeg
 from codec.methods.method import Coded
 from codec.methods.past import MadeOf, PastMethod, layers_of
 from codec.mixing import bands as mixing
-from codec.network import coding, layers
+from codec.network import coding, engines, layers
 from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.palette import coding as palette_coding
@@ -30,7 +30,7 @@ from codec.pictures.pillow import picture_of
 from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from codec.progress import ignore
 from codec.tiling.planes import RGB, pixels_to_planes
-from codec.tiling.tiles import TURNS, Shape
+from codec.tiling.tiles import Shape
 from tests.conftest import CPU, TINY, TINY_DCT, TINY_PALETTE, TINY_YCC, coded_by, decoded_jpeg, file_of, picture, remade, smooth
 from tests.picture_files import deep, deep_png, saved, with_mode
 
@@ -67,11 +67,11 @@ def spoiled(monkeypatch, rows):
     """Makes the network's encoder write another token than it was given, in rows of the tiles."""
     right = coding.tokens_and_frequencies
 
-    def wrong(network, group, samples, progress):
-        changed = samples.copy()
-        squares = changed.reshape(*changed.shape[:2], 32, 32)
-        squares[:, -1, rows, 3] ^= 1
-        return right(network, group, changed, progress)
+    def wrong(network, turns, progress):
+        changed = [samples.copy() for _, samples in turns]
+        for samples in changed:
+            samples.reshape(*samples.shape[:2], 32, 32)[:, -1, rows, 3] ^= 1
+        return right(network, [(turn, samples) for (turn, _), samples in zip(turns, changed, strict=True)], progress)
 
     monkeypatch.setattr(coding, "tokens_and_frequencies", wrong)
 
@@ -206,17 +206,14 @@ def test_a_palettes_tokens_are_checked(spoil, verify, monkeypatch):
 
 @pytest.mark.parametrize("positions", [33, 64])
 def test_a_limited_decode_is_the_beginning(positions, tiny):
-    layer, shape = layers.Layer(RGB, pixels_to_planes(picture(40, 50, 3))), Shape(1, 2)
-    payloads = layers.encode_layer(tiny, layer, shape, ignore)
-    requests = [layers.Request(tiny, RGB, (layer.grid.width, layer.grid.height), layers.NO_SURROUNDINGS, shape, payloads)]
-    whole, begun = (
-        [group for turn in TURNS for group in layers.decoded_groups(requests, [layer.planes], turn, ignore, most)]
-        for most in (1024, positions)
-    )
-    assert len(whole) == len(payloads) == 4
-    for (group, all_samples), (same, samples) in zip(whole, begun, strict=True):
-        assert group == same
-        assert (samples[..., :positions] == all_samples[..., :positions]).all()
+    layer = layers.Layer(RGB, pixels_to_planes(picture(40, 50, 3)))
+    engine, (turn, samples) = engines.engine_of(tiny, layer.grid.tiles), layer.turns(layer.grid.whole)[0]
+    (payload,) = layers.encode_layer(tiny, layer, Shape(2, 2), ignore)
+    (found,) = coding.Decoding(engine, [payload]).turn({0: turn}, ignore, positions)
+    rows, columns = turn.extents[0]
+    assert (rows, columns) == (32, 32)
+    assert (found[0, :, :positions] == samples[0, :, :positions]).all()
+    assert (found[0, :, positions:] != samples[0, :, positions:]).any()
 
 
 def test_verifying_is_progress_too():

@@ -17,7 +17,7 @@ from codec.methods.method import ModelName
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Fields
 from codec.methods.stored import Stored
-from codec.network.coding import decode_groups, encode_groups
+from codec.network.coding import encode_groups
 from codec.network.engines import engine_of
 from codec.network.layers import Layer, encode_layer
 from codec.options import Options
@@ -25,7 +25,7 @@ from codec.progress import ignore
 from codec.representations import digest_of
 from codec.tiling.context import EAST, NORTH, SOUTH, WEST
 from codec.tiling.planes import RGB, pixels_to_planes
-from codec.tiling.tiles import Grid, Shape, alone, strips_from_planes, tiles_into_planes
+from codec.tiling.tiles import Grid, Shape, alone, sides, strips_from_planes
 from tests import plain_decoder
 from tests.conftest import CPU, TINY, TINY_YCC, coded_by, decoded_jpeg, file_of, photo_cd, picture, remade, smooth, with_network, with_past
 
@@ -130,81 +130,60 @@ def test_a_network_that_cannot_run_stops_no_other_file(only_tiny_models, monkeyp
     ("size", "shape"),
     [((130, 100), (2, 3)), ((130, 100), (5, 1)), ((33, 161), (1, 4)), ((161, 33), (4, 9)), ((64, 64), (256, 1)), ((70, 65), (1, 1))],
 )
-def test_a_group_is_coded_by_its_tiles_and_those_at_their_sides(size, shape, tiny):
-    """Its payload is the same whatever else is in the picture, and the whole is decoded from all of them."""
+def test_a_group_is_coded_by_itself(size, shape, tiny):
+    """Its payload is the same whatever else is in the picture, and it is decoded without the others."""
     width, height = size
     pixels, shape = picture(height, width, 3), Shape(*shape)
     layer = Layer(RGB, pixels_to_planes(pixels))
     grid, payloads = layer.grid, encode_layer(tiny, layer, shape, ignore)
     noise = np.random.default_rng(0).integers(0, 256, layer.planes.shape).astype(np.uint8)
-    for of, payload in zip(grid.turns(shape), payloads, strict=True):
+    for of, payload in zip(grid.groups(shape), payloads, strict=True):
         planes = noise.copy()
-        for y, x in of.places:
-            for row, column in [(y, x), (y - 1, x), (y, x - 1), (y, x + 1), (y + 1, x)][: 5 if of.turn else 1]:
-                tile = slice(None), slice(max(32 * row, 0), 32 * row + 32), slice(max(32 * column, 0), 32 * column + 32)
-                planes[tile] = layer.planes[tile]
-        group, samples = Layer(RGB, planes).part(of)
-        assert encode_groups(engine_of(tiny, grid.tiles), [group], [samples], ignore) == [payload]
+        own = slice(None), slice(32 * of.row, 32 * (of.row + of.rows)), slice(32 * of.column, 32 * (of.column + of.columns))
+        planes[own] = layer.planes[own]
+        assert encode_groups(engine_of(tiny, grid.tiles), [Layer(RGB, planes).turns(of)], ignore) == [payload]
     fields = Fields(shape, [ModelName(tiny.digest, "tiny")]).to_bytes()
     data = written(Head(width, height, Form(2, 8), digest_of(pixels)), {}, [Coding(3, 0, fields)], payloads)
     assert (codec.decode(data, model=TINY, device="cpu") == pixels).all()
 
 
-def test_groups_of_a_turn_are_decoded_apart(tiny):
-    """Each from its own chunk and what the turn before gave."""
-    layer, shape = Layer(RGB, pixels_to_planes(picture(100, 130, 3))), Shape(2, 2)
-    known, decoded = np.zeros_like(layer.planes), []
-    payloads = encode_layer(tiny, layer, shape, ignore)
-    turn = 0
-    for of, payload in zip(layer.grid.turns(shape), payloads, strict=True):
-        if of.turn != turn:
-            turn = of.turn
-            for before, samples in decoded:
-                tiles_into_planes(samples, known, before)
-        group = layer.around.group(RGB, layer.grid, of, known)
-        decoded.append((of, *decode_groups(engine_of(tiny, of.tiles), [group], [payload], ignore)))
-    for of, samples in decoded:
-        tiles_into_planes(samples, known, of)
-    assert (known == layer.planes).all()
-
-
 def test_turns_of_a_small_grid():
-    """Three by two tiles in rectangles of two by one: those at the right have one tile, and so no other turn."""
-    turns = [of.places for of in Grid(70, 40).turns(Shape(2, 1))]
-    assert turns == [[(0, 0)], [(0, 2)], [(1, 1)], [(0, 1)], [(1, 0)], [(1, 2)]]
+    """Three by two tiles in groups of two by two: that at the right is narrower."""
+    turns = [[part.places for part in of.turns] for of in Grid(70, 40).groups(Shape(2, 2))]
+    assert turns == [[[(0, 0), (1, 1)], [(0, 1), (1, 0)]], [[(0, 2)], [(1, 2)]]]
+    assert [[part.places for part in of.turns] for of in Grid(40, 20).groups(Shape(1, 1))] == [[[(0, 0)]], [[(0, 1)]]]
 
 
 @pytest.mark.parametrize("most", [1, 4, 5, 256])
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 500), (500, 33), (300, 200)])
 def test_groups_cover_every_tile_once(size, most):
-    """In order: by turns, then by rectangles, then by tiles; all sides are known of those of the second turn, and none of the others."""
+    """In raster order, and in two turns; of tiles of the second one all sides in the group are known, of the others none."""
     grid = Grid(*size)
     shape = grid.shape(most)
     assert shape.tiles <= most
-    seen, turns = np.zeros((grid.rows, grid.columns), int), [*grid.turns(shape)]
-    for of in turns:
-        assert grid.samples_in(of) == grid.extents(of).prod(1).sum()
+    seen, groups = np.zeros((grid.rows, grid.columns), int), [*grid.groups(shape)]
+    for of in groups:
         assert (0, 0) < (of.rows, of.columns) <= (shape.rows, shape.columns)
-        assert of.tiles == len(of.places) > 0
-        assert of.places == sorted(of.places)
+        assert of.tiles == len(of.places) == sum(part.tiles for part in of.turns)
         assert grid.extents(of).prod(1).sum() == grid.samples_in(of)
-        for (y, x), sides in zip(of.places, grid.sides(of), strict=True):
-            seen[y, x] += 1
-            assert (y + x) % 2 == of.turn
-            beside = {NORTH: (y - 1, x), WEST: (y, x - 1), EAST: (y, x + 1), SOUTH: (y + 1, x)}
-            there = [side for side, (row, column) in beside.items() if row in range(grid.rows) and column in range(grid.columns)]
-            assert sides == (sum(there) if of.turn else 0)
+        assert [part.turn for part in of.turns] == [0, 1][: of.tiles]
+        for part in of.turns:
+            assert part.tiles == len(part.places) > 0
+            assert part.places == sorted(part.places)
+            for (y, x), known in zip(part.places, sides(part), strict=True):
+                seen[y, x] += 1
+                assert (y - of.row + x - of.column) % 2 == part.turn
+                beside = {NORTH: (y - 1, x), WEST: (y, x - 1), EAST: (y, x + 1), SOUTH: (y + 1, x)}
+                assert known == (sum(side for side, place in beside.items() if place in of.places) if part.turn else 0)
     assert (seen == 1).all()
-    assert turns == sorted(turns, key=lambda of: (of.turn, of.row, of.column))
-    rectangles = [grid.group(number, shape) for number in range(grid.groups(shape))]
-    alone = sum(of.rows * of.columns == 1 for of in rectangles)
-    assert len(turns) == grid.turn_groups(shape) == 2 * len(rectangles) - alone
+    assert groups == sorted(groups)
+    assert len(groups) == grid.count(shape)
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 12), st.integers(1, 12))
 def test_the_number_of_groups(width, height, columns, rows):
     grid, shape = Grid(width, height), Shape(columns, rows)
-    assert grid.turn_groups(shape) == len([*grid.turns(shape)])
+    assert grid.count(shape) == len([*grid.groups(shape)])
 
 
 def test_strips_are_what_lies_beside_a_tile():
@@ -241,10 +220,9 @@ def test_what_lies_at_the_sides_saves_bytes(photograph):
     """The tiles of the second turn of a photograph, as they are and each by itself."""
     layer = Layer(RGB, pixels_to_planes(photograph[60:156, 100:196]))
     engine = engine_of(models.load(None, "rgb", CPU), layer.grid.tiles)
-    (of,) = (of for of in layer.grid.turns(layer.grid.shape(256)) if of.turn)
-    group, samples = layer.part(of)
-    by_themselves = dataclasses.replace(group, around=alone(of.tiles, RGB.channels))
-    known, unknown = (len(encode_groups(engine, [some], [samples], ignore)[0]) for some in (group, by_themselves))
+    _, (turn, samples) = layer.turns(layer.grid.whole)
+    by_themselves = dataclasses.replace(turn, around=alone(len(samples), RGB.channels))
+    known, unknown = (len(encode_groups(engine, [[(some, samples)]], ignore)[0]) for some in (turn, by_themselves))
     assert known < 0.99 * unknown
 
 
@@ -255,7 +233,7 @@ def test_groups_are_few_alike_and_square():
     assert Grid(32 * 24, 32 * 16).shape(256) == (12, 16)
     for width, height in ((4000, 3000), (2048, 2048), (6000, 300), (300, 6000)):
         grid = Grid(width, height)
-        assert grid.groups(grid.shape(256)) <= -(-grid.tiles // 256) * 1.5 + 1
+        assert grid.count(grid.shape(256)) <= -(-grid.tiles // 256) * 1.5 + 1
 
 
 @pytest.mark.parametrize("fields", [b"\0\1", b"\1\0", b"\x81\2\2", b"\2\x81\2", b"\xff\xff\xff\xff\x0f\1"])
@@ -272,8 +250,8 @@ def test_the_sizes_of_payloads(tiny, monkeypatch):
     """Too few or too many chunks, and those that are too short for their pixels, are refused before anything is decoded."""
     monkeypatch.setattr(decompression, "decode_layers", None)
     fields = [Coding(3, 0, Fields(Shape(16, 16), [ModelName(tiny.digest, "tiny")]).to_bytes())]
-    data = remade(with_network(picture(20, 20, 3)), codings=fields, width=512, height=512)
-    least = max(4, plain_decoder.least_bytes(3 * 512 * 256))
+    data = remade(with_network(picture(20, 20, 3)), codings=fields, width=512, height=1024)
+    least = max(4, plain_decoder.least_bytes(3 * 512 * 512))
     for chunks, match in (
         ([b""] * 2, "chunk 1 of 2 has 0 bytes"),
         ([bytes(least - 1)] * 2, "chunk 1 of 2 .* too few for its pixels"),
@@ -285,4 +263,4 @@ def test_the_sizes_of_payloads(tiny, monkeypatch):
         with pytest.raises(DamagedError, match=match):
             codec.decode(remade(data, chunks=chunks), model=TINY, device="cpu")
     with pytest.raises(DamagedError, match="has 7 chunks, which are too few"):
-        codec.decode(remade(data, height=2048, chunks=[bytes(40)] * 7), model=TINY, device="cpu")
+        codec.decode(remade(data, height=4096, chunks=[bytes(40)] * 7), model=TINY, device="cpu")

@@ -13,7 +13,7 @@ from codec.decompression import decompress_files
 from codec.methods.method import ModelName
 from codec.methods.network import Fields, Network, names_in_file
 from codec.methods.past import PastMethod
-from codec.network.coding import decode_groups, encode_groups
+from codec.network.coding import Decoding, encode_groups
 from codec.network.engines import engine_of, fast_engine, plain_engine
 from codec.network.ensemble import Ensemble, EnsembleEngine, mean
 from codec.network.layers import Layer
@@ -69,14 +69,17 @@ def test_the_mean_of_frequencies_are_frequencies(count):
 def test_all_engines_agree_in_both_directions(tiny, other, engine):
     expected = engine_of(Ensemble((tiny, other)), 1000)
     layer = Layer(RGB, pixels_to_planes(smooth(40, 70)))
-    group, samples = layer.part(layer.grid.whole)
-    (payload,) = encode_groups(expected, [group], [samples], ignore)
+    turns = layer.turns(layer.grid.whole)
+    (payload,) = encode_groups(expected, [turns], ignore)
     mine = EnsembleEngine([engine(member) for member in (tiny, other)])
-    assert encode_groups(mine, [group], [samples], ignore) == [payload]
-    (found,) = decode_groups(mine, [group], [payload], ignore)
-    exist = np.arange(32) < group.extents[:, :1], np.arange(32) < group.extents[:, 1:]
-    there = (exist[0][:, :, None] & exist[1][:, None]).reshape(len(samples), 1, -1)
-    assert ((found == samples) | ~there).all()
+    assert encode_groups(mine, [turns], ignore) == [payload]
+    decoding = Decoding(mine, [payload])
+    for turn, samples in turns:
+        (found,) = decoding.turn({0: turn}, ignore)
+        exist = np.arange(32) < turn.extents[:, :1], np.arange(32) < turn.extents[:, 1:]
+        there = (exist[0][:, :, None] & exist[1][:, None]).reshape(len(samples), 1, -1)
+        assert ((found == samples) | ~there).all()
+    decoding.finish()
 
 
 def test_a_file_names_all_of_them(other):

@@ -53,10 +53,11 @@ def run(*arguments, **options):
 def test_an_encoder_that_goes_wrong_writes_nothing(place, monkeypatch):
     right = coding.tokens_and_frequencies
 
-    def wrong(network, group, samples, *rest):
+    def wrong(network, turns, *rest):
+        (turn, samples), *others = turns
         changed = samples.copy()
         changed.flat[0] ^= 1
-        return right(network, group, changed, *rest)
+        return right(network, [(turn, changed), *others], *rest)
 
     monkeypatch.setattr(coding, "tokens_and_frequencies", wrong)
     for options in ((), ("--verify",), ("--delete-input",)):

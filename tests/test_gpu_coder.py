@@ -15,7 +15,7 @@ from bitstream import gpu_coder
 from bitstream.errors import DamagedError
 from codec.network import coding, gpu, gpu_kernels
 from codec.network.engines import plain_engine
-from codec.network.groups import Group
+from codec.network.groups import Turn
 from codec.network.model import IntegerImageGPT
 from codec.network.plain import PlainEngine
 from codec.progress import ignore
@@ -92,6 +92,12 @@ def test_kernels_compile_for_a_gpu(monkeypatch):
         assert not re.search(r"\.f(32|64)", code), "numba made numbers of uint64 and int64 floats"
 
 
+def all_of(decoding, turns):
+    found = decoding.turn(turns, ignore)
+    decoding.finish()
+    return found
+
+
 @pytest.mark.gpu
 def test_on_the_gpu(uncorrected):
     """Payloads and samples of groups, large and small, as plain torch on the CPU makes them; and damage."""
@@ -104,10 +110,12 @@ def test_on_the_gpu(uncorrected):
     tiles = np.ascontiguousarray(picture.transpose(2, 0, 1, 3).reshape(70, 3, 1024))
     parts = [slice(0, 1), slice(1, 6), slice(6, 70)]
     samples = [tiles[part] for part in parts]
-    groups = [Group(RGB, np.full((len(own), 2), 32), random_around(np.arange(len(own)) % 16, RGB)) for own in samples]
-    payloads = coding.encode_groups(there, groups, samples, ignore)
-    assert payloads == coding.encode_groups(plain_engine(uncorrected), groups, samples, ignore)
-    assert all(np.array_equal(*both) for both in zip(coding.decode_groups(there, groups, payloads, ignore), samples, strict=True))
+    turns = [Turn(RGB, np.full((len(own), 2), 32), random_around(np.arange(len(own)) % 16, RGB)) for own in samples]
+    groups = [[(turn, own)] for turn, own in zip(turns, samples, strict=True)]
+    payloads = coding.encode_groups(there, groups, ignore)
+    assert payloads == coding.encode_groups(plain_engine(uncorrected), groups, ignore)
+    turns = dict(enumerate(turns))
+    assert all(np.array_equal(*both) for both in zip(all_of(coding.Decoding(there, payloads), turns), samples, strict=True))
     for damaged, message in ((payloads[1][:8], "more than it holds"), (payloads[1] + bytes(8), "last token")):
         with pytest.raises(DamagedError, match=message):
-            coding.decode_groups(there, groups, [payloads[0], damaged, payloads[2]], ignore)
+            all_of(coding.Decoding(there, [payloads[0], damaged, payloads[2]]), turns)

@@ -22,7 +22,7 @@ from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
 from codec.tiling.context import CENTRE, SIDE, neighbour_slots
 from codec.tiling.planes import GREY, RGB, pixels_to_planes
-from tests.conftest import CPU, photo_cd, smooth
+from tests.conftest import CPU, photo_cd, smooth, whole
 from tests.plain_decoder import Learnt
 
 KINDS = {1: GREY, 3: RGB}
@@ -42,8 +42,9 @@ def test_it_is_what_the_document_says(channels):
     """As the plain decoder learns, which was written from the document; some tiles end early."""
     rng, tiles = np.random.default_rng(channels), 5
     layer = Layer(KINDS[channels], pixels_to_planes(smooth(32, 32 * tiles, channels)))
-    group, _ = layer.part(layer.grid.whole)
-    learning, plain = Learning(group), Learnt(channels)
+    turn, _ = whole(layer)
+    learning, plain = Learning(channels), Learnt(channels)
+    learning.begin(turn)
     for position in range(5 * SIDE):
         exist = (np.arange(tiles) != 2) | (position % SIDE < 7)
         for c in range(channels):
@@ -79,12 +80,23 @@ def test_nothing_is_compiled():
 
 def payload_of(network: IntegerImageGPT, pixels: np.ndarray) -> bytes:
     layer = Layer(RGB, pixels_to_planes(pixels))
-    group, samples = layer.part(layer.grid.whole)
+    turn, samples = whole(layer)
     engine = engine_of(network, layer.grid.tiles)
-    (payload,) = coding.encode_groups(engine, [group], [samples], ignore)
-    (back,) = coding.decode_groups(engine, [group], [payload], ignore)
+    (payload,) = coding.encode_groups(engine, [[(turn, samples)]], ignore)
+    decoding = coding.Decoding(engine, [payload])
+    (back,) = decoding.turn({0: turn}, ignore)
+    decoding.finish()
     assert np.array_equal(back, samples)
     return payload
+
+
+def test_the_second_turn_goes_on(tiny, monkeypatch):
+    """What was learnt in the first one saves bytes."""
+    layer = Layer(RGB, pixels_to_planes(photo_cd(128, 128)))
+    engine, turns = engine_of(tiny, layer.grid.tiles), layer.turns(layer.grid.whole)
+    (payload,) = coding.encode_groups(engine, [turns], ignore)
+    apart = coding.encode_groups(engine, [[turn] for turn in turns], ignore)
+    assert len(payload) < 0.99 * sum(map(len, apart))
 
 
 def test_colours_that_do_not_occur_are_learnt(tiny, uncorrected):
@@ -104,8 +116,8 @@ def test_a_model_that_learns_is_another(tiny, uncorrected):
 
 def test_small_pictures_decoded_together_take_little_memory(monkeypatch, tiny, uncorrected):
     """What is learnt of a group takes some megabytes, whatever its size: so not too many are decoded at once."""
-    found, decode = [], layers.decode_groups
-    monkeypatch.setattr(layers, "decode_groups", lambda engine, groups, *rest: found.append(len(groups)) or decode(engine, groups, *rest))
+    found, decoding = [], layers.Decoding
+    monkeypatch.setattr(layers, "Decoding", lambda engine, payloads: found.append(len(payloads)) or decoding(engine, payloads))
     monkeypatch.setattr(threads, "_all", lambda: 1)
     layer = Layer(RGB, pixels_to_planes(smooth(4, 3, 3)))
     for network, most in ((tiny, 256 // layers.LEARNING_TILES), (uncorrected, 256)):

@@ -357,7 +357,7 @@ def test_groups_are_as_large_as_every_decoder_can_hold(published, monkeypatch):
     tiny_cache = models.read(TINY_PALETTE, CPU).config.cache_bytes
     monkeypatch.setattr(coding, "MAX_PALETTE_CACHE_BYTES", 2 * tiny_cache)
     few = coded_by(PublishedPalette(), smooth(70, 100), model=TINY_PALETTE)
-    assert (len(coded.chunks), len(few.chunks)) == (1 + 2, 6 + 2 * 6)  # tokens know no turns
+    assert (len(coded.chunks), len(few.chunks)) == (1 + 1, 6 + 6)
     with pytest.raises(codec.DamagedError, match="groups of 12 tiles are too large"):
         codec.decode(file_of(smooth(70, 100), coded), model=TINY_PALETTE, device="cpu")
 

@@ -244,13 +244,13 @@ def test_only_a_pictures_own_samples_have_a_past(change, only_tiny_models):
 
 
 def test_chunks_are_outliers_chroma_luma():
-    """The first only where there are any; two turns of chroma, two of luma."""
+    """The first only where there are any."""
     pixels = photo_cd(70, 80)
     spotted = pixels.copy()
     spotted[10:14, 5] ^= 1
     for changed, outliers in ((pixels, 0), (spotted, 1)):
         coded = coded_by(PastMethod(), changed, model=TINY_YCC)
-        assert len(coded.chunks) == outliers + 4
+        assert len(coded.chunks) == outliers + 2
         assert coded.coding.fields[0] >> 7 == outliers
         if outliers:
             positions, corrections = unpack(coded.chunks[0], 5600, 700)
@@ -331,11 +331,11 @@ def changed_fields(data, change):
         (5 | 1 << 4, "sampling is not possible"),
         (1 | 1 << 4, "payload is damaged"),
         (1 | 1 << 6, "payload is damaged"),
-        (1 | 1 << 7, "4 chunks, which are too few"),
+        (1 | 1 << 7, "2 chunks, which are too few"),
     ],
 )
 def test_other_pasts_are_refused(first, what):
-    """Of 4:2:0, without outliers, with two groups of chroma, as many as another past has, and two of luma."""
+    """Of 4:2:0, without outliers, with a group of chroma, as another past has, and one of luma."""
     data = with_past(photo_cd(80, 80))
     (coding,) = read(data).front.codings
     assert coding.fields[0] == 7 | 8
@@ -364,12 +364,12 @@ def test_a_past_needs_a_model_for_it():
 
 
 @pytest.mark.parametrize("extra", [b"\0", b"\0" * 3, b"\1" * 8])
-@pytest.mark.parametrize("k", range(4))
+@pytest.mark.parametrize("k", range(2))
 def test_payloads_are_whole_words_and_end_with_their_tokens(extra, k):
-    """Of both turns of chroma and of luma."""
+    """Of chroma and of luma."""
     data = with_past(decoded(80, 80))
     chunks = list(read(data).chunks)
-    assert len(chunks) == 4
+    assert len(chunks) == 2
     chunks[k] += extra
     with pytest.raises(codec.DamagedError, match="payload is damaged"):
         codec.decompress(remade(data, chunks=chunks), model=TINY_YCC, device="cpu")

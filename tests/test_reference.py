@@ -47,11 +47,11 @@ def test_the_integer_model_costs_at_most_one_percent(photograph, shipped_checkpo
     integer = integer_model(model, "x", CPU)
     layer = Layer(RGB, pixels_to_planes(photograph[64:192, 100:260]))
     float_bits = integer_bits = 0.0
-    for of in layer.grid.turns(layer.grid.shape(256)):
-        group, samples = layer.part(of)
-        float_bits += bits_per_sample(model, {RGB: (torch.from_numpy(samples), as_tensors(group.around))})[RGB] * samples.size
-        (payload,) = encode_groups(engine_of(integer, layer.grid.tiles), [group], [samples], lambda _: None)
-        integer_bits += 8 * len(payload)
+    turns = layer.turns(layer.grid.whole)
+    for turn, samples in turns:
+        float_bits += bits_per_sample(model, {RGB: (torch.from_numpy(samples), as_tensors(turn.around))})[RGB] * samples.size
+    (payload,) = encode_groups(engine_of(integer, layer.grid.tiles), [turns], lambda _: None)
+    integer_bits += 8 * len(payload)
     assert integer_bits < 1.01 * float_bits
 
 

@@ -131,7 +131,7 @@ class LayersCandidate(Candidate):
 def check_layers(network: Networks, layers: Sequence[Layer], shape: Shape, payloads: Sequence[bytes], progress: Progress) -> None:
     """The beginnings of all tiles. Raises IgptError."""
     for layer in layers:
-        count = layer.grid.turn_groups(shape)
+        count = layer.grid.count(shape)
         wrong = beginnings_differ(network, layer, shape, payloads[:count], CHECKED_POSITIONS, heartbeat(progress))
         require_same(not wrong, wrong)
         payloads = payloads[count:]

@@ -146,7 +146,7 @@ class PublishedPalette(Method):
 
     def least_bytes(self, part: Part) -> Iterator[int]:
         fields, grid = self.fields(part), Grid(part.width, part.height)
-        yield from itertools.repeat(WORD_BYTES, grid.groups(fields.shape))
+        yield from itertools.repeat(WORD_BYTES, grid.count(fields.shape))
         if fields.refinement:
             yield from least_bytes(grid, fields.shape, part.channels)
 
@@ -171,7 +171,7 @@ class PublishedPalette(Method):
         if fields.refinement:
             name = fields.refinement
             refinement = require_kinds(models.find(name.digest, name.name, None, device_named(options.device)), kind)
-        count = Grid(*size).groups(fields.shape)
+        count = Grid(*size).count(fields.shape)
         tokens = decode_tokens(network, size, fields.shape, part.chunks[:count], progress)
         if refinement is None:
             return network.palette.painted(tokens, part.channels)
@@ -184,7 +184,7 @@ class PublishedPalette(Method):
         network, tokens, refinement, layer = coded.made_of
         fields = self.fields(part)
         require_same(fields.model.digest == network.digest, "its model is another")
-        count = Grid(part.width, part.height).groups(fields.shape)
+        count = Grid(part.width, part.height).count(fields.shape)
         size, payloads = (part.width, part.height), part.chunks[:count]
         seen = decode_tokens(network, size, fields.shape, payloads, heartbeat(progress), CHECKED_POSITIONS)
         begins = np.arange(part.height) % SIDE < CHECKED_POSITIONS // SIDE

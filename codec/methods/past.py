@@ -146,7 +146,7 @@ class PastMethod(Method):
         pixels, chunks = part.width * part.height, part.chunks
         outliers = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE) if fields.outliers else NO_OUTLIERS
         payloads = chunks[int(fields.outliers) :]
-        count = Grid(*fields.chroma_size(part.width, part.height)).turn_groups(fields.shape)
+        count = Grid(*fields.chroma_size(part.width, part.height)).count(fields.shape)
         return outliers, payloads[:count], payloads[count:]
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:

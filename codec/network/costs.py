@@ -34,18 +34,22 @@ def layer_costs(network: Networks, layer: Layer) -> Costs:
     grid, planes = layer.grid, layer.planes.shape
     engine, shape = engine_of(network, grid.tiles), grid.shape(MAX_GROUP_TILES)
     bits, ranks = np.zeros(planes, np.float32), np.zeros(planes, np.uint8)
-    for rectangle in grid.turns(shape):
-        group, samples = layer.part(rectangle)
-        needed = positions_needed(group.extents)
-        parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
-        for tokens, tables, exist in tokens_and_frequencies(engine, group, samples, ignore):
-            there = exist[:, None].repeat(planes[0], 1)
-            tokens, tables = tokens[there], tables[there]
-            own = tables[np.arange(len(tokens)), tokens]
-            parts.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
-        exist = present(group.extents, np.arange(needed))[:, None].repeat(planes[0], 1)  # (positions, channels, tiles)
-        for target, values in ((bits, [p[0] for p in parts]), (ranks, [p[1] for p in parts])):
-            whole = np.zeros((POSITIONS, *exist.shape[1:]), target.dtype)
-            whole[:needed][exist] = np.concatenate(values)
-            tiles_into_planes(whole.transpose(2, 1, 0), target, rectangle)
+    for rectangle in grid.groups(shape):
+        turns = layer.turns(rectangle)
+        coded = tokens_and_frequencies(engine, turns, ignore)
+        for part, (turn, _) in zip(rectangle.turns, turns, strict=True):
+            needed, done = positions_needed(turn.extents), 0
+            found: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []
+            while done < needed:
+                tokens, tables, exist = next(coded)
+                done += len(tokens)
+                there = exist[:, None].repeat(planes[0], 1)
+                tokens, tables = tokens[there], tables[there]
+                own = tables[np.arange(len(tokens)), tokens]
+                found.append(((FREQUENCY_BITS - np.log2(own)).astype(np.float32), (tables > own[:, None]).sum(1).astype(np.uint8)))
+            exist = present(turn.extents, np.arange(needed))[:, None].repeat(planes[0], 1)  # (positions, channels, tiles)
+            for target, values in ((bits, [f[0] for f in found]), (ranks, [f[1] for f in found])):
+                whole = np.zeros((POSITIONS, *exist.shape[1:]), target.dtype)
+                whole[:needed][exist] = np.concatenate(values)
+                tiles_into_planes(whole.transpose(2, 1, 0), target, part)
     return Costs(bits, ranks)

@@ -6,6 +6,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from codec.network.arithmetic import exp2_table
 from codec.network.attention import CachedAttention
 from codec.network.config import ModelConfig
 from codec.network.engine import Impossible
-from codec.network.groups import Exist, Group, positions_needed, present
+from codec.network.groups import Exist, Turn, positions_needed, present
 from codec.network.limits import EXPONENT_STEPS
 from codec.network.plain import PlainEngine, PlainSteps
 from codec.progress import Progress
@@ -71,10 +72,11 @@ def codes_exactly(device: str) -> bool:
         encoder.encode(tokens[first:last].astype(np.int32), tables[first:last].astype(np.int32))
         if encoder.payload() != payload:
             return False
-    decoders, found = Decoders(payloads, bounds, device), torch.zeros(total, dtype=torch.int32, device=device)
+    decoders, found = Decoders(payloads, device), torch.zeros(total, dtype=torch.int32, device=device)
+    decoders.begin(dict(enumerate(pairwise(bounds.tolist()))), {})
     decoders.decode(rows, torch.ones(total, dtype=torch.bool, device=device), found)
     try:
-        decoders.finish(complete=True)
+        decoders.finish()
     except DamagedError:
         return False
     return np.array_equal(found.cpu().numpy(), tokens)
@@ -108,27 +110,25 @@ class KernelAttention(CachedAttention):
         return out
 
 
-def encode_groups(
-    engine: PlainEngine, groups: Sequence[Group], samples: Sequence[TileSamples], rows: int, progress: Progress
-) -> list[bytes]:
-    """The payloads of groups, of each one's (tiles, channels, POSITIONS) samples. rows: frequency tables at once, per channel."""
-    spans = [torch.cat([*_spans(engine, *of, rows, progress)], 1) for of in zip(groups, samples, strict=True)]
+def encode_groups(engine: PlainEngine, groups: Sequence[Sequence[tuple[Turn, TileSamples]]], rows: int, progress: Progress) -> list[bytes]:
+    """The payload of each group, of its turns with their samples. rows: frequency tables at once, per channel."""
+    spans = [torch.cat([part for turn in turns for part in _spans(engine, *turn, rows, progress)], 1) for turns in groups]
     return encoded(torch.cat(spans, 1), np.cumsum([0, *(of.shape[1] for of in spans)]))
 
 
-def _spans(engine: PlainEngine, group: Group, samples: TileSamples, rows: int, progress: Progress) -> Iterator[Tensor]:
-    """`spans_of` a group's tokens in coding order, in parts; a group is one parallel pass."""
-    kind, extents = group.kind, group.extents
+def _spans(engine: PlainEngine, turn: Turn, samples: TileSamples, rows: int, progress: Progress) -> Iterator[Tensor]:
+    """`spans_of` a turn's tokens in coding order, in parts; a turn is one parallel pass."""
+    kind, extents = turn.kind, turn.extents
     count, needed, at_once = int(extents[:, 0].max()) * SIDE, positions_needed(extents), max(1, rows // len(samples))
-    context = engine.context(kind, samples, group.around)
+    context = engine.context(kind, samples, turn.around)
     hidden = engine.hidden_of_tiles(context.features[:, :count]).swapaxes(0, 1)
     features = [of.swapaxes(0, 1) for of in context.head_features]
     tokens = torch.stack([of.t() for of in context.tokens], 1)  # (positions, channels, tiles)
     progress(int(extents.prod(1).sum()))
-    seen = tokens.cpu().numpy() if group.cells else None
+    seen = tokens.cpu().numpy() if turn.cells else None
     for start in range(0, needed, at_once):
         span = slice(start, min(start + at_once, needed))
-        impossible = group.cells.impossible_in(span, samples, seen) if group.cells and seen is not None else None
+        impossible = turn.cells.impossible_in(span, samples, seen) if turn.cells and seen is not None else None
         tables = engine.tables(kind, hidden[span], [of[span] for of in features], impossible)
         spans = spans_of(tokens[span], tables)
         exist = present(extents, np.arange(span.start, span.stop))[:, None].repeat(kind.channels, 1)
@@ -163,22 +163,29 @@ class Decoders:
     Raises DamagedError as those do, of the same payload, with the same words.
     """
 
-    def __init__(self, payloads: Sequence[bytes], bounds: npt.NDArray[np.int64], device: str = "cuda") -> None:
+    def __init__(self, payloads: Sequence[bytes], device: str = "cuda") -> None:
         from bitstream import gpu_coder
 
         words = [words_of(payload) for payload in payloads]
         states, numbers = np.empty((len(words), 2), np.uint64), np.zeros((len(words), 7), np.int64)
         place = 0
-        for own, number, some, *tiles in zip(states, numbers, words, bounds[:-1], bounds[1:], strict=True):
+        for own, number, some in zip(states, numbers, words, strict=True):
             first, second = (*some[:2].tolist(), 0, 0)[:2]
             own[gpu_coder.OFFSET], own[gpu_coder.SIZE] = first << 32 | second, gpu_coder.RANGE
-            number[: gpu_coder.CALLS] = *tiles, place + 2, place + len(some), most_cost(some)
+            number[: gpu_coder.CALLS] = 0, 0, place + 2, place + len(some), most_cost(some)
             place += len(some)
         self._words = torch.from_numpy(np.concatenate([*words, np.zeros(1, np.uint32)])).to(device)  # never empty
         self._states, self._numbers = torch.from_numpy(states).to(device), torch.from_numpy(numbers).to(device)
         self._read = _launcher(gpu_coder.decode, len(words), gpu_coder.THREADS, self._words.device)
         self._end = _launcher(gpu_coder.finish, len(words), 1, self._words.device)
         self._arrays = _arrays(self._words, self._states, self._numbers)
+
+    def begin(self, parts: dict[int, tuple[int, int]], learning: dict[int, Turn]) -> None:
+        """As `coding.Decoders.begin`; nothing is learnt."""
+        tiles = np.zeros((len(self._numbers), 2), np.int64)
+        for place, part in parts.items():
+            tiles[place] = part
+        self._numbers[:, :2] = torch.from_numpy(tiles)
 
     def accept(self, position: int, channel: int, steps: PlainSteps, impossible: Impossible | None, exist: Exist) -> None:
         """Hands the steps their tokens. Raises DamagedError."""
@@ -193,10 +200,9 @@ class Decoders:
         ends, there, found = _arrays(tables.cumsum(1, dtype=torch.int32), exist, tokens)
         self._read(ends, there, *self._arrays, found)
 
-    def finish(self, complete: bool) -> None:
-        """After the last token, of all or, where that is not complete, of those that were wanted. Raises DamagedError."""
-        if complete:
-            self._end(*self._arrays[1:])
+    def finish(self) -> None:
+        """After the last token. Raises DamagedError."""
+        self._end(*self._arrays[1:])
         self._check()
 
     def _check(self) -> None:

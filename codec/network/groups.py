@@ -1,4 +1,4 @@
-"""Groups of tiles that are coded together: which of their positions exist, and what is known of their pixels beforehand."""
+"""Groups of tiles, which are coded in turns: which positions of a turn's tiles exist, and what is known of their pixels beforehand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,9 +71,9 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Tiles that are coded together. extents: as above; around: what is known of their surroundings; cells: where their pixels are known
-    to be."""
+class Turn:
+    """Tiles of a group, or of several, that are coded together. extents: as above; around: what is known of their surroundings; cells:
+    where their pixels are known to be."""
 
     kind: Kind
     extents: Extents
@@ -86,15 +86,21 @@ def some(around: Known, part: slice) -> Known:
     return around.each(lambda array: array[part])
 
 
-def together(groups: Sequence[Group]) -> Group:
+def chosen_of(turn: Turn, tiles: Sequence[int]) -> Turn:
+    """Some of the tiles, by their numbers."""
+    cells = Cells(turn.cells.bounds, turn.cells.tokens[tiles]) if turn.cells else None
+    return Turn(turn.kind, turn.extents[tiles], turn.around.each(lambda array: array[tiles]), cells)
+
+
+def together(turns: Sequence[Turn]) -> Turn:
     """The tiles of several groups of a kind, with the same bounds of cells."""
-    arounds, cells = [group.around for group in groups], [group.cells for group in groups if group.cells]
+    arounds, cells = [turn.around for turn in turns], [turn.cells for turn in turns if turn.cells]
     windows = [around.windows for around in arounds if around.windows is not None]
     around = Known(
         np.concatenate([around.sides for around in arounds]),
         np.concatenate([around.strips for around in arounds]),
         np.concatenate(windows) if windows else None,
     )
-    extents = np.concatenate([group.extents for group in groups])
+    extents = np.concatenate([turn.extents for turn in turns])
     seen = Cells(cells[0].bounds, np.concatenate([c.tokens for c in cells])) if cells else None
-    return Group(groups[0].kind, extents, around, seen)
+    return Turn(turns[0].kind, extents, around, seen)

@@ -8,10 +8,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
-from codec.network.coding import DECODED_TILES, ENCODED_TOGETHER, decode_groups, encode_groups
+from codec.network.coding import DECODED_TILES, ENCODED_TOGETHER, Decoding, encode_groups
+from codec.network.engine import Engine
 from codec.network.engines import engine_of
 from codec.network.ensemble import Networks
-from codec.network.groups import CellBounds, Cells, CellTokens, Group, present, together
+from codec.network.groups import CellBounds, Cells, CellTokens, Turn, chosen_of, present, together
 from codec.progress import Progress, ignore, one_at_a_time
 from codec.threads import side_by_side
 from codec.tiling.context import POSITIONS
@@ -24,6 +25,7 @@ from codec.tiling.tiles import (
     Shape,
     TileSamples,
     alone,
+    sides,
     strips_from_planes,
     tiles_from_planes,
     tiles_into_planes,
@@ -44,14 +46,14 @@ class Surroundings(NamedTuple):
     tokens: CellTokens | None = None
     bounds: CellBounds | None = None
 
-    def group(self, kind: Kind, grid: Grid, of: Rectangle, planes: Planes) -> Group:
-        """Some tiles of a layer, of whose planes (channels, height, width) the tiles are known that come before them."""
+    def turn(self, kind: Kind, grid: Grid, of: Rectangle, planes: Planes) -> Turn:
+        """The tiles of a group's turn, of whose planes (channels, height, width) the tiles of the group are known that come before them."""
         windows = None if self.chroma is None else windows_from_planes(self.chroma, of)
         cells = None
         if self.tokens is not None and self.bounds is not None:
             cells = Cells(self.bounds, tiles_from_planes(self.tokens[None], of)[:, 0])
         strips = strips_from_planes(planes, of.corners) if of.turn else alone(of.tiles, kind.channels).strips
-        return Group(kind, grid.extents(of), Known(grid.sides(of), strips, windows), cells)
+        return Turn(kind, grid.extents(of), Known(sides(of), strips, windows), cells)
 
 
 NO_SURROUNDINGS = Surroundings()
@@ -70,9 +72,10 @@ class Layer:
         height, width = self.planes.shape[1:]
         return Grid(width, height)
 
-    def part(self, of: Rectangle) -> tuple[Group, TileSamples]:
-        """Some tiles of it."""
-        return self.around.group(self.kind, self.grid, of, self.planes), tiles_from_planes(self.planes, of)
+    def turns(self, of: Rectangle) -> list[tuple[Turn, TileSamples]]:
+        """Those of a group of its tiles."""
+        parts = [(self.around.turn(self.kind, self.grid, part, self.planes), tiles_from_planes(self.planes, part)) for part in of.turns]
+        return parts
 
 
 def group_shape(grid: Grid) -> Shape:
@@ -82,19 +85,18 @@ def group_shape(grid: Grid) -> Shape:
 
 def least_bytes(grid: Grid, shape: Shape, channels: int) -> Iterator[int]:
     """Of each payload, as every token costs something."""
-    for of in grid.turns(shape):
+    for of in grid.groups(shape):
         yield max(WORD_BYTES, -(-grid.samples_in(of) * channels * LEAST_COST // (8 << FREQUENCY_BITS)))
 
 
 def encode_layer(network: Networks, layer: Layer, shape: Shape, progress: Progress) -> list[bytes]:
-    """A payload for each group of tiles, of those that come first, then of the others."""
+    """A payload for each group of tiles."""
     engine, update = engine_of(network, layer.grid.tiles), one_at_a_time(progress)
 
     def encoded(batch: list[Rectangle]) -> list[bytes]:
-        groups, samples = zip(*(layer.part(of) for of in batch), strict=True)
-        return encode_groups(engine, groups, samples, update)
+        return encode_groups(engine, [layer.turns(of) for of in batch], update)
 
-    batches = list(_batches(layer.grid.turns(shape), lambda of: of.tiles, ENCODED_TOGETHER[network.device]))
+    batches = list(_batches(layer.grid.groups(shape), lambda of: of.tiles, ENCODED_TOGETHER[network.device]))
     found = side_by_side(encoded, batches, min(engine.at_once, len(batches)))
     return [payload for some in found for payload in some]
 
@@ -128,41 +130,45 @@ def decode_layers(requests: Sequence[Request], progress: Progress) -> list[Plane
     Raises DamagedError.
     """
     planes = [np.zeros((request.kind.channels, request.size[1], request.size[0]), np.uint8) for request in requests]
-    for turn in TURNS:
-        for group, samples in decoded_groups(requests, planes, turn, progress):
-            tiles_into_planes(samples, planes[group.request], group.rectangle)
+    engine, update = engine_of(requests[0].network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
+
+    def decode(batch: list[GroupPayload]) -> None:
+        decoding = Decoding(engine, [group.payload for group in batch])
+        for turn in TURNS:
+            parts = {k: group.rectangle.turns[turn] for k, group in enumerate(batch) if len(group.rectangle.turns) > turn}
+            if parts:
+                turns = {k: _turn_of(requests[batch[k].request], part, planes[batch[k].request]) for k, part in parts.items()}
+                for (k, part), samples in zip(parts.items(), decoding.turn(turns, update), strict=True):
+                    tiles_into_planes(samples, planes[batch[k].request], part)
+        decoding.finish()
+
+    for _ in _side_by_side(requests, engine, decode):
+        pass
     return planes
 
 
-def decoded_groups(
-    requests: Sequence[Request], planes: Sequence[Planes], turn: int, progress: Progress, positions: int = POSITIONS
-) -> Iterator[tuple[GroupPayload, TileSamples]]:
-    """The samples of such layers' tiles of a turn, group by group; of each tile `positions` at most are decoded. planes: of each layer,
-    of which the tiles of the turn before are known. Raises DamagedError."""
-    network, kind, *_ = requests[0]
-    engine, update = engine_of(network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
+def _turn_of(request: Request, part: Rectangle, planes: Planes) -> Turn:
+    return request.around.turn(request.kind, request.grid, part, planes)
+
+
+def _side_by_side(requests: Sequence[Request], engine: Engine, function: Callable[[list[GroupPayload]], Item]) -> Iterator[Item]:
+    """The results for all groups in order, in batches of those that are decoded in lockstep."""
     groups = [
         GroupPayload(k, of, payload)
         for k, request in enumerate(requests)
-        for of, payload in zip(request.grid.turns(request.shape), request.payloads, strict=True)
-        if of.turn == turn
+        for of, payload in zip(request.grid.groups(request.shape), request.payloads, strict=True)
     ]
-    tiles = sum(group.rectangle.tiles for group in groups)
-    at_once = min(DECODED_TILES[network.device], -(-tiles // engine.at_once))  # all threads have something to do
-    least = LEARNING_TILES if network.config.learns else 1
-    batches = list(_batches(groups, lambda group: max(group.rectangle.tiles, least), at_once))
-    if not batches:
-        return
-    largest = max(sum(group.rectangle.tiles for group in batch) for batch in batches)
-    most = DECODED_TILES[network.device]
+    most, least = DECODED_TILES[engine.device], LEARNING_TILES if engine.config.learns else 1
+
+    def tiles_of(group: GroupPayload) -> int:
+        """Of its first turn."""
+        return group.rectangle.turns[0].tiles
+
+    at_once = min(most, -(-sum(map(tiles_of, groups)) // engine.at_once))  # all threads have something to do
+    batches = list(_batches(groups, lambda group: max(tiles_of(group), least), at_once))
+    largest = max(sum(map(tiles_of, batch)) for batch in batches)
     beside = max(1, engine.at_once * most // max(most, largest))  # large groups take more memory, so fewer go side by side
-
-    def decoded(batch: list[GroupPayload]) -> list[TileSamples]:
-        groups = [requests[k].around.group(kind, requests[k].grid, of, planes[k]) for k, of, _ in batch]
-        return decode_groups(engine, groups, [group.payload for group in batch], update, positions)
-
-    for batch, samples in zip(batches, side_by_side(decoded, batches, min(beside, len(batches))), strict=True):
-        yield from zip(batch, samples, strict=True)
+    return side_by_side(function, batches, min(beside, len(batches)))
 
 
 def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
@@ -181,26 +187,41 @@ def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int)
 
 def estimated_bytes(network: Networks, layer: Layer) -> float:
     """What a large layer takes, from real code of evenly spread tiles."""
-    grid = layer.grid
-    places = np.linspace(0, grid.tiles - 1, SAMPLED_TILES).astype(int).tolist()
-    corners = [divmod(tile, grid.columns) for tile in places]
-    groups, samples = zip(*(layer.part(Rectangle(y, x, 1, 1, (y + x) & 1)) for y, x in corners), strict=True)
-    group = together(groups)
-    code = len(encode_groups(engine_of(network, SAMPLED_TILES), [group], [np.concatenate(samples)], ignore)[0])
-    return code * grid.width * grid.height / int(group.extents.prod(1).sum())
+    grid, before = layer.grid, 0
+    wanted = [grid.tiles * k // SAMPLED_TILES for k in range(SAMPLED_TILES)]  # in the order of the code
+    some: list[tuple[Turn, TileSamples]] = []
+    for of in grid.groups(group_shape(grid)):
+        if not any(before <= number < before + of.tiles for number in wanted):
+            before += of.tiles
+            continue
+        for turn, samples in layer.turns(of):
+            chosen = [number - before for number in wanted if before <= number < before + len(samples)]
+            some.append((chosen_of(turn, chosen), samples[chosen]))
+            before += len(samples)
+    turn = together([turn for turn, _ in some])
+    code = len(encode_groups(engine_of(network, SAMPLED_TILES), [[(turn, np.concatenate([own for _, own in some]))]], ignore)[0])
+    return code * grid.width * grid.height / int(turn.extents.prod(1).sum())
 
 
 def beginnings_differ(network: Networks, layer: Layer, shape: Shape, payloads: Sequence[bytes], positions: int, progress: Progress) -> str:
-    """What is wrong with the payloads of a layer, of whose tiles so many positions are decoded; nothing where they are right.
+    """What is wrong with the payloads of a layer, of each of which the first positions are decoded; nothing where they are right.
 
     Raises DamagedError.
     """
-    grid, some = layer.grid, slice(positions)
+    grid, some, update = layer.grid, slice(positions), one_at_a_time(progress)
     request = Request(network, layer.kind, (grid.width, grid.height), layer.around, shape, payloads)
-    parts = (decoded_groups([request], [layer.planes], turn, progress, positions) for turn in TURNS)
-    for number, (group, found) in enumerate(itertools.chain(*parts)):
-        expected = tiles_from_planes(layer.planes, group.rectangle)
-        exist = present(grid.extents(group.rectangle), np.arange(positions)).T  # (tiles, positions)
-        if ((found[..., some] != expected[..., some]) & exist[:, None]).any():
-            return f"the tiles of group {number + 1} differ"
-    return ""
+    engine = engine_of(network, grid.tiles)
+
+    def wrong(batch: list[GroupPayload]) -> list[bool]:
+        firsts = [group.rectangle.turns[0] for group in batch]
+        turns = {k: _turn_of(request, part, layer.planes) for k, part in enumerate(firsts)}
+        found = Decoding(engine, [group.payload for group in batch]).turn(turns, update, positions)
+        return [_differs(samples, layer, part, some) for part, samples in zip(firsts, found, strict=True)]
+
+    differ = itertools.chain(*_side_by_side([request], engine, wrong))
+    return next((f"the tiles of group {number} differ" for number, one in enumerate(differ, 1) if one), "")
+
+
+def _differs(samples: TileSamples, layer: Layer, of: Rectangle, some: slice) -> bool:
+    exist = present(layer.grid.extents(of), np.arange(POSITIONS)[some]).T  # (tiles, positions)
+    return bool(((samples[..., some] != tiles_from_planes(layer.planes, of)[..., some]) & exist[:, None]).any())

@@ -1,5 +1,5 @@
-"""What is learnt of the tiles of a group while they are coded: which values occur, beside which others, more or less often than the network
-thinks. Factors, found anew after every row of the tiles, correct its frequencies.
+"""What is learnt of a group while it is coded: which values occur, beside which others, more or less often than the network thinks.
+Factors, found anew after every row of the tiles, correct its frequencies.
 
 A picture that was made of luma and chroma, whose contrast was stretched or whose colours are few has samples that never occur, or never
 together; the network sees too little of it to know. Everything is whole numbers, or single operations of doubles, in a written order.
@@ -9,25 +9,29 @@ import numpy as np
 
 from bitstream.constants import ALPHABET
 from codec.network.engine import Tables, Tokens
-from codec.network.groups import Exist, Group
+from codec.network.groups import Exist, Turn
 from codec.network.learning_kernel import FIRST_PAIR, FIRST_WEIGHT, LARGEST_FACTOR, LIMIT, PAIRS, ROW, corrected, followed, learnt
 from codec.network.limits import LOGIT_STEPS, powers_of_two
 from codec.tiling.context import FIRST_SAMPLE, POSITIONS, SLOTS, neighbour_slots
 
 
 class Learning:
-    """What is learnt of a group of tiles, none of whose tokens was seen. For each token in coding order: `corrected`, then `learnt`."""
+    """What is learnt of a group. For each of its turns: `begin`; then for each token in coding order: `corrected`, then `learnt`."""
 
-    def __init__(self, group: Group) -> None:
-        channels, tiles = group.kind.channels, len(group.extents)
-        self.known = np.full((tiles, channels, SLOTS), FIRST_SAMPLE, np.int32)  # samples
-        self.known[..., POSITIONS + 1 :] = group.around.strips
+    def __init__(self, channels: int) -> None:
         rows = FIRST_PAIR + ALPHABET * PAIRS[channels]
         weights = np.array([[FIRST_WEIGHT, 0]] * channels, np.int64)
-        self._what = self.known, neighbour_slots(), group.around.sides, np.zeros(rows * ROW, np.int32), weights
+        self._factors = np.zeros(rows * ROW, np.int32), weights
         self._counts = np.zeros((rows, ALPHABET), np.int64), np.zeros(rows, np.bool_)
-        self._last = np.zeros(tiles, np.int64), np.zeros((tiles, ALPHABET), np.int32)
         self._powers = powers_of_two(LOGIT_STEPS, LARGEST_FACTOR)[: 2 * LIMIT + 1]
+
+    def begin(self, turn: Turn) -> None:
+        """With its tiles, none of whose tokens was seen."""
+        channels, tiles = turn.kind.channels, len(turn.extents)
+        self.known = np.full((tiles, channels, SLOTS), FIRST_SAMPLE, np.int32)  # samples
+        self.known[..., POSITIONS + 1 :] = turn.around.strips
+        self._what = self.known, neighbour_slots(), turn.around.sides, *self._factors
+        self._last = np.zeros(tiles, np.int64), np.zeros((tiles, ALPHABET), np.int32)
 
     def corrected(self, position: int, channel: int, tables: Tables, predictions: Tokens) -> None:
         """Corrects the frequencies (tiles, 256) of a channel's tokens at a position, where they are. predictions (tiles): what the tokens

@@ -33,7 +33,7 @@ def encode_tokens(network: PaletteImageGPT, tokens: Tokens, shape: Shape, progre
     """A payload for each group of tiles of (height, width) tokens."""
     height, width = tokens.shape
     grid = Grid(width, height)
-    rectangles = (grid.group(number, shape) for number in range(grid.groups(shape)))
+    rectangles = grid.groups(shape)
     return [_encode_group(network, grid.extents(of), tiles_from_planes(tokens[None], of)[:, 0], progress) for of in rectangles]
 
 
@@ -68,8 +68,7 @@ def token_costs(network: PaletteImageGPT, tokens: Tokens) -> npt.NDArray[np.floa
     height, width = tokens.shape
     grid, bits = Grid(width, height), np.empty((1, height, width), np.float32)
     shape = grid.shape(ENCODED_TILES[network.device])
-    for number in range(grid.groups(shape)):
-        of = grid.group(number, shape)
+    for of in grid.groups(shape):
         tiles, count = tiles_from_planes(tokens[None], of)[:, 0], positions_needed(grid.extents(of))
         own = torch.from_numpy(tiles[:, :count].astype(np.int64)).to(network.device)
         chosen = token_frequencies(network, tiles, count).gather(2, own[..., None])[..., 0]
@@ -97,7 +96,7 @@ def decode_tokens(
         raise DamagedError(msg)
     grid = Grid(*size)
     tokens = np.empty((1, grid.height, grid.width), np.uint16)
-    rectangles = [grid.group(number, shape) for number in range(grid.groups(shape))]
+    rectangles = [*grid.groups(shape)]
     groups_at_once = max(1, CACHE_BYTES[network.device] // (network.config.cache_bytes * shape.tiles))
     for first in range(0, len(rectangles), groups_at_once):
         some = slice(first, first + groups_at_once)

@@ -1,4 +1,4 @@
-"""Planes <-> tiles: 32x32 squares, in rectangular groups that are coded by themselves.
+"""Planes <-> tiles: 32x32 squares, in rectangular groups that are coded by themselves, in two turns.
 
 A tile at the right or lower edge may be partial. Its missing columns repeat the last real one, its missing rows the last real row; they
 are never coded.
@@ -69,16 +69,22 @@ class Rectangle(NamedTuple):
     turn: int | None = None
 
     @property
+    def turns(self) -> "list[Rectangle]":
+        """The tiles that come first, then the others, if there are any."""
+        parts = [self._replace(turn=turn) for turn in TURNS]
+        return [part for part in parts if part.tiles]
+
+    @property
     def tiles(self) -> int:
         if self.turn is None:
             return self.rows * self.columns
-        return (self.rows * self.columns + ((self.row + self.column + self.turn + 1) & 1)) // 2
+        return (self.rows * self.columns + (1 - self.turn)) // 2
 
     @property
     def places(self) -> list[tuple[int, int]]:
         """Row and column of each tile in the grid."""
-        places = [(self.row + y, self.column + x) for y in range(self.rows) for x in range(self.columns)]
-        return [(y, x) for y, x in places if self.turn is None or (y + x) & 1 == self.turn]
+        places = [(y, x) for y in range(self.rows) for x in range(self.columns) if self.turn is None or (y + x) & 1 == self.turn]
+        return [(self.row + y, self.column + x) for y, x in places]
 
     @property
     def corners(self) -> list[tuple[int, int]]:
@@ -109,28 +115,15 @@ class Grid:
     def whole(self) -> Rectangle:
         return Rectangle(0, 0, self.rows, self.columns)
 
-    def groups(self, shape: Shape) -> int:
-        """How many there are."""
+    def count(self, shape: Shape) -> int:
+        """How many groups there are."""
         return -(-self.columns // shape.columns) * -(-self.rows // shape.rows)
 
-    def group(self, number: int, shape: Shape) -> Rectangle:
-        """One of them, counted from 0 in raster order."""
-        y, x = divmod(number, -(-self.columns // shape.columns))
-        row, column = y * shape.rows, x * shape.columns
-        return Rectangle(row, column, min(shape.rows, self.rows - row), min(shape.columns, self.columns - column))
-
-    def turns(self, shape: Shape) -> Iterator[Rectangle]:
-        """The groups of the tiles that come first, then of the others; without those that have no tile."""
-        for turn in TURNS:
-            for number in range(self.groups(shape)):
-                of = self.group(number, shape)._replace(turn=turn)
-                if of.tiles:
-                    yield of
-
-    def turn_groups(self, shape: Shape) -> int:
-        """How many `turns` gives."""
-        alone = [count if side == 1 else int(count % side == 1) for count, side in ((self.columns, shape.columns), (self.rows, shape.rows))]
-        return 2 * self.groups(shape) - alone[0] * alone[1]
+    def groups(self, shape: Shape) -> Iterator[Rectangle]:
+        """In raster order."""
+        for row in range(0, self.rows, shape.rows):
+            for column in range(0, self.columns, shape.columns):
+                yield Rectangle(row, column, min(shape.rows, self.rows - row), min(shape.columns, self.columns - column))
 
     def shape(self, most: int) -> Shape:
         """Of groups of at most so many tiles, such that there are few, and as alike and as square as can be."""
@@ -155,27 +148,20 @@ class Grid:
         return extents
 
     def samples_in(self, of: Rectangle) -> int:
-        """Of one plane; quickly, as a damaged file may speak of millions of groups."""
-        (even, odd), columns = _by_parity(of.row, of.rows, self.height), _by_parity(of.column, of.columns, self.width)
-        if of.turn is None:
-            return (even + odd) * sum(columns)
-        return even * columns[of.turn] + odd * columns[1 - of.turn]
-
-    def sides(self, of: Rectangle) -> npt.NDArray[np.uint8]:
-        """Which sides of its tiles are known when they are coded, (tiles): none of those that come first."""
-        if of.turn != 1:
-            return np.zeros(of.tiles, np.uint8)
-        y, x = np.array(of.places).T
-        there = (NORTH, y > 0), (WEST, x > 0), (EAST, x < self.columns - 1), (SOUTH, y < self.rows - 1)
-        sides: npt.NDArray[np.uint8] = sum(np.uint8(side) * known for side, known in there)
-        return sides
+        """Of one plane, in all tiles of a rectangle; quickly, as a damaged file may speak of millions of groups."""
+        bottom, right = min(SIDE * (of.row + of.rows), self.height), min(SIDE * (of.column + of.columns), self.width)
+        return (bottom - SIDE * of.row) * (right - SIDE * of.column)
 
 
-def _by_parity(first: int, count: int, length: int) -> tuple[int, int]:
-    """What the tiles from `first` on take of a side of that length: those of even numbers together, and those of odd ones."""
-    lengths = [min(SIDE, length - SIDE * k) for k in range(first, first + count)]
-    evens, odds = sum(lengths[first & 1 :: 2]), sum(lengths[1 - (first & 1) :: 2])
-    return evens, odds
+def sides(of: Rectangle) -> npt.NDArray[np.uint8]:
+    """Which sides of a rectangle's tiles are known when they are coded, (tiles): of those that come first none, of the others those where
+    another tile of the rectangle lies."""
+    if of.turn != 1:
+        return np.zeros(of.tiles, np.uint8)
+    y, x = np.array(of.places).T - np.array([[of.row], [of.column]])
+    there = (NORTH, y > 0), (WEST, x > 0), (EAST, x < of.columns - 1), (SOUTH, y < of.rows - 1)
+    found: npt.NDArray[np.uint8] = sum(np.uint8(side) * known for side, known in there)
+    return found
 
 
 def tiles_from_planes(planes: npt.NDArray[Sample], of: Rectangle) -> npt.NDArray[Sample]:

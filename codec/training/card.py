@@ -11,7 +11,7 @@ import torch
 from codec.models import CARD_FILE
 from codec.network.coding import encode_groups
 from codec.network.engines import engine_of
-from codec.network.groups import Group
+from codec.network.groups import Turn
 from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
 from codec.tiling.context import SIDE
@@ -31,8 +31,8 @@ def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, d
     alone = IntegerImageGPT(replace(integer.config, learns=False), integer.arrays, integer.name, device)
     rows, rates = [], {}
     for kind, (samples, around) in held_out.items():
-        group = Group(kind, np.full((len(samples), 2), SIDE), around.each(torch.Tensor.numpy))
-        (payload,) = encode_groups(engine_of(alone, len(samples)), [group], [samples.numpy()], ignore)
+        turn = Turn(kind, np.full((len(samples), 2), SIDE), around.each(torch.Tensor.numpy))
+        (payload,) = encode_groups(engine_of(alone, len(samples)), [[(turn, samples.numpy())]], ignore)
         real = 8 * len(payload) / samples.numel()
         rates[kind.name] = round(real, 4)
         rows.append(f"| {kind.name} | {means[kind]:.4f} | {real:.4f} ({100 * (real / means[kind] - 1):+.2f} %) |")
