@@ -301,8 +301,8 @@ class PaletteModel:
         return (min(found), max(found)) if found else (256, -1)
 
 
-def rectangles(width, height, group_columns, group_rows):
-    """FORMAT.md: Tiles and groups. For each rectangle the (row, column) of its tiles' upper left pixels."""
+def groups_of(width, height, group_columns, group_rows):
+    """FORMAT.md: Tiles and groups. For each group the (row, column) of its tiles' upper left pixels."""
     columns, rows = -(-width // 32), -(-height // 32)
     for top in range(0, rows, group_rows):
         for left in range(0, columns, group_columns):
@@ -771,15 +771,15 @@ class Coding:
             self.group_tiles = shape[0] * shape[1]
             assert 1 <= self.group_tiles <= (64 if self.method == 5 else 256)
             self.models = [self.named(reader)]
-            self.rectangles = list(rectangles(width, height, *shape))
-            self.least = [self.least_words(corners, width, height, channels) for corners in self.rectangles]
+            self.groups = list(groups_of(width, height, *shape))
+            self.least = [self.least_words(corners, width, height, channels) for corners in self.groups]
             if self.method == 4:
-                self.chroma_groups = list(rectangles(*self.chroma_size, *shape))
+                self.chroma_groups = list(groups_of(*self.chroma_size, *shape))
                 self.least = [self.least_words(corners, *self.chroma_size, 2) for corners in self.chroma_groups]
-                self.least += [self.least_words(corners, width, height, 1) for corners in self.rectangles]
+                self.least += [self.least_words(corners, width, height, 1) for corners in self.groups]
                 self.least[:0] = [1] * self.outliers
             elif self.method == 5:
-                self.least = [4] * len(self.rectangles) + self.least * self.refined
+                self.least = [4] * len(self.groups) + self.least * self.refined
                 if self.refined:
                     self.refinement = self.named(reader)
             if self.method != 5:
@@ -849,9 +849,7 @@ class Coding:
         return self.inside.decode(payloads, self.loaded(self.inside.model, "dct") if self.inside.model else None)
 
     def network(self, payloads):
-        planes = decode_layer(
-            self.together("rgb"), payloads, self.rectangles, self.width, self.height, self.channels, self.channels == 1, None
-        )
+        planes = decode_layer(self.together("rgb"), payloads, self.groups, self.width, self.height, self.channels, self.channels == 1, None)
         return planes[ORDERS[self.channels - 1]].transpose(1, 2, 0)
 
     def past(self, payloads):
@@ -859,7 +857,7 @@ class Coding:
         outliers = outliers_of(payloads.pop(0), self.width * self.height) if self.outliers else []
         small = decode_layer(models, payloads, self.chroma_groups, *self.chroma_size, 2, 3 + 2 * self.formula, None).astype(np.int64)
         chroma = upsample(small, self.filter, self.top, self.left, self.ring, self.height, self.width)
-        luma = decode_layer(models, payloads, self.rectangles, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
+        luma = decode_layer(models, payloads, self.groups, *size, 1, 2 + 2 * self.formula, chroma)[0].astype(np.int64)
         pixels = develop(self.formula, luma, *chroma)
         for number, additions in outliers:
             pixels[number // self.width, number % self.width] += np.frombuffer(additions, np.uint8)
@@ -871,13 +869,13 @@ class Coding:
         config = model.config
         memory = 2048 * self.group_tiles * config["n_layer"] * (config["n_embd"] + config["n_head"])
         assert self.group_tiles == 1 or memory <= 2**30
-        tokens = decode_tokens(model, payloads, self.rectangles, *size)
+        tokens = decode_tokens(model, payloads, self.groups, *size)
         if not self.refined:
             return ((model.t["centres"] + 2**15) >> 16).astype(np.uint8)[tokens][..., : self.channels]
         planes = decode_layer(
             [self.loaded(self.refinement, "rgb")],
             payloads,
-            self.rectangles,
+            self.groups,
             *size,
             self.channels,
             self.channels == 1,

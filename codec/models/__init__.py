@@ -33,7 +33,7 @@ FOLDER = Path(__file__).parent
 OF_LEVELS: dict[Level, dict[str, tuple[str, ...]]] = {
     Level.FAST: {"rgb": ("photo-fast-1",), "ycc": ("past-fast-1",)},
     Level.DEFAULT: {"rgb": ("photo-3",), "ycc": ("past-3",), LAYOUT: ("dct-1",)},
-    Level.BEST: {"rgb": ("photo-3", "photo-best-1"), "ycc": ("past-3",)},
+    Level.BEST: {"rgb": ("photo-3", "photo-best-1", "photo-best-2"), "ycc": ("past-3", "past-best-1")},
 }
 SOURCE_FILE = "source.json"  # what an added model was made from
 CARD_FILE = "card.json"  # what the model card says, for programs: digest; licence; bpsp, by kind
