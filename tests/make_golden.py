@@ -98,12 +98,12 @@ def networks() -> dict[str, Golden]:
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(Network(), pixels, model=folder))  # noqa: E731
             found[f"network-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,))
         found |= together(f"network-{name}", Network(), pixels, "rgb")
-    in_rectangles = {
+    of_groups = {
         "groups-100x70": (smooth(70, 100) // 8 + 100, 4),
         "thin-9x290": (smooth(290, 9)[..., :1], 4),
         "single-70x34": (smooth(34, 70)[..., :1], 2),  # two by one, and single tiles at the right, which have one turn
     }
-    for name, (pixels, most) in in_rectangles.items():
+    for name, (pixels, most) in of_groups.items():
         made = lambda pixels=pixels, most=most: in_groups(pixels, most)  # noqa: E731
         found[f"network-{name}.{TINY.name}"] = Golden(png_of(pixels), made, (TINY,))
     return found
@@ -325,7 +325,7 @@ def refused() -> dict[str, tuple[str, bytes]]:
     one = picture(4, 5, 1) // 8
     data, two = file_of(one, coded_by(Stored(), one)), picture(4, 5, 2)
     apart = file_of(two, *(coded_by(Stored(), np.ascontiguousarray(two[..., c : c + 1])) for c in (0, 1)))
-    network = file_of(picture(40, 40, 3), coded_by(Network(), picture(40, 40, 3), model=TINY))
+    network = in_groups(picture(40, 70, 3), 4)
     first, second = read(network).chunks
     past = file_of(pixels := spoilt(decoded_jpeg(smooth(70, 45))), coded_by(PastMethod(), pixels, model=TINY_YCC))
     past_fields = read(past).front.codings[0].fields
@@ -413,14 +413,16 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "network-groups-257": remade(network, codings=[Coding(3, 0, b"\1\x81\2" + model)]),
         "network-name": remade(network, codings=[Coding(3, 0, b"\2\2" + model[:16] + b"\1\n")]),
         "network-fields": remade(network, codings=[Coding(3, 0, b"\2\2" + model + b"x")]),
-        "network-one-turn": remade(network, chunks=[first]),
-        "network-three-turns": remade(network, chunks=[first, second, second]),
-        "network-turns-exchanged": remade(network, chunks=[second, first]),
+        "network-model-twice": remade(network, codings=[Coding(3, 0, b"\2\2" + model + model)]),
+        "network-five-models": remade(network, codings=[Coding(3, 0, b"\2\2" + b"".join(bytes([k] * 16) + b"\0" for k in range(5)))]),
+        "network-one-group": remade(network, chunks=[first]),
+        "network-three-groups": remade(network, chunks=[first, second, second]),
+        "network-groups-exchanged": remade(network, chunks=[second, first]),
         "network-too-few-words": remade(network, chunks=[first, second[:-4]]),
         "network-too-many-words": remade(network, chunks=[first + bytes(8), second]),
         "network-half-a-word": remade(network, chunks=[first, second + bytes(2)]),
         "network-noise": remade(network, chunks=[noise((len(first),), 8).tobytes(), second]),
-        "network-noise-in-the-second-turn": remade(network, chunks=[first, noise((len(second),), 8).tobytes()]),
+        "network-noise-in-the-second-turn": remade(network, chunks=[first[:-8] + noise((8,), 8).tobytes(), second]),
         "past-without-outliers": remade(past, chunks=[b"", *read(past).chunks[1:]]),
         "past-outliers-cut": remade(past, chunks=[read(past).chunks[0][:-1], *read(past).chunks[1:]]),
         "past-sampling": remade(past, codings=[Coding(4, 0, bytes((past_fields[0] & ~7 | 0x10,)) + past_fields[1:])]),

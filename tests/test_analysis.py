@@ -59,7 +59,7 @@ def test_costs_of_a_palette_add_up_to_the_payload(channels):
     bits = PublishedPalette().costs(coded, pixels)
     assert list(bits) == {1: ["tokens", "L"], 3: ["tokens", "R", "G", "B"]}[channels]
     assert {of.shape for of in bits.values()} == {(45, 70)}
-    assert len(coded.chunks) == 3
+    assert len(coded.chunks) == 2
     for chunks, some in ((coded.chunks[:1], list(bits)[:1]), (coded.chunks[1:], list(bits)[1:])):
         theory = sum(float(bits[name].sum(dtype=np.float64)) for name in some)
         assert theory <= 8 * sum(map(len, chunks)) <= theory * 1.001 + 64 * 8
