@@ -19,7 +19,7 @@ from codec.methods.network import Fields
 from codec.methods.stored import Stored
 from codec.network.coding import encode_groups
 from codec.network.engines import engine_of
-from codec.network.layers import Layer, encode_layer
+from codec.network.layers import Layer, encode_layer, sampled
 from codec.options import Options
 from codec.progress import ignore
 from codec.representations import digest_of
@@ -264,3 +264,15 @@ def test_the_sizes_of_payloads(tiny, monkeypatch):
             codec.decode(remade(data, chunks=chunks), model=TINY, device="cpu")
     with pytest.raises(DamagedError, match="has 7 chunks, which are too few"):
         codec.decode(remade(data, height=4096, chunks=[bytes(40)] * 7), model=TINY, device="cpu")
+
+
+@pytest.mark.parametrize("tiles", [33, 40, 256, 1000, 24_576])
+def test_tiles_that_tell_the_size_are_spread(tiles):
+    """Over rows and columns: those of a group of 16x16, of which every second one is in a turn, begin with 8 columns."""
+    chosen = sampled(tiles)
+    assert chosen == sorted({*chosen})
+    assert chosen[0] >= 0
+    assert chosen[-1] < tiles
+    assert len(chosen) >= 28
+    assert tiles != 256 or len({number % 8 for number in chosen}) == 8
+    assert np.diff(chosen).max() < tiles / 8

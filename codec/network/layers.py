@@ -36,6 +36,7 @@ Item = TypeVar("Item")
 
 LEARNING_TILES = 8  # so many tiles' memory takes what is learnt of a group
 SAMPLED_TILES = 32  # from which the size of a layer is estimated
+GOLDEN_SECTION = (5**0.5 - 1) / 2
 
 
 class Surroundings(NamedTuple):
@@ -185,10 +186,15 @@ def _batches(groups: Iterable[Item], tiles_of: Callable[[Item], int], most: int)
         yield batch
 
 
+def sampled(tiles: int) -> list[int]:
+    """Numbers of at most SAMPLED_TILES tiles: multiples of the golden section, which keep to no column of the picture."""
+    return sorted({int(tiles * (k * GOLDEN_SECTION % 1)) for k in range(SAMPLED_TILES)})
+
+
 def estimated_bytes(network: Networks, layer: Layer) -> float:
-    """What a large layer takes, from real code of evenly spread tiles."""
+    """What a large layer takes, from real code of tiles that are spread over it."""
     grid, before = layer.grid, 0
-    wanted = [grid.tiles * k // SAMPLED_TILES for k in range(SAMPLED_TILES)]  # in the order of the code
+    wanted = sampled(grid.tiles)
     some: list[tuple[Turn, TileSamples]] = []
     for of in grid.groups(group_shape(grid)):
         if not any(before <= number < before + of.tiles for number in wanted):
