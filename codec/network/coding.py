@@ -140,7 +140,9 @@ class Decoders:
         """Of the turns that are next, by the places of their payloads. parts: their tiles are those from one to before the other."""
         self.parts = {place: slice(*part) for place, part in parts.items()}
         for place, turn in learning.items():
-            self.learning.setdefault(place, Learning(turn.kind.channels)).begin(turn)
+            if place not in self.learning:
+                self.learning[place] = Learning(turn.kind.channels)
+            self.learning[place].begin(turn)
 
     def accept(self, position: int, channel: int, steps: Steps, impossible: Impossible | None, exist: Exist) -> None:
         """Hands the steps their tokens. Raises DamagedError."""

@@ -75,8 +75,7 @@ class Layer:
 
     def turns(self, of: Rectangle) -> list[tuple[Turn, TileSamples]]:
         """Those of a group of its tiles."""
-        parts = [(self.around.turn(self.kind, self.grid, part, self.planes), tiles_from_planes(self.planes, part)) for part in of.turns]
-        return parts
+        return [(self.around.turn(self.kind, self.grid, part, self.planes), tiles_from_planes(self.planes, part)) for part in of.turns]
 
 
 def group_shape(grid: Grid) -> Shape:
