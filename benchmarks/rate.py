@@ -216,6 +216,7 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     columns = [
         "igpt",
         "igpt fast",
+        "igpt best",
         *(["igpt --no-past"] if any(row["igpt --no-past"] != row["igpt"] for row in rows) else []),
         "theory",
         "float model",

@@ -8,7 +8,7 @@ from benchmarks.measure import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->\n", "<!-- end results -->\n"
-COLUMNS = ("igpt", "igpt fast", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
+COLUMNS = ("igpt", "igpt fast", "igpt best", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
 SETS = {
     "kodak": "Kodak, 24 pictures",
     "clic2025_crop512": "CLIC 2025, 26 crops of 512x512",
