@@ -1,6 +1,7 @@
 """The `igpt` command: arguments, messages, exit codes. No codec logic."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import typer
 
 from bitstream.errors import IgptError
 from codec import manual
+from codec.box import Box
 from codec.many.executors import executed
 from codec.many.files import PIPE, RequestError, destination, fill_streams, flush, output_of, put, read, sentence, stream_of, write
 from codec.many.planning import Plan, listed, planned
@@ -43,6 +45,16 @@ def name(text: str) -> Path:
         msg = "an empty name is that of no file"
         raise typer.BadParameter(msg)
     return Path(text)
+
+
+def box(text: str) -> Box:
+    """An argument that says which part of a picture is wanted."""
+    try:
+        left, top, width, height = map(int, text.split(","))
+    except ValueError:
+        msg = f"{text!r} is not X,Y,W,H, four whole numbers"
+        raise typer.BadParameter(msg) from None
+    return Box(left, top, left + width, top + height)
 
 
 def names_of_models(begun: str) -> list[str]:
@@ -168,6 +180,9 @@ def compress(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Of JPEG files code the decoded pixels; they do not come back as the files they were.")
     ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Put a lossy picture of an eighth of the sides in, too, which `igpt thumbnail` shows at once.")
+    ] = False,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave out metadata: colour profile, EXIF, XMP, text, resolution, time. Implies --pixels.")
     ] = False,
@@ -203,6 +218,7 @@ def compress(
         past=use_past,
         pixels=pixels,
         verify=verify,
+        preview=preview,
         max_pixels=max_pixels,
     )
     task = Compression(
@@ -233,6 +249,12 @@ def decompress(
     ray: OnRay = None,
     as_json: AsJson = False,
     force: Force = False,
+    crop: Annotated[
+        Box | None,
+        typer.Option(
+            "--crop", metavar="X,Y,W,H", parser=box, help="Only W x H pixels, from column X and row Y on; the rest is not decoded."
+        ),
+    ] = None,
     model: Model = None,
     device: Device = "auto",
     threads: Threads = 0,
@@ -248,7 +270,7 @@ def decompress(
     or .jpg where a JPEG file comes back. To another extension its pixels are written.
     """
     task = Decompression(
-        options=Options(model=model, device=device, max_pixels=max_pixels),
+        options=Options(model=model, device=device, max_pixels=max_pixels, box=crop),
         threads=threads,
         force=force,
         skip_existing=skip_existing,
@@ -431,6 +453,37 @@ def heatmap(
         if not quiet:
             shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())
             say(f"{source} -> {target}: bits per pixel: {shares}")
+
+
+@app.command()
+def thumbnail(
+    source: Input,
+    out: Output = None,
+    option: OutputOption = None,
+    size: Annotated[int, typer.Option("--size", "-s", min=1, max=16384, help="Pixels of the longer side, at most.")] = 256,
+    force: Force = False,
+    model: Model = None,
+    device: Device = "auto",
+    max_pixels: MaxPixels = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a small picture of an igpt file: of its preview, which takes no time, where `compress --preview` put one in; else of all pixels.
+
+    OUT is a PNG, whatever it is called, and by default IN with the extension .thumb.png.
+    """
+    with reported(source, verbose):
+        target = destination(source, output_of(source, out, option, lambda _: ".thumb.png"), force)
+        from bitstream import container
+        from codec.thumbnails import thumbnail_of
+
+        file = container.file_in(io.BytesIO(read(source, container.largest_file)))
+        with progress_bar(file.head.pixels, source.name, quiet) as report:
+            options = Options(model=model, device=device, max_pixels=max_pixels)
+            image = thumbnail_of(file, size, options, lambda pixels: report(pixels, 0))
+        write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
+        if not quiet:
+            say(f"{source} -> {target}: {image.width}x{image.height} pixels")
 
 
 @app.command()

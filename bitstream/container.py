@@ -5,9 +5,14 @@
 What the bodies of boxes and the fields of methods mean is known elsewhere.
 """
 
+import io
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_FRONT_BYTES, MAX_KEPT_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError, TruncatedError
@@ -16,14 +21,15 @@ from bitstream.reader import FileReader, Reader, varint
 
 PALETTE, LEVELS, COLOURS, INDEX, CODING, SIZE = 1, 2, 3, 4, 5, 6  # types of boxes
 SKIPPABLE = 0x80  # in a type: who does not know the box may skip it
-METADATA = SKIPPABLE | 1
-KNOWN = {METADATA: "metadata", PALETTE: "palette", LEVELS: "levels", COLOURS: "colours", INDEX: "index", CODING: "coding", SIZE: "size"}
-ORDER = (METADATA, PALETTE, LEVELS, COLOURS, SIZE)  # of those that are written before INDEX and CODING
+METADATA, PREVIEW = SKIPPABLE | 1, SKIPPABLE | 2
+KNOWN = {METADATA, PREVIEW, PALETTE, LEVELS, COLOURS, INDEX, CODING, SIZE}
+ORDER = (METADATA, PREVIEW, PALETTE, LEVELS, COLOURS, SIZE)  # of those that are written before INDEX and CODING
 
 ALPHA_APART, RESERVED = 0x40, 0x80  # in the byte of the form
 MOST_METHODS = 32
 FIRST_BYTES = 1 << 12  # of a file, in which most fronts end
 LARGEST_SAMPLE = 8  # bytes that a sample can take in a file, those of 8 or 16 bits
+Places = npt.NDArray[np.int64]
 _GOING_ON = bytes(range(0x80, 0x100))  # bytes of a varint, but the last
 
 
@@ -84,11 +90,45 @@ class Front(NamedTuple):
         return [f"box {kind:#04x}" for kind in sorted(self.boxes) if kind not in KNOWN]
 
 
+class Chunks(Sequence[bytes]):
+    """Payloads in a file that can be sought, each read when it is asked for.
+
+    sizes, starts: of each, in bytes; number: of the first one, of so many in the file. Raises DamagedError where a checksum is wrong.
+    """
+
+    def __init__(self, stream: IO[bytes], sizes: Places, starts: Places, number: int, of: int) -> None:
+        self.sizes = sizes
+        self._stream, self._starts, self._number, self._of = stream, starts, number, of
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @overload
+    def __getitem__(self, which: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> "Chunks": ...
+
+    def __getitem__(self, which: int | slice) -> "bytes | Chunks":
+        if isinstance(which, slice):
+            number = self._number + which.indices(len(self))[0]
+            return Chunks(self._stream, self.sizes[which], self._starts[which], number, self._of)
+        size, number = int(self.sizes[which]), self._number + which
+        self._stream.seek(int(self._starts[which]))
+        found = self._stream.read(size + CRC_BYTES)
+        payload, crc = found[:size], found[size:]
+        if crc != _crc(payload):
+            what = "is damaged, or the file is truncated or goes on behind it" if number == self._of else "is damaged"
+            msg = f"chunk {number} of {self._of} {what}: its checksum does not match"
+            raise DamagedError(msg)
+        return payload
+
+
 class File(NamedTuple):
-    """front; chunks: payloads, of all codings one after the other."""
+    """front; chunks: of all codings, one after the other."""
 
     front: Front
-    chunks: tuple[bytes, ...]
+    chunks: Chunks
 
     @property
     def head(self) -> Head:
@@ -110,27 +150,29 @@ def _crc(data: bytes | memoryview) -> bytes:
 
 
 def read(data: bytes) -> File:
-    """Raises NotIgptError, NewerVersionError, TruncatedError, or DamagedError where a checksum or a value is wrong."""
-    front = read_front(data)
-    return File(front, tuple(_chunks(data, front)))
+    """All checksums are compared. Raises NotIgptError, NewerVersionError, TruncatedError, or DamagedError where one or a value is wrong."""
+    file = file_in(io.BytesIO(data))
+    for _ in file.chunks:
+        pass
+    return file
 
 
-def _chunks(data: bytes, front: Front) -> Iterator[bytes]:
-    reader, count = FileReader(data, "its chunks"), front.chunks
-    reader.position = front.size
-    if reader.remaining < count * CRC_BYTES:
-        raise reader.too_short()
-    lengths = [*front.lengths()]
-    last = reader.remaining - sum(lengths) - count * CRC_BYTES
-    if last < 0:
-        raise reader.too_short()
-    for k, length in enumerate((*lengths, last)):
-        payload = reader.take(length)
-        if reader.take(CRC_BYTES) != _crc(payload):
-            what = "is damaged, or the file is truncated or goes on behind it" if k + 1 == count else "is damaged"
-            msg = f"chunk {k + 1} of {count} {what}: its checksum does not match"
-            raise DamagedError(msg)
-        yield payload
+def file_in(stream: IO[bytes]) -> File:
+    """One that can be sought, whose chunks are read when they are asked for. Raises as `read`."""
+    front = front_in(stream)
+    room = stream.seek(0, io.SEEK_END) - front.size - CRC_BYTES * front.chunks
+    if room < 0:
+        raise _ends_in_chunks()
+    sizes = np.fromiter(itertools.chain(front.lengths(), (0,)), np.int64, front.chunks)
+    sizes[-1] = room - sizes.sum()
+    if sizes[-1] < 0:
+        raise _ends_in_chunks()
+    starts = front.size + CRC_BYTES * np.arange(front.chunks) + np.cumsum(sizes) - sizes
+    return File(front, Chunks(stream, sizes, starts, 1, front.chunks))
+
+
+def _ends_in_chunks() -> TruncatedError:
+    return FileReader(b"", "its chunks").too_short()
 
 
 def read_front(start: bytes) -> Front:

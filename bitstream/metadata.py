@@ -1,14 +1,14 @@
 """Metadata <-> bytes: the chunks that a PNG file of the picture has between IHDR and IEND, deflated with a dictionary of common ones.
 
-Deflate is RFC 1951. `FORMAT.md` gives the fields and the SHA-256 of the dictionary.
+`FORMAT.md` gives the fields, `FORMAT-dictionary.md` the dictionary.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 
 from bitstream.constants import MAX_METADATA_BYTES
 from bitstream.container import require
+from bitstream.deflate import packed, unpacked
 from bitstream.errors import DamagedError, UnsupportedImageError
 from bitstream.form import PALETTE
 from bitstream.reader import Reader, varint
@@ -17,9 +17,6 @@ Chunks = tuple[tuple[bytes, bytes], ...]  # names and bodies
 NAME_BYTES = 4
 MOST_CHUNKS = 1 << 16
 LARGEST_PALETTE = 768  # bytes
-STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED)
-TRIED_BYTES = 1 << 20  # of what is larger, only the first
-RAW_DEFLATE = -15  # zlib's window bits
 
 
 def pack(chunks: Chunks, colour: int) -> bytes:
@@ -33,8 +30,7 @@ def pack(chunks: Chunks, colour: int) -> bytes:
     except DamagedError as error:
         msg = f"its chunks cannot be kept: {str(error).partition(': ')[2]}; --strip leaves most of them out"
         raise UnsupportedImageError(msg) from error
-    packed = deflated(raw, DICTIONARY)
-    return varint(len(raw)) + (packed if len(packed) < len(raw) else raw)
+    return varint(len(raw)) + packed(raw, DICTIONARY)
 
 
 def unpack(body: bytes, colour: int) -> Chunks:
@@ -42,31 +38,7 @@ def unpack(body: bytes, colour: int) -> Chunks:
     reader = Reader(body, "the metadata")
     size = reader.varint()
     require(1 <= size <= MAX_METADATA_BYTES, f"its metadata cannot have {size} bytes")
-    rest = reader.take(reader.remaining)
-    return _chunks(rest if len(rest) == size else inflated(rest, size, DICTIONARY), colour)
-
-
-def deflated(raw: bytes, dictionary: bytes = b"") -> bytes:
-    """The shortest of several raw deflate streams."""
-
-    def by(strategy: int) -> bytes:
-        compressor = zlib.compressobj(9, zlib.DEFLATED, RAW_DEFLATE, 9, strategy, dictionary)
-        return compressor.compress(raw) + compressor.flush()
-
-    return min(map(by, STRATEGIES if len(raw) <= TRIED_BYTES else STRATEGIES[:1]), key=len)
-
-
-def inflated(body: bytes, size: int, dictionary: bytes = b"") -> bytes:
-    """The `size` bytes that were deflated. Raises DamagedError where there are others, or where anything follows the stream."""
-    decompressor = zlib.decompressobj(RAW_DEFLATE, dictionary)
-    try:
-        raw = decompressor.decompress(body, size + 1)
-    except zlib.error as error:
-        msg = "the file is damaged: a part of it does not inflate"
-        raise DamagedError(msg) from error
-    ended = decompressor.eof and not decompressor.unused_data
-    require(len(raw) == size and ended, "a part of it does not inflate to what it should")
-    return raw
+    return _chunks(unpacked(reader.take(reader.remaining), size, DICTIONARY), colour)
 
 
 def _joined(chunks: Chunks) -> bytes:

@@ -21,7 +21,7 @@ from bitstream.errors import (
 )
 
 if TYPE_CHECKING:
-    from codec.api import compress, compress_many, decode, decompress, decompress_many, info, jpeg_file, register_igpt_opener
+    from codec.api import compress, compress_many, decode, decompress, decompress_many, info, jpeg_file, register_igpt_opener, thumbnail
     from codec.description import Info
 
 __version__ = "0.1.0"
@@ -45,6 +45,7 @@ __all__ = [
     "info",
     "jpeg_file",
     "register_igpt_opener",
+    "thumbnail",
 ]
 
 

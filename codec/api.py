@@ -1,16 +1,19 @@
 """The library: pictures in memory or files by their paths, to igpt files and back."""
 
-from collections.abc import Sequence
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bitstream.container import File, front_in, read, read_front
+from bitstream.container import File, file_in, front_in, read
 from bitstream.errors import IgptError, UnsupportedImageError
 from codec import plugin
+from codec.box import Box
 from codec.compression import compress_picture, compress_pictures
 from codec.decompression import decompress_file, decompress_files
 from codec.description import Info, info_of
@@ -20,6 +23,9 @@ from codec.pictures.picture import Picture
 from codec.pictures.pillow import opened
 from codec.pictures.sources import Source, picture_from
 from codec.progress import Progress, ignore
+from codec.thumbnails import thumbnail_of
+
+Data = bytes | str | Path | IO[bytes]  # an igpt file
 
 
 def compress(
@@ -33,6 +39,7 @@ def compress(
     past: bool = True,
     pixels: bool = False,
     verify: bool = False,
+    preview: bool = False,
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -46,9 +53,10 @@ def compress(
     published ImageGPT checkpoint, which then codes colours by its palette; without one, drawings are coded without any. palette_only:
     refuse other colours than the palette's. level: fast, default or best: how much work, both ways, a smaller file is worth. device: auto,
     cpu or cuda; it does not change the bytes. past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
-    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. max_pixels: refuse larger
-    pictures; the default is Pillow's limit for files, and none for images, arrays and JPEG files that are kept. progress: called with the
-    number of pixels just done.
+    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. preview: put a lossy
+    picture of an eighth of the sides into the file, too, which `thumbnail` shows at once. max_pixels: refuse larger pictures; the default
+    is Pillow's limit for files, and none for images, arrays and JPEG files that are kept. progress: called with the number of pixels just
+    done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
     unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not
@@ -63,6 +71,7 @@ def compress(
         past=past,
         pixels=pixels,
         verify=verify,
+        preview=preview,
         max_pixels=max_pixels,
     )
     return compress_picture(picture_from(picture, max_pixels, options.of_pixels), options, progress or ignore)
@@ -79,6 +88,7 @@ def compress_many(
     past: bool = True,
     pixels: bool = False,
     verify: bool = False,
+    preview: bool = False,
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> list[bytes]:
@@ -93,14 +103,16 @@ def compress_many(
         past=past,
         pixels=pixels,
         verify=verify,
+        preview=preview,
         max_pixels=max_pixels,
     )
     return compress_pictures(pictures, options, progress or ignore)
 
 
 def decompress(
-    data: bytes | str | Path,
+    data: Data,
     *,
+    box: tuple[int, int, int, int] | None = None,
     model: str | Path | None = None,
     device: str = "auto",
     max_pixels: int | None = None,
@@ -108,19 +120,22 @@ def decompress(
 ) -> Image.Image:
     """The image that `compress` was given, pixel for pixel, in the same mode, with its metadata; of a JPEG file what Pillow decodes it to.
 
-    data: an igpt file, or its path. model: the folder of the model that the file names, where it is not on this machine. max_pixels: refuse
-    larger pictures; the default is Pillow's limit. device, progress: as in `compress`.
+    data: an igpt file, its path, or a file object that can be sought, which is read from its start. box: only these pixels, (left, upper,
+    right, lower) as in Pillow: only the chunks with some of them are read and decoded. They are under the chunks' checksums, not under the
+    digest, which is that of the whole picture; of a JPEG file all is decoded. model: the folder of the model that the file names, where it
+    is not on this machine. max_pixels: refuse larger pictures; the default is Pillow's limit. device, progress: as in `compress`.
 
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError; UnsupportedImageError where Pillow
-    has no mode for the picture, which `decode` has; IgptError for a device that is unknown or not there; OSError where a file cannot be
-    read.
+    has no mode for the picture, which `decode` has; IgptError for a box that does not lie in the picture, or a device that is unknown or
+    not there; OSError where a file cannot be read.
     """
-    options = Options(model=model, device=device, max_pixels=max_pixels)
-    return _image(decompress_file(_file(data), options, progress or ignore), max_pixels)
+    options = Options(model=model, device=device, max_pixels=max_pixels, box=None if box is None else Box(*box))
+    with _opened(data, options) as file:
+        return _image(decompress_file(file, options, progress or ignore), options)
 
 
 def decompress_many(
-    files: Sequence[bytes | str | Path],
+    files: Sequence[Data],
     *,
     model: str | Path | None = None,
     device: str = "auto",
@@ -134,13 +149,14 @@ def decompress_many(
     for found in decompress_files([_file(data) for data in files], options, progress or ignore):
         if isinstance(found, IgptError):
             raise found
-        images.append(_image(found, max_pixels))
+        images.append(_image(found, options))
     return images
 
 
 def decode(
-    data: bytes | str | Path,
+    data: Data,
     *,
+    box: tuple[int, int, int, int] | None = None,
     model: str | Path | None = None,
     device: str = "auto",
     max_pixels: int | None = None,
@@ -148,16 +164,17 @@ def decode(
 ) -> npt.NDArray[Any]:
     """The samples of an igpt file: (height, width), or (height, width, channels) where there are several, uint8 or uint16; of a palette the
     indices, of few bits numbers from 0 on. Arguments and errors as of `decompress`."""
-    options = Options(model=model, device=device, max_pixels=max_pixels)
-    picture = decompress_file(_file(data), options, progress or ignore)
+    options = Options(model=model, device=device, max_pixels=max_pixels, box=None if box is None else Box(*box))
+    with _opened(data, options) as file:
+        picture = decompress_file(file, options, progress or ignore)
     if picture.is_file:
-        return np.asarray(image_in(picture, max_pixels))
+        return np.asarray(_image(picture, options))
     pixels = picture.pixels
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
 def jpeg_file(
-    data: bytes | str | Path,
+    data: Data,
     *,
     model: str | Path | None = None,
     device: str = "auto",
@@ -175,15 +192,32 @@ def jpeg_file(
     return picture.file
 
 
-def info(data: bytes | str | Path) -> Info:
-    """What the beginning of an igpt file, or of the file of this path, says; nothing is decoded.
+def info(data: Data) -> Info:
+    """What the beginning of an igpt file says, of which no more is read; nothing is decoded. data: as of `decompress`.
 
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the beginning is at fault.
     """
-    if isinstance(data, bytes):
-        return info_of(read_front(data))
-    with Path(_path(data)).open("rb") as stream:
+    with _stream(data) as stream:
         return info_of(front_in(stream))
+
+
+def thumbnail(
+    data: Data,
+    size: int = 256,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    max_pixels: int | None = None,
+    progress: Progress | None = None,
+) -> Image.Image:
+    """A small image for people: RGB or RGBA, of at most `size` pixels a side, turned as EXIF says.
+
+    It is of the preview where the file has one, which takes no time; else all of the picture is decompressed. Arguments and errors as of
+    `decompress`; UnsupportedImageError, too, where Pillow cannot show a preview or a JPEG file.
+    """
+    options = Options(model=model, device=device, max_pixels=max_pixels)
+    with _stream(data) as stream:
+        return thumbnail_of(file_in(stream), size, options, progress or ignore)
 
 
 def register_igpt_opener() -> None:
@@ -191,16 +225,43 @@ def register_igpt_opener() -> None:
     plugin.register()
 
 
-def _image(picture: Picture, max_pixels: int | None) -> Image.Image:
-    return image_in(picture, max_pixels) if picture.is_file else opened(picture)
+def _image(picture: Picture, options: Options) -> Image.Image:
+    if not picture.is_file:
+        return opened(picture)
+    image = image_in(picture, options.max_pixels)
+    if options.box is None:
+        return image
+    options.box.require_in(*image.size)
+    return image.crop(options.box)
 
 
-def _file(data: bytes | str | Path) -> File:
-    return read(data if isinstance(data, bytes) else Path(_path(data)).read_bytes())
+def _file(data: Data) -> File:
+    """All of it, with every checksum compared."""
+    with _stream(data) as stream:
+        return read(data if isinstance(data, bytes) else stream.read())
 
 
-def _path(data: Any) -> str | Path:
-    if not isinstance(data, str | Path):
-        msg = f"an igpt file is bytes or a path (str or pathlib.Path), not {type(data).__name__}"
+@contextlib.contextmanager
+def _opened(data: Data, options: Options) -> Iterator[File]:
+    """All of a file, or one of which as much is read as is needed."""
+    if options.box is None:
+        yield _file(data)
+        return
+    with _stream(data) as stream:
+        yield file_in(stream)
+
+
+@contextlib.contextmanager
+def _stream(data: Data) -> Iterator[IO[bytes]]:
+    """At its start."""
+    if isinstance(data, bytes):
+        yield io.BytesIO(data)
+    elif isinstance(data, str | Path):
+        with Path(data).open("rb") as stream:
+            yield stream
+    elif hasattr(data, "read") and hasattr(data, "seek"):
+        data.seek(0)
+        yield data
+    else:
+        msg = f"an igpt file is bytes, a path (str or pathlib.Path) or a file object that can be sought, not {type(data).__name__}"
         raise TypeError(msg)
-    return data

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from bitstream.container import read
+from bitstream.container import Chunks, read
 from bitstream.errors import IgptError, VerificationError
-from bitstream.metadata import Chunks
+from bitstream.metadata import Chunks as Metadata
 from codec.decompression import Channels, decompress_file, understood, with_chunks
 from codec.methods.method import Coded, Samples, require_same
 from codec.options import Options
@@ -48,13 +48,13 @@ def check_beginnings(data: bytes, picture: Picture, samples: Sequence[Samples], 
         _check_parts(file.chunks, found, samples, parts, progress)
 
 
-def _check_parts(chunks: Sequence[bytes], found: Channels, samples: Sequence[Samples], parts: Sequence[Coded], progress: Progress) -> None:
+def _check_parts(chunks: Chunks, found: Channels, samples: Sequence[Samples], parts: Sequence[Coded], progress: Progress) -> None:
     for (method, part), some, coded in zip(with_chunks(found, chunks), samples, parts, strict=True):
         require_same((part.height, part.width, part.channels) == some.shape, "its parts have other sizes")
         method.check(part, coded, some, progress)
 
 
-def _without_place(picture: Picture) -> Chunks:
+def _without_place(picture: Picture) -> Metadata:
     """Its chunks, without a mark for the pixels that says nothing: behind all others."""
     return picture.chunks[:-1] if picture.chunks[-1:] == ((b"IDAT", b""),) else picture.chunks
 

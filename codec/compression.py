@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitstream.container import Head, written
+from bitstream.container import PREVIEW, Head, written
 from bitstream.form import ALPHA
 from codec.checking import check_beginnings, check_whole
 from codec.devices import check_device
@@ -16,6 +16,7 @@ from codec.methods.method import Candidate, Coded, Samples, Source
 from codec.options import Level, Options
 from codec.pictures import sources
 from codec.pictures.picture import Picture
+from codec.pictures.preview import preview_of
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
 from codec.representations import Representation, digest_of, picture_boxes, representations
 from codec.threads import side_by_side, threads
@@ -126,7 +127,7 @@ def _apart(whole: Source) -> list[Source]:
 def compressed(picture: Picture, options: Options, progress: Progress) -> Compressed:
     """Not checked yet. Raises UnsupportedImageError, ModelError."""
     check_device(options.device)
-    boxes = picture_boxes(picture)
+    boxes = picture_boxes(picture) | ({PREVIEW: preview_of(picture)} if options.preview else {})
     width, height = picture.size
     possible = ways(picture, options, progress)
     way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)

@@ -2,12 +2,12 @@
 together."""
 
 from collections.abc import Generator, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitstream.container import File, Front, require
+from bitstream.container import Chunks, File, Front, require
 from bitstream.errors import DamagedError, IgptError
 from bitstream.form import KEPT
 from codec.devices import check_device
@@ -53,10 +53,10 @@ def chunks_of(parts: Channels, sizes: Iterator[int], count: int) -> list[int]:
     return counts
 
 
-def with_chunks(parts: Channels, chunks: Sequence[bytes]) -> Channels:
+def with_chunks(parts: Channels, chunks: Chunks) -> Channels:
     """Each part with its chunks. Raises as `chunks_of`."""
-    counts, rest = chunks_of(parts, map(len, chunks), len(chunks)), iter(chunks)
-    return [(method, part._replace(chunks=[*islice(rest, count)])) for (method, part), count in zip(parts, counts, strict=True)]
+    ends = [0, *accumulate(chunks_of(parts, iter(chunks.sizes), len(chunks)))]
+    return [(method, part._replace(chunks=chunks[slice(*own)])) for (method, part), own in zip(parts, pairwise(ends), strict=True)]
 
 
 def decompress_file(file: File, options: Options, progress: Progress = ignore) -> Picture:
@@ -78,7 +78,7 @@ def decompress_files(files: Sequence[File], options: Options, progress: Progress
             readings[k] = _read(file, options)
         except IgptError as error:
             found[k] = error
-    pixels = sum(file.head.pixels for file in files)
+    pixels = sum(options.box.pixels if options.box else file.head.pixels for file in files)
     samples = sum(method.layer_samples(part) for reading in readings.values() for method, part in reading.parts)
     update = scaled(progress, pixels, samples)
     ways = {k: _picture(reading, options, update) for k, reading in readings.items()}
@@ -124,10 +124,12 @@ class Reading(NamedTuple):
 
 def _read(file: File, options: Options) -> Reading:
     """Nothing is decoded yet. Raises as `decompress_file`."""
-    head = file.head
+    head, (is_meant, parts) = file.head, understood(file.front)  # what is newer comes before what is too large
     default = None if head.form.colour == KEPT else MAX_PIXELS  # of a kept file no pixels are made
     check_size(head.width, head.height, default if options.max_pixels is None else options.max_pixels)
-    is_meant, parts = understood(file.front)
+    if options.box and head.form.colour != KEPT:
+        options.box.require_in(head.width, head.height)
+        parts = [(method, part._replace(wanted=options.box)) for method, part in parts]
     return Reading(file.front, is_meant, with_chunks(parts, file.chunks))
 
 
@@ -148,7 +150,7 @@ def _picture(reading: Reading, options: Options, progress: Progress) -> Way:
     for method, part in reading.parts:
         found.append((yield from method.decoding(part, options, progress)))
     samples = is_meant.samples(found[0] if len(found) == 1 else np.concatenate(found, 2), reading.front)
-    if digest_of(samples) != head.digest:
+    if all(part.wanted is None for _, part in reading.parts) and digest_of(samples) != head.digest:
         msg = f"the file is damaged: the {'bytes' if head.form.colour == KEPT else 'pixels'} do not match their digest"
         raise DamagedError(msg)
     shown = (head.width, head.height) if head.form.colour == KEPT else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bitstream.constants import CONTAINER_VERSION
-from bitstream.container import COLOURS, LEVELS, File, Front
+from bitstream.container import COLOURS, LEVELS, PREVIEW, File, Front
 from codec.decompression import chunks_of, understood
 from codec.models import shipped_name
 from codec.options import Options
@@ -23,7 +23,7 @@ class Info:
     coded, for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a
     palette's colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
     left_alone: parts that a newer igpt may understand. level: at which it was made; empty where nobody can tell, or all levels do the same.
-    digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
+    preview_bytes: of its preview, 0 where it has none. digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
     hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. container_version: of the file's format. front_bytes: what of the file is not
     chunks.
     """
@@ -40,6 +40,7 @@ class Info:
     metadata: tuple[str, ...]
     left_alone: tuple[str, ...]
     level: str
+    preview_bytes: int
     digest: str
     container_version: int
     front_bytes: int
@@ -64,6 +65,7 @@ def info_of(file: Front | File) -> Info:
         metadata=tuple(name.decode() for name, _ in is_meant.chunks if name != b"IDAT"),
         left_alone=tuple(front.unknown),
         level=", ".join(dict.fromkeys(filter(None, (method.level(part) for method, part in parts)))),
+        preview_bytes=len(front.boxes.get(PREVIEW, b"")),
         digest=head.digest.hex(),
         container_version=CONTAINER_VERSION,
         front_bytes=front.size,

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bitstream.errors import IgptError
+from codec.box import Box
 
 
 class Level(StrEnum):
@@ -23,7 +24,8 @@ class Options:
     `revision`, which codes colours by its palette; decompressing: the folder of the model that the file names. palette_only: refuse other
     colours than the palette's. device: auto, cpu or cuda; never changes a byte. past: code what a decoded JPEG or PhotoCD was made of,
     where it is recognised. pixels: of a JPEG file code the decoded pixels, not the file. verify: decompress all of the result and compare.
-    max_pixels: refuse larger pictures; None: Pillow's limit. level: a Level, by its name.
+    max_pixels: refuse larger pictures; None: Pillow's limit. level: a Level, by its name. box: decompressing: only these pixels; of a kept
+    JPEG file all. preview: put a small lossy picture into the file, for people.
     Raises IgptError for another one.
     """
 
@@ -31,6 +33,8 @@ class Options:
     revision: str | None = None
     palette_only: bool = False
     level: str = Level.DEFAULT
+    preview: bool = False
+    box: Box | None = None
     device: str = "auto"
     past: bool = True
     pixels: bool = False

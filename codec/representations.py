@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bitstream import metadata, palette
+from bitstream import deflate, metadata, palette
 from bitstream.constants import MAX_DEEP_WIDTH, MAX_KEPT_BYTES, SAMPLE_DIGEST_BYTES
 from bitstream.container import COLOURS, LEVELS, METADATA, PALETTE, SIZE, Front, require
 from bitstream.errors import TooLargeError, UnsupportedImageError
@@ -113,9 +113,9 @@ def _deep(samples: Samples) -> Iterator[Representation]:
 
 
 def _packed_levels(levels: npt.NDArray[np.uint16]) -> bytes:
-    """Of 16 bits: their number, and the steps between them as bytes, the low ones first, deflated."""
+    """Of 16 bits: their number, and the steps between them as bytes, the low ones first, packed."""
     steps = np.diff(levels, prepend=0).astype("<u2").view(np.uint8).reshape(-1, 2)
-    return varint(len(levels)) + metadata.deflated(steps.T.tobytes())
+    return varint(len(levels)) + deflate.packed(steps.T.tobytes())
 
 
 def _ranked(samples: Samples) -> Iterator[Representation]:
@@ -130,8 +130,7 @@ def _ranked(samples: Samples) -> Iterator[Representation]:
         ranks = (np.cumsum(present[channel]) - 1).astype(np.uint8)
         coded[..., channel] = ranks[samples[..., channel]]
     bitmaps = np.packbits(present[ranked], axis=1, bitorder="little").tobytes()
-    packed = metadata.deflated(bitmaps)
-    body = bytes((sum(1 << c for c in ranked),)) + (packed if len(packed) < len(bitmaps) else bitmaps)
+    body = bytes((sum(1 << c for c in ranked),)) + deflate.packed(bitmaps)
     yield Representation(coded, 8, {LEVELS: body}, original=False)
 
 
@@ -248,7 +247,7 @@ def _levels(body: bytes, depth: int, channels: int) -> dict[int, npt.NDArray[Any
     if depth == 16:
         count = reader.varint()
         require(1 <= count <= 1 << 16, "its levels are too many")
-        raw = np.frombuffer(metadata.inflated(reader.take(reader.remaining), 2 * count), np.uint8).reshape(2, count)
+        raw = np.frombuffer(deflate.unpacked(reader.take(reader.remaining), 2 * count), np.uint8).reshape(2, count)
         steps = raw[0].astype(np.int64) | raw[1].astype(np.int64) << 8
         levels = np.cumsum(steps)
         require(bool((steps[1:] > 0).all()) and int(levels[-1]) < 1 << 16, "its levels do not ascend")
@@ -256,8 +255,7 @@ def _levels(body: bytes, depth: int, channels: int) -> dict[int, npt.NDArray[Any
     mask = reader.byte()
     require(0 < mask < 1 << channels, "its levels are of channels that it has not")
     ranked = [channel for channel in range(channels) if mask >> channel & 1]
-    bitmaps, size = reader.take(reader.remaining), BITMAP_BYTES * len(ranked)
-    bitmaps = bitmaps if len(bitmaps) == size else metadata.inflated(bitmaps, size)
+    bitmaps = deflate.unpacked(reader.take(reader.remaining), BITMAP_BYTES * len(ranked))
     found: dict[int, npt.NDArray[Any]] = {}
     for channel, bits in zip(ranked, np.frombuffer(bitmaps, np.uint8).reshape(-1, BITMAP_BYTES), strict=True):
         found[channel] = np.flatnonzero(np.unpackbits(bits, bitorder="little")).astype(np.uint8)

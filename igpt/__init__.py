@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         info,
         jpeg_file,
         register_igpt_opener,
+        thumbnail,
     )
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "info",
     "jpeg_file",
     "register_igpt_opener",
+    "thumbnail",
 ]
 
 

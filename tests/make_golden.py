@@ -18,9 +18,9 @@ from PIL import Image
 
 from bitstream import palette
 from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, SIZE, Coding, read
+from bitstream.deflate import deflated
 from bitstream.form import GREY, Form
 from bitstream.form import PALETTE as INDEXED
-from bitstream.metadata import deflated
 from bitstream.reader import varint
 from codec import models
 from codec.compression import compress_picture

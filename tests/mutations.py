@@ -7,6 +7,7 @@ import zlib
 from bitstream import metadata
 from bitstream.constants import CRC_BYTES, MAGIC, SAMPLE_DIGEST_BYTES
 from bitstream.container import CODING, INDEX, LEVELS, METADATA, read
+from bitstream.deflate import packed, unpacked
 from bitstream.form import Form
 from bitstream.reader import Reader, varint
 
@@ -15,7 +16,7 @@ EXTREMES = (
     *(1 << 20, (1 << 22) + 1, 1 << 24, (1 << 24) + 1, (1 << 26) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, (1 << 35) - 1),
 )
 
-BOXES = (0, 1, 2, 3, 4, 5, 6, 7, 0x80, 0x81, 0xFF)
+BOXES = (0, 1, 2, 3, 4, 5, 6, 7, 0x80, 0x81, 0x82, 0xFF)
 
 Pieces = list[bytes]
 
@@ -51,7 +52,8 @@ def _inflated(kind: int, body: bytes, form: Form) -> bytes:
         return b"".join(name + varint(len(chunk)) + chunk for name, chunk in metadata.unpack(body, form.colour))
     if kind == LEVELS and form.depth == 16:
         reader = Reader(body, "")
-        return varint(reader.varint()) + zlib.decompress(reader.take(reader.remaining), -15)
+        count = reader.varint()
+        return varint(count) + unpacked(reader.take(reader.remaining), 2 * count)
     return body
 
 
@@ -61,8 +63,7 @@ def _body(kind: int, raw: bytes, deep: bool) -> bytes:
         return varint(len(raw)) + raw
     if kind == LEVELS and deep:
         end = next((k for k, byte in enumerate(raw) if byte < 128), -1) + 1
-        deflate = zlib.compressobj(1, wbits=-15)
-        return raw[:end] + deflate.compress(raw[end:]) + deflate.flush()
+        return raw[:end] + packed(raw[end:])
     return raw
 
 

@@ -327,7 +327,8 @@ class PlaneDecoder:
 
             value = self.value(k, k == end and k > 0, s, logits, decide)
             own.values[v, u] = value
-            coefficient = found[k] = within(expected + value, 32767)
+            coefficient = found[k] = expected + value
+            assert abs(coefficient) <= 32767
             if k and value:
                 c = coefficient * steps[k]
                 pw[v] -= EDGE[u] * c
@@ -366,7 +367,6 @@ class PlaneDecoder:
             for _ in range(width):
                 t = 2 * t + simple((group, j, t))
             magnitude = THRESHOLDS[j - 1] + 1 + t - 2**width
-        magnitude = min(magnitude, 65536)
         return (-s if other else s) * magnitude
 
 

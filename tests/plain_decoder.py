@@ -209,6 +209,11 @@ class Learnt:
         slope = (table[token] if inside else 0) - (int(((frequency >> 9) * table)[window].sum()) >> 15)
         self.slopes.append(int(clamp(slope, 1108)))
 
+    def turn_ends(self):
+        for rows in self.rows:
+            for row in rows.values():
+                row.change()
+
     def position_ends(self, c, last_of_row):
         self.counted[c] = min(self.counted[c] + len(self.slopes), 10000)
         self.weight[c] = min(max(self.weight[c] + 710 * sum(self.slopes) // (self.counted[c] + 2000), 0), 2**17)
@@ -435,9 +440,9 @@ class Decoded(NamedTuple):
     chunks: list
 
 
-def inflate(packed, size, wbits, dictionary=b""):
-    """A deflate stream (wbits -15) or a zlib stream (wbits 15), and nothing else, of at most so many bytes."""
-    stream = zlib.decompressobj(wbits, zdict=dictionary) if dictionary else zlib.decompressobj(wbits)
+def inflate(packed, size, dictionary=b""):
+    """A deflate stream, and nothing else, of at most so many bytes."""
+    stream = zlib.decompressobj(-15, zdict=dictionary) if dictionary else zlib.decompressobj(-15)
     raw = stream.decompress(packed, size + 1)
     assert stream.eof
     assert not stream.unused_data
@@ -446,6 +451,13 @@ def inflate(packed, size, wbits, dictionary=b""):
 
 
 @cache
+def unpack(packed, size, dictionary=b""):
+    """Packed bytes, of which there are so many."""
+    raw = packed if len(packed) >= size else inflate(packed, size, dictionary)
+    assert len(raw) == size
+    return raw
+
+
 def preset_dictionary():
     """FORMAT-dictionary.md, which has it."""
     lines = (Path(__file__).parents[1] / "bitstream" / "FORMAT-dictionary.md").read_text().splitlines()
@@ -544,18 +556,13 @@ def levels_of(body, colour, bits):
     if bits == 8:
         tables = reader.byte()
         assert 0 < tables < 1 << channels
-        bitmaps, size = reader.rest(), 32 * tables.bit_count()
-        if len(bitmaps) != size:
-            bitmaps = inflate(bitmaps, size, -15)
-        assert len(bitmaps) == size
-        reader = Reader(bitmaps)
+        reader = Reader(unpack(reader.rest(), 32 * tables.bit_count()))
         maps = [reader.take(32) if tables >> c & 1 else None for c in range(channels)]
         assert all(any(bitmap) for bitmap in maps if bitmap is not None)
         return [None if bitmap is None else np.array([v for v in range(256) if bitmap[v >> 3] >> (v & 7) & 1], np.uint8) for bitmap in maps]
     n = reader.varint()
     assert 1 <= n <= 65536
-    steps = inflate(reader.rest(), 2 * n, -15)
-    assert len(steps) == 2 * n
+    steps = unpack(reader.rest(), 2 * n)
     levels = np.cumsum([steps[i] + 256 * steps[n + i] for i in range(n)])
     assert (np.diff(levels) > 0).all()
     assert levels[-1] < 65536
@@ -691,12 +698,9 @@ def chunks_of(body, entries):
     chunks = []
     if body is not None:
         reader = Reader(body)
-        size, raw = reader.varint(), reader.rest()
+        size = reader.varint()
         assert 1 <= size <= 2**26
-        if len(raw) != size:
-            raw = inflate(raw, size, -15, preset_dictionary())
-        assert len(raw) == size
-        reader = Reader(raw)
+        reader = Reader(unpack(reader.rest(), size, preset_dictionary()))
         while not reader.ended:
             name = reader.take(4)
             assert name.isalpha()
@@ -760,6 +764,7 @@ class Coding:
                 self.filter, self.formula = past & 7, past >> 3 & 1
                 self.top, self.left, self.ring, self.outliers = (past >> k & 1 for k in (4, 5, 6, 7))
                 down, across = CELLS[self.filter]
+                assert not (self.ring and self.filter == 0)
                 assert self.top < down
                 assert self.left < across
                 self.chroma_size = -(-(width + self.left) // across) + 2 * self.ring, -(-(height + self.top) // down) + 2 * self.ring
@@ -887,9 +892,10 @@ class Coding:
 
 def outliers_of(payload, pixels):
     """FORMAT-past.md: numbers of pixels, and additions to red, green and blue."""
-    reader = Reader(inflate(payload, 7 * (pixels // 8) + 5, 15))
+    reader = Reader(payload)
     n = reader.varint()
     assert 1 <= n <= pixels // 8
+    reader = Reader(unpack(reader.rest(), 7 * n))
     gaps, additions = reader.take(4 * n), reader.take(3 * n)
     assert reader.ended
     numbers, last = [], -1
@@ -1110,6 +1116,8 @@ def decode_turn(models, decoder, learnt, planes, corners, sizes, sides, kind, ch
                 learnt.learn(*what)
             if learnt:
                 learnt.position_ends(c, x == 31)
+    if learnt:
+        learnt.turn_ends()
     return s[..., :NOWHERE].reshape(count, channels, ACROSS, ACROSS)[..., 3:35, 3:35]
 
 
@@ -1423,7 +1431,8 @@ class DeepBand(Band):
         residual = guess - prediction
         if not hit:
             residual = self.residual(c, bases, energy, 3 * sign(rw) + sign(rn), before)
-        sample = limit(prediction + residual, 0, 65535)
+        sample = prediction + residual
+        assert 0 <= sample <= 65535
         self.samples[c, y, x], self.entries[key] = sample, sample
         self.left[c, y, x] = residual, [abs(sample - guess) for guess in guesses]
         bias[0], bias[1] = bias[0] + sample - blend, bias[1] + 1
@@ -1682,7 +1691,7 @@ def unpacked(data, size):
     if how == 0:
         raw = packed
     elif how == 1:
-        raw = inflate(packed, size, -15)
+        raw = inflate(packed, size)
     else:
         assert how == 2
         assert size <= 2**20

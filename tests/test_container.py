@@ -52,7 +52,7 @@ def test_a_file_is_what_the_document_says():
     assert file.front.boxes == dict(BOXES)
     assert file.front.codings == (coding,)
     assert tuple(file.front.lengths()) == (4, 0)
-    assert file.chunks == CHUNKS
+    assert tuple(file.chunks) == CHUNKS
     assert file.front.unknown == []
     start = by_hand(INDEXED)[: file.front.size]
     assert read_front(start) == file.front
@@ -85,12 +85,13 @@ def test_any_head_comes_back(width, height, form, digest, apart):
 )
 def test_any_boxes_and_chunks_come_back(boxes, chunks, method, variant, fields):
     file = read(written(HEAD, boxes, [Coding(method, variant, fields)], chunks))
-    assert (file.front.boxes, file.chunks, file.front.codings) == (boxes, tuple(chunks), (Coding(method, variant, fields),))
+    assert (file.front.boxes, tuple(file.chunks), file.front.codings) == (boxes, tuple(chunks), (Coding(method, variant, fields),))
 
 
 def test_boxes_come_in_any_order():
     for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
-        assert read(by_hand([INDEXED[k] for k in order])) == read(by_hand(INDEXED))
+        file, same = (read(by_hand(some)) for some in ([INDEXED[k] for k in order], INDEXED))
+        assert (file.front, *file.chunks) == (same.front, *same.chunks)
 
 
 def test_two_codings_of_a_picture_with_alpha_apart():
@@ -222,7 +223,7 @@ def test_a_front_has_a_limit():
         data = by_hand([(0xFE, bytes(size))], head=headed(1, 1, Form(GREY, 8)), codings=(b"\0",), chunks=(b"x",))
         if right:
             assert len(data) <= largest_file(data[:64])
-            assert read(data).chunks == (b"x",)
+            assert tuple(read(data).chunks) == (b"x",)
         else:
             with pytest.raises(errors.DamagedError, match="its beginning has more than"):
                 read_front(data)

@@ -11,12 +11,13 @@ import codec
 from bitstream.container import LEVELS, Coding, Head, read, written
 from bitstream.errors import DamagedError, ModelError, NewerVersionError, TooLargeError
 from bitstream.form import Form
-from codec import decompression, models
+from codec import decompression, models, threads
 from codec.decompression import decompress_files
 from codec.methods.method import ModelName
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Fields
 from codec.methods.stored import Stored
+from codec.network import layers
 from codec.network.coding import encode_groups
 from codec.network.engines import engine_of
 from codec.network.layers import Layer, encode_layer, sampled
@@ -145,6 +146,24 @@ def test_a_group_is_coded_by_itself(size, shape, tiny):
     fields = Fields(shape, [ModelName(tiny.digest, "tiny")]).to_bytes()
     data = written(Head(width, height, Form(2, 8), digest_of(pixels)), {}, [Coding(3, 0, fields)], payloads)
     assert (codec.decode(data, model=TINY, device="cpu") == pixels).all()
+
+
+def test_groups_side_by_side_are_as_if_alone(tiny, monkeypatch):
+    """In lockstep, too, with groups that go on to columns and rows that they have not: their last row ends before the tiles do."""
+    monkeypatch.setattr(layers, "LEARNING_TILES", 1)
+    monkeypatch.setattr(threads, "_all", lambda: 1)
+    batches, right = [], layers.Decoding
+    monkeypatch.setattr(layers, "Decoding", lambda engine, payloads: batches.append(len(payloads)) or right(engine, payloads))
+    for size, shape in (((148, 100), Shape(2, 2)), ((148, 80), Shape(4, 3)), ((20, 100), Shape(1, 4))):
+        layer = Layer(RGB, pixels_to_planes(picture(size[1], size[0], 3)))
+        payloads = encode_layer(tiny, layer, shape, ignore)
+        requests = [layers.Request(tiny, RGB, size, layers.NO_SURROUNDINGS, shape, payloads)]
+        wide = Layer(RGB, pixels_to_planes(picture(128, 128, 3)))
+        requests.append(layers.Request(tiny, RGB, (128, 128), layers.NO_SURROUNDINGS, shape, encode_layer(tiny, wide, shape, ignore)))
+        found = layers.decode_layers(requests, ignore)
+        assert (found[0] == layer.planes).all()
+        assert (found[1] == wide.planes).all()
+    assert max(batches) > 2
 
 
 def test_turns_of_a_small_grid():

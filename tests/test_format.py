@@ -43,6 +43,7 @@ def test_tables_have_the_digests_of_the_documents():
     """As computed by the second decoder; the engines are compared with it elsewhere."""
     tables = {
         "exp2(32, 2^10)": plain_decoder.exp2(32, 1 << 10),
+        "exp2(32, 2^11)": plain_decoder.exp2(32, 1 << 11),
         "exp2(128, 2^18)": plain_decoder.LOGIT_TABLE,
         "exp2(128, 2^20)": plain_decoder.FACTORS,
         "exp2(256, 2^16)": plain_decoder.exp2(256, 1 << 16),

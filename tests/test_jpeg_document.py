@@ -10,6 +10,7 @@ from PIL import Image
 
 import codec
 from bitstream.container import METADATA, SIZE, Coding, read
+from bitstream.deflate import deflated
 from bitstream.form import GREY, KEPT, Form
 from bitstream.reader import varint
 from codec.decompression import decompress_file
@@ -156,7 +157,7 @@ def test_packed_bytes(how):
     raw = jpeg()[:640]  # segments that the dictionary does not have as they are
     packed = {
         rest.PLAIN: bytes((rest.PLAIN,)) + raw,
-        rest.DEFLATED: bytes((rest.DEFLATED,)) + rest._deflated(raw),
+        rest.DEFLATED: bytes((rest.DEFLATED,)) + deflated(raw),
         rest.MIXED: rest.pack(raw),
     }[how]
     assert packed[0] == how

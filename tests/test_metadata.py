@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bitstream import metadata
 from bitstream.constants import MAX_METADATA_BYTES
+from bitstream.deflate import deflated, inflated
 from bitstream.errors import DamagedError, UnsupportedImageError
 from bitstream.form import GREY, PALETTE, RGB
 from bitstream.reader import varint
@@ -154,7 +155,7 @@ def test_what_is_not_written_is_not_read():
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=80), st.sampled_from([GREY, RGB, PALETTE]))
 def test_no_bytes_do_harm(data, colour):
-    for body in (data, varint(len(data)) + data, varint(len(data)) + metadata.deflated(data, metadata.DICTIONARY)):
+    for body in (data, varint(len(data)) + data, varint(len(data)) + deflated(data, metadata.DICTIONARY)):
         try:
             chunks = metadata.unpack(body, colour)
         except DamagedError:
@@ -164,17 +165,17 @@ def test_no_bytes_do_harm(data, colour):
 
 @given(st.binary(max_size=400), st.binary(max_size=100))
 def test_deflated_bytes_come_back(raw, dictionary):
-    body = metadata.deflated(raw, dictionary)
-    assert metadata.inflated(body, len(raw), dictionary) == raw
+    body = deflated(raw, dictionary)
+    assert inflated(body, len(raw), dictionary) == raw
     for wrong, size in ((body + b"\0", len(raw)), (body[:-1], len(raw)), (body, len(raw) + 1), *([(body, len(raw) - 1)] if raw else [])):
         with pytest.raises(DamagedError):
-            metadata.inflated(wrong, size, dictionary)
+            inflated(wrong, size, dictionary)
 
 
 def test_the_shortest_of_several_ways():
     ramp = bytes(k * k >> 6 & 255 for k in range(4000))
     plain = zlib.compressobj(9, zlib.DEFLATED, -15)
     usual = plain.compress(ramp) + plain.flush()
-    assert len(metadata.deflated(ramp)) <= len(usual)
-    assert len(metadata.deflated(b"")) == 2
-    assert metadata.inflated(metadata.deflated(ramp), len(ramp)) == ramp
+    assert len(deflated(ramp)) <= len(usual)
+    assert len(deflated(b"")) == 2
+    assert inflated(deflated(ramp), len(ramp)) == ramp

@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 import codec
 from bitstream import metadata, palette
 from bitstream.container import COLOURS, LEVELS, METADATA, PALETTE, Coding, Head, read_front, written
+from bitstream.deflate import deflated
 from bitstream.errors import DamagedError, IgptError, TooLargeError
 from bitstream.form import DEPTHS, GREY, RGB, Form
 from bitstream.form import PALETTE as INDEXED
-from bitstream.metadata import deflated
 from bitstream.reader import varint
 from codec import compression
 from codec.compression import compress_picture

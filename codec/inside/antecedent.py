@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from codec.box import Box, whole
 from codec.inside import kernel
 from codec.jit import run
 from codec.pasts.chroma import FILTERS, STB_FILTERS, Bytes, Filter, Sampling
@@ -96,15 +97,16 @@ class Antecedent:
     positions: npt.NDArray[np.int64]
     corrections: Bytes
 
-    def pixels(self) -> Bytes:
-        """(height, width, channels), as the picture was."""
+    def pixels(self, wanted: Box | None = None) -> Bytes:
+        """(height, width, channels), as the picture was; or those of a box, around which the coefficients are known."""
         layout = self.layout
         luma = decoded(self.coefficients[0], self.steps[0], layout.decoder, layout.offsets[0], layout.sizes[0])
         if layout.sampling is None:
             grey = luma.reshape(-1, 1)
             grey[self.positions] += self.corrections
-            return grey.reshape(layout.height, layout.width, 1)
-        return Past(layout.decoder.formula, layout.sampling, luma, self.chroma(), self.positions, self.corrections).pixels()
+            box = wanted or whole(layout.width, layout.height)
+            return grey.reshape(layout.height, layout.width, 1)[box.rows, box.columns]
+        return Past(layout.decoder.formula, layout.sampling, luma, self.chroma(), self.positions, self.corrections).pixels(wanted)
 
     def chroma(self) -> Bytes:
         """The small planes (2, rows, columns) of the layout's sampling."""

@@ -223,10 +223,10 @@ def decode(
     steps: Sequence[npt.NDArray[np.int64]],
     network: CoefficientNetwork | None,
     progress: Callable[[int], None],
+    wanted: slice | None = None,
 ) -> list[Blocks]:
-    """The inverse of `encode`, which gave as many payloads as `bands` says. Raises DamagedError where one is not what an encoder writes."""
-    for payload, least in zip(payloads, least_bytes(sizes, network is None), strict=True):
-        require(len(payload) >= least, "a payload of it is too short for its blocks")
+    """The inverse of `encode`, which gave as many payloads as `bands` says. wanted: rows of blocks of the first plane, if not all are;
+    bands without any of them are 0. Raises DamagedError where a payload is not what an encoder writes."""
 
     def decode_band(stopped: npt.NDArray[np.bool_], part: Sequence[Plane], payload: bytes) -> None:
         stream = np.frombuffer(payload, np.uint8).copy()
@@ -235,12 +235,15 @@ def decode(
             msg = "a payload is damaged: it is not what an encoder writes"
             raise DamagedError(msg)
 
-    found = [np.zeros((*size, 64), np.int16) for size in sizes]
+    found, alone = [np.zeros((*size, 64), np.int16) for size in sizes], network is None
     # Whole rows of an array lie side by side, so that these are the arrays themselves.
-    parts = [
-        [Plane(q, blocks[rows]) for q, blocks, rows in zip(steps, found, band, strict=True)] for band in _bands(sizes, network is None)
-    ]
-    _side_by_side(decode_band, parts, progress, payloads)
+    wanted, parts, of_parts = wanted or slice(0, sizes[0][0]), [], []
+    for k, (band, least) in enumerate(zip(_bands(sizes, alone), least_bytes(sizes, alone), strict=True)):
+        if band[0].start < wanted.stop and wanted.start < band[0].stop:
+            require(len(payloads[k]) >= least, "a payload of it is too short for its blocks")
+            parts.append([Plane(q, blocks[rows]) for q, blocks, rows in zip(steps, found, band, strict=True)])
+            of_parts.append(payloads[k])
+    _side_by_side(decode_band, parts, progress, of_parts)
     return found
 
 

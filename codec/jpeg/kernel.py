@@ -8,8 +8,9 @@ import numpy.typing as npt
 from codec.jit import compiled, part
 from codec.jpeg.mixture import END_SLOTS, NODES, SITUATIONS
 from codec.jpeg.prediction import END_PLACE, FEATURES, predict
-from codec.jpeg.values import LARGEST, coefficient, end_of_block
+from codec.jpeg.values import coefficient, end_of_block
 
+LARGEST = 32767  # magnitude of a coefficient
 WIDE = 10  # of a block with a border
 PADDED = 12 * WIDE
 LOGS = 4096
@@ -370,7 +371,9 @@ def code(
                         spent,
                     )
                 if decoding:
-                    block[k] = _clamped(prediction + value, LARGEST)
+                    if abs(prediction + value) > LARGEST:
+                        value, coder[3] = -prediction, len(stream) + 4  # as if it had run dry
+                    block[k] = prediction + value
                 magnitude = abs(value)
                 own[at], own_log[at] = value, _log(log, magnitude)
                 if k and magnitude:

@@ -5,7 +5,6 @@ often hold comes first, so that little is left of an ordinary header.
 """
 
 import struct
-import zlib
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from bitstream import metadata
 from bitstream.container import require
+from bitstream.deflate import deflated, inflated
 from bitstream.reader import Reader
 from codec.jpeg.history import CONTEXTS, code
 from codec.jpeg.standard import CHROMA_STEPS, LUMA_STEPS, scaled_steps
@@ -42,7 +42,7 @@ def _taught(bits: int) -> Mixer:
 
 def pack(raw: bytes) -> bytes:
     """A byte that says how, and the bytes."""
-    found = [bytes((PLAIN,)) + raw, bytes((DEFLATED,)) + _deflated(raw)]
+    found = [bytes((PLAIN,)) + raw, bytes((DEFLATED,)) + deflated(raw)]
     if len(raw) <= MOST_MIXED:
         stream = np.zeros(len(raw) + 4, np.uint8)
         count = _mixed(np.frombuffer(DICTIONARY + raw, np.uint8).copy(), stream, decoding=False)
@@ -58,17 +58,12 @@ def unpack(body: bytes, size: int) -> bytes:
         require(len(packed) == size, "its bytes are too few or too many")
         return packed
     if how == DEFLATED:
-        return metadata.inflated(packed, size)
+        return inflated(packed, size)
     require(how == MIXED and size <= MOST_MIXED, "its bytes are packed in an unknown way")
     data = np.frombuffer(DICTIONARY + bytes(size), np.uint8).copy()
     count = _mixed(data, np.frombuffer(packed, np.uint8).copy(), decoding=True)
     require(count == len(packed), "its bytes are not what an encoder writes")
     return data[len(DICTIONARY) :].tobytes()
-
-
-def _deflated(raw: bytes) -> bytes:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, metadata.RAW_DEFLATE, 9)
-    return compressor.compress(raw) + compressor.flush()
 
 
 # The dictionary is a constant of the format. Codes: ITU-T T.81, annex K.

@@ -8,7 +8,6 @@ from codec.jpeg.mixture import END_SLOTS, NODES, PREDICTED, SITUATIONS, decided,
 from codec.jpeg.prediction import NETWORK_THRESHOLDS
 from codec.mixing.kernel import LIMIT
 
-LARGEST = 32767  # magnitude of a coefficient
 THRESHOLDS, END_THRESHOLDS = 14, 12  # that are asked about, of a coefficient and of the end of a block
 SIGN = 15  # its node
 
@@ -65,7 +64,6 @@ def coefficient(value, place, last, negative, second, constants, state, work, ta
         for i in range(bits - 1, -1, -1):
             node = node << 1 | simple((low >> i) & 1, 64 * (16 * group + j) + node, state, tables, coder, stream, decoding, spent)
         found += node - (1 << bits)
-    found = min(found, 2 * LARGEST + 2)
     return -found if (otherwise != 0) != negative else found
 
 

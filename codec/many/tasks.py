@@ -4,6 +4,7 @@ Who runs tasks is in `executors.py` and `cluster.py`.
 """
 
 import contextlib
+import io
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -233,7 +234,9 @@ class Decompression(Task):
     suffix: ClassVar[str] = ".png"
 
     def suffix_for(self, source: Path) -> str:
-        """A JPEG file that was kept is one again."""
+        """A JPEG file that was kept is one again, if all of it is wanted."""
+        if self.options.box:
+            return self.suffix
         with contextlib.suppress(IgptError, OSError):
             if is_file(source):
                 with source.open("rb") as stream:
@@ -267,17 +270,21 @@ class Decompression(Task):
         from codec.pictures.outputs import require_output
 
         start = time.perf_counter()
-        file = container.read(data)
-        require_output(file.head.form, suffix)
+        box = self.options.box
+        file = container.file_in(io.BytesIO(data)) if box else container.read(data)
+        require_output(file.head.form, suffix, whole=not box)
         use_threads(self.threads)
-        report(0, file.head.pixels)
+        report(0, box.pixels if box else file.head.pixels)
         picture = decompress_file(file, self.options, lambda pixels: report(pixels, 0))
         return self._output(file, picture, suffix, time.perf_counter() - start)
 
     def _output(self, file: "File", picture: "Picture", suffix: str, seconds: float) -> Output:
         from codec.description import engines_of
+        from codec.pictures.kept import part_shown
         from codec.pictures.outputs import written_as
 
+        if self.options.box and picture.is_file:
+            picture = part_shown(picture, self.options.box, self.options.max_pixels)
         written, left_out = written_as(picture, suffix, self.options.max_pixels)
         engine = engines_of(file, self.options)
         figures = {"bytes": len(written), "seconds": round(seconds, 3), "left_out": [*left_out], "engine": engine}

@@ -35,6 +35,7 @@ GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
 DECODER = 6  # bits below its code
 BLOCK = 64
+SEEN = 32  # pixels around one, in which everything lies that it is made of
 MOST_SIDE = 65535  # of a JPEG
 CERTAIN_STEP, CERTAIN_PART = 5, 200  # of luma, in the middle, and one pixel in so many wrong: planes never undercut that
 
@@ -116,7 +117,7 @@ class DecodedJpeg(MethodOfCoefficients):
         require(not (grey and first & (RING | COMMON)), "its blocks lie in an unknown way")
         decoder = DECODERS[first >> DECODER]
         require(max(part.width, part.height) <= MOST_SIDE, "no JPEG has such a side")
-        require(part.depth == 8 and part.channels == (1 if grey else 3), f"{part.channels} channels of {part.depth} bits are not coded so")
+        require(part.depth <= 8 and part.channels == (1 if grey else 3), f"{part.channels} channels of {part.depth} bits are not coded so")
         sampling = None
         if not grey:
             filter_ = decoder.filters[code]
@@ -148,9 +149,11 @@ class DecodedJpeg(MethodOfCoefficients):
         if fields.outliers:
             positions, corrections = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE)
         layout = fields.layout
-        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, network, heartbeat(progress))
-        samples = Antecedent(layout, [*fields.steps], found, positions, corrections[:, : part.channels]).pixels()
-        progress(pixels)
+        seen = part.box.grown(SEEN, part.width, part.height)
+        rows = slice((layout.top % 8 + seen.top) // 8, -(-(layout.top % 8 + seen.bottom) // 8))
+        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, network, heartbeat(progress), rows)
+        samples = Antecedent(layout, [*fields.steps], found, positions, corrections[:, : part.channels]).pixels(part.box)
+        progress(part.box.pixels)
         return samples
         yield
 

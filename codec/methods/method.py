@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bitstream.container import Coding
 from bitstream.errors import IgptError
 from bitstream.reader import Reader
+from codec.box import Box, whole
 from codec.models import level_of
 from codec.network.layers import Request
 from codec.options import Options
@@ -115,7 +116,7 @@ class Ready(Candidate):
 
 class Part(NamedTuple):
     """What a file has of one coding. depth: bits per sample; those of fewer than 8 have a byte each where they are decoded. chunks:
-    payloads; none where only the beginning of the file is known."""
+    payloads; none where only the beginning of the file is known. wanted: of its pixels, where not all are."""
 
     width: int
     height: int
@@ -123,6 +124,16 @@ class Part(NamedTuple):
     depth: int
     coding: Coding
     chunks: Sequence[bytes] = ()
+    wanted: Box | None = None
+
+    @property
+    def box(self) -> Box:
+        """Of the pixels that are wanted."""
+        return self.wanted or whole(self.width, self.height)
+
+    def cut(self, samples: Samples) -> Samples:
+        """What is wanted of (height, width, channels) samples of all pixels."""
+        return samples[self.box.rows, self.box.columns]
 
 
 class ModelName(NamedTuple):
@@ -150,12 +161,12 @@ class Method(ABC):
         yield 0
 
     def layer_samples(self, part: Part) -> int:
-        """How many a decoder goes through, in all layers, of each plane one."""
-        return part.width * part.height
+        """How many a decoder goes through for what is wanted, in all layers, of each plane one."""
+        return part.box.pixels
 
     @abstractmethod
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
-        """(height, width, channels) samples in the end. Raises DamagedError, ModelError."""
+        """The (height, width, channels) samples that are wanted, in the end. Raises DamagedError, ModelError."""
 
     @abstractmethod
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
@@ -188,7 +199,7 @@ class DirectMethod(Method):
 
     @abstractmethod
     def decode(self, part: Part, progress: Progress) -> Samples:
-        """(height, width, channels). Raises DamagedError, ModelError."""
+        """The (height, width, channels) samples that are wanted. Raises DamagedError, ModelError."""
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         return self.decode(part, progress)

@@ -46,8 +46,12 @@ class Mixed(DirectMethod):
             yield max(1, -(-tokens * LEAST_COST // (8 << FREQUENCY_BITS)) - CODER_BYTES)
 
     def decode(self, part: Part, progress: Progress) -> Samples:
-        size = part.width, part.height
-        return planes_to_pixels(bands.decode(part.chunks, size, part.channels, self._coder(part), progress))
+        size, box = (part.width, part.height), part.box
+        planes = bands.decode(part.chunks, size, part.channels, self._coder(part), progress, rows=box.rows)
+        return planes_to_pixels(planes[:, box.rows, box.columns])
+
+    def layer_samples(self, part: Part) -> int:
+        return part.width * sum(len(range(part.height)[band]) for band in bands.meeting(part.box.rows, part.height, part.width).values())
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         coder, (height, width, _), expected = self._coder(part), samples.shape, pixels_to_planes(samples)

@@ -246,11 +246,15 @@ class Network(Method):
     def least_bytes(self, part: Part) -> Iterator[int]:
         yield from least_bytes(Grid(part.width, part.height), self.fields(part).shape, part.channels)
 
+    def layer_samples(self, part: Part) -> int:
+        return Grid(part.width, part.height).covering(part.box, self.fields(part).shape).pixels
+
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         fields, kind = self.fields(part), kind_of(part.channels)
         network = together(fields.models, options, kind)
-        request = Request(network, kind, (part.width, part.height), NO_SURROUNDINGS, fields.shape, part.chunks)
-        return planes_to_pixels((yield request))
+        request = Request(network, kind, (part.width, part.height), NO_SURROUNDINGS, fields.shape, part.chunks, part.box)
+        planes = yield request
+        return planes_to_pixels(planes[:, part.box.rows, part.box.columns])
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         made_of: MadeOf = coded.made_of

@@ -174,9 +174,10 @@ class PublishedPalette(Method):
         count = Grid(*size).count(fields.shape)
         tokens = decode_tokens(network, size, fields.shape, part.chunks[:count], progress)
         if refinement is None:
-            return network.palette.painted(tokens, part.channels)
+            return part.cut(network.palette.painted(tokens, part.channels))
         around = Surroundings(tokens=tokens, bounds=network.palette)
-        return planes_to_pixels((yield Request(refinement, kind, size, around, fields.shape, part.chunks[count:])))
+        planes = yield Request(refinement, kind, size, around, fields.shape, part.chunks[count:], part.box)
+        return planes_to_pixels(planes[:, part.box.rows, part.box.columns])
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         from codec.palette.coding import decode_tokens

@@ -9,6 +9,7 @@ from bitstream.constants import MAX_OUTLIER_SHARE
 from bitstream.container import Coding, require
 from bitstream.outliers import Corrections, Positions, pack, unpack
 from codec import models
+from codec.box import Box
 from codec.devices import device_named
 from codec.methods.method import (
     Bits,
@@ -38,10 +39,11 @@ from codec.network.costs import layer_costs
 from codec.network.ensemble import Networks
 from codec.network.layers import NO_SURROUNDINGS, Layer, Request, Surroundings, least_bytes
 from codec.options import Options
-from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.chroma import FILTERS, FULL, Sampling
 from codec.pasts.colour import FORMULAS, Formula
 from codec.pasts.past import Past, translated
 from codec.progress import Progress
+from codec.tiling.context import MARGIN
 from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA
 from codec.tiling.tiles import Grid, Shape
 
@@ -127,6 +129,7 @@ class PastMethod(Method):
         fields = Fields(FORMULAS[first >> 3 & 1], sampling, bool(first & HAS_OUTLIERS), take_shape(reader), take_models(reader))
         require(part.depth == 8 and part.channels == 3, f"{part.channels} channels of {part.depth} bits are not coded so")
         require(not fields.outliers or part.width * part.height >= MAX_OUTLIER_SHARE, "it is too small for outliers")
+        require(not (sampling.ring and sampling.filter is FULL), "its chroma goes on where nothing is smoothed")
         require(sampling.top < sampling.filter.down and sampling.left < sampling.filter.across, "its sampling is not possible")
         return fields
 
@@ -138,8 +141,15 @@ class PastMethod(Method):
         yield from least_bytes(Grid(part.width, part.height), fields.shape, 1)
 
     def layer_samples(self, part: Part) -> int:
-        columns, rows = self.fields(part).chroma_size(part.width, part.height)
-        return part.width * part.height + columns * rows
+        luma, chroma = self._boxes(part, self.fields(part))
+        return luma.pixels + chroma.pixels
+
+    def _boxes(self, part: Part, fields: Fields) -> tuple[Box, Box]:
+        """Of luma and chroma samples that are decoded: of the groups with some of the box, and of those with some of what these see."""
+        size = part.width, part.height
+        luma = Grid(*size).covering(part.box, fields.shape)
+        seen = fields.sampling.cells(luma.grown(MARGIN, *size), part.height, part.width)
+        return luma, Grid(*fields.chroma_size(*size)).covering(seen, fields.shape)
 
     def _taken_apart(self, part: Part, fields: Fields) -> tuple[tuple[Positions, Corrections], Sequence[bytes], Sequence[bytes]]:
         """The outliers, and the payloads of chroma and luma. Raises DamagedError."""
@@ -154,11 +164,13 @@ class PastMethod(Method):
         chroma_kind, luma_kind = KINDS[fields.formula.name]
         network = together(fields.models, options, chroma_kind, luma_kind)
         outliers, of_chroma, of_luma = self._taken_apart(part, fields)
-        size = fields.chroma_size(part.width, part.height)
-        chroma = yield Request(network, chroma_kind, size, NO_SURROUNDINGS, fields.shape, of_chroma)
-        around = Surroundings(fields.sampling.upsampled(chroma, part.height, part.width))
-        luma = yield Request(network, luma_kind, (part.width, part.height), around, fields.shape, of_luma)
-        return Past(fields.formula, fields.sampling, luma[0], chroma, *outliers).pixels()
+        size = part.width, part.height
+        luma_box, chroma_box = self._boxes(part, fields)
+        chroma = yield Request(network, chroma_kind, fields.chroma_size(*size), NO_SURROUNDINGS, fields.shape, of_chroma, chroma_box)
+        seen = luma_box.grown(MARGIN, *size).rows
+        around = Surroundings(fields.sampling.upsampled(chroma, part.height, part.width, seen))
+        luma = yield Request(network, luma_kind, size, around, fields.shape, of_luma, part.box)
+        return Past(fields.formula, fields.sampling, luma[0], chroma, *outliers).pixels(part.box)
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         """The whole way from the planes to the pixels, too."""

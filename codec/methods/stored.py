@@ -65,8 +65,7 @@ class Stored(DirectMethod):
             bits = bits[:, :used].reshape(height, -1, part.depth)
             samples = np.packbits(bits, axis=-1)[..., 0] >> (8 - part.depth)
         progress(part.width * height)
-        found: Samples = samples.reshape(height, part.width, part.channels)
-        return found
+        return part.cut(samples.reshape(height, part.width, part.channels))
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         found = self.decode(part, heartbeat(progress))

@@ -212,6 +212,11 @@ def bands(height: int, width: int) -> Iterator[slice]:
         yield slice(first, min(first + rows, height))
 
 
+def meeting(rows: slice, height: int, width: int) -> dict[int, slice]:
+    """The bands of a picture that have some of these rows, by their numbers."""
+    return {k: band for k, band in enumerate(bands(height, width)) if band.start < rows.stop and rows.start < band.stop}
+
+
 def rows_per_band(height: int, width: int) -> int:
     """As many as MAX_BAND_PIXELS allows, and the same number in every band but the last."""
     count = -(-height // max(1, MAX_BAND_PIXELS // width))
@@ -253,16 +258,19 @@ def decode(
     coder: Coder,
     progress: Callable[[int], None],
     most_rows: int | None = None,
+    rows: slice | None = None,
 ) -> Planes:
     """The inverse of `encode`; size: (width, height).
 
-    most_rows: of every band, so many at most; what follows in it is undefined. Raises DamagedError where a payload is not what an encoder
+    most_rows: of every band, so many at most; what follows in it is undefined. rows: that are wanted, if not all are; bands that have none
+    of them are undefined. Raises DamagedError where a payload is not what an encoder
     writes.
     """
     width, height = size
     dtype = np.uint16 if coder.deep else np.uint8
     planes = np.empty((channels, height, width), dtype)
-    parts = list(bands(height, width))
+    wanted = meeting(rows or slice(0, height), height, width)
+    parts = [*wanted.values()]
 
     def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> None:
         height = band.stop - band.start
@@ -275,6 +283,11 @@ def decode(
         planes[:, band.start : band.start + part.shape[1]] = part
 
     _in_parallel(
-        decode_band, progress, most_threads(coder, channels, width), [width * (band.stop - band.start) for band in parts], parts, payloads
+        decode_band,
+        progress,
+        most_threads(coder, channels, width),
+        [width * (band.stop - band.start) for band in parts],
+        parts,
+        [payloads[number] for number in wanted],
     )
     return planes

@@ -278,7 +278,8 @@ def code(planes, stream, decoding, mixer, state, squares, tables, costs, stopped
                     residual = _coded_residual(residual, residuals[c, 2, x - 1], residuals[c, 1, x], beside, c, bases, keys, *how)
                 sample = prediction + residual
                 if decoding:
-                    sample = min(max(sample, 0), MOST)
+                    if sample < 0 or sample > MOST:
+                        sample, coder[3] = np.int64(0), len(stream) + 4  # as if it had run dry
                     planes[c, y, x - PAD] = sample
                 rows[c, 2, x], followers[key], residuals[c, 2, x] = sample, sample, residual
                 for k in range(PREDICTORS):

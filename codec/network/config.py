@@ -9,6 +9,9 @@ from bitstream.constants import MAX_MODEL_NAME_BYTES
 from bitstream.errors import ModelError
 from codec.tiling.planes import LAYOUTS, Kind
 
+# What the digest of a model has of its configuration, in this order.
+DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "learns", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
+
 
 def name_of(folder: Path) -> str:
     """A model's name, for messages and headers: its folder's, in printable ASCII."""
@@ -93,7 +96,9 @@ class ModelConfig:
     @classmethod
     def load(cls, folder: Path) -> "ModelConfig":
         """Raises ModelError where `config.json` is missing or unusable."""
-        return cls.from_dict(json_object(folder / "config.json"))
+        values = json_object(folder / "config.json")
+        require_model(all(name in values for name in DIGEST_FIELDS), f"config.json lacks one of {', '.join(DIGEST_FIELDS)}")
+        return cls.from_dict(values)
 
     def save(self, folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")

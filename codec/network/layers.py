@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from bitstream.constants import FREQUENCY_BITS, LEAST_COST, MAX_GROUP_TILES, WORD_BYTES
+from codec.box import Box
 from codec.network.coding import DECODED_TILES, ENCODED_TOGETHER, Decoding, encode_groups
 from codec.network.engine import Engine
 from codec.network.engines import engine_of
@@ -102,7 +103,8 @@ def encode_layer(network: Networks, layer: Layer, shape: Shape, progress: Progre
 
 
 class Request(NamedTuple):
-    """A layer of size (width, height) to be decoded: the payloads of its groups."""
+    """A layer of size (width, height) to be decoded: the payloads of its groups. wanted: of its samples, if not all are: groups that have
+    none of them are left out."""
 
     network: Networks
     kind: Kind
@@ -110,10 +112,22 @@ class Request(NamedTuple):
     around: Surroundings
     shape: Shape
     payloads: Sequence[bytes]
+    wanted: Box | None = None
 
     @property
     def grid(self) -> Grid:
         return Grid(*self.size)
+
+    @property
+    def tiles(self) -> int:
+        """That are decoded."""
+        return sum(of.tiles for _, of in self.groups())
+
+    def groups(self) -> Iterator[tuple[int, Rectangle]]:
+        """That are decoded, with their numbers."""
+        for number, of in enumerate(self.grid.groups(self.shape)):
+            if self.wanted is None or of.box.meets(self.wanted):
+                yield number, of
 
 
 class GroupPayload(NamedTuple):
@@ -125,12 +139,13 @@ class GroupPayload(NamedTuple):
 
 
 def decode_layers(requests: Sequence[Request], progress: Progress) -> list[Planes]:
-    """The (channels, height, width) planes of layers of one network and one kind, of several pictures too, decoded together.
+    """The (channels, height, width) planes of layers of one network and one kind, of several pictures too, decoded together; 0 where no
+    group was wanted.
 
     Raises DamagedError.
     """
     planes = [np.zeros((request.kind.channels, request.size[1], request.size[0]), np.uint8) for request in requests]
-    engine, update = engine_of(requests[0].network, sum(request.grid.tiles for request in requests)), one_at_a_time(progress)
+    engine, update = engine_of(requests[0].network, sum(request.tiles for request in requests)), one_at_a_time(progress)
 
     def decode(batch: list[GroupPayload]) -> None:
         decoding = Decoding(engine, [group.payload for group in batch])
@@ -153,11 +168,7 @@ def _turn_of(request: Request, part: Rectangle, planes: Planes) -> Turn:
 
 def _side_by_side(requests: Sequence[Request], engine: Engine, function: Callable[[list[GroupPayload]], Item]) -> Iterator[Item]:
     """The results for all groups in order, in batches of those that are decoded in lockstep."""
-    groups = [
-        GroupPayload(k, of, payload)
-        for k, request in enumerate(requests)
-        for of, payload in zip(request.grid.groups(request.shape), request.payloads, strict=True)
-    ]
+    groups = [GroupPayload(k, of, request.payloads[number]) for k, request in enumerate(requests) for number, of in request.groups()]
     most, least = DECODED_TILES[engine.device], LEARNING_TILES if engine.config.learns else 1
 
     def tiles_of(group: GroupPayload) -> int:

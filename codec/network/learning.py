@@ -10,7 +10,18 @@ import numpy as np
 from bitstream.constants import ALPHABET
 from codec.network.engine import Tables, Tokens
 from codec.network.groups import Exist, Turn
-from codec.network.learning_kernel import FIRST_PAIR, FIRST_WEIGHT, LARGEST_FACTOR, LIMIT, PAIRS, ROW, corrected, followed, learnt
+from codec.network.learning_kernel import (
+    FIRST_PAIR,
+    FIRST_WEIGHT,
+    LARGEST_FACTOR,
+    LIMIT,
+    PAIRS,
+    ROW,
+    concluded,
+    corrected,
+    followed,
+    learnt,
+)
 from codec.network.limits import LOGIT_STEPS, powers_of_two
 from codec.tiling.context import FIRST_SAMPLE, POSITIONS, SLOTS, neighbour_slots
 
@@ -26,7 +37,10 @@ class Learning:
         self._powers = powers_of_two(LOGIT_STEPS, LARGEST_FACTOR)[: 2 * LIMIT + 1]
 
     def begin(self, turn: Turn) -> None:
-        """With its tiles, none of whose tokens was seen."""
+        """With its tiles, none of whose tokens was seen. What was learnt in the last row of a turn before counts, even where that row ended
+        before its tiles' last column."""
+        for channel in range(turn.kind.channels):
+            concluded(channel, self._factors[0], *self._counts)
         channels, tiles = turn.kind.channels, len(turn.extents)
         self.known = np.full((tiles, channels, SLOTS), FIRST_SAMPLE, np.int32)  # samples
         self.known[..., POSITIONS + 1 :] = turn.around.strips

@@ -215,14 +215,20 @@ def learnt(position, channel, tables, predictions, known, slots, sides, state, w
     changed = weights[channel, 0] + WEIGHT_RATE * slope // (weights[channel, 1] + WEIGHT_TRUST)
     weights[channel, 0] = min(max(changed, 0), LARGEST_WEIGHT)
     if position % SIDE == SIDE - 1:
-        for row in range(1 + LINES * channel, 1 + LINES * (channel + 1)):
-            if touched[row]:
-                conclude(state, row, seen, LINE_RATE, LINE_TRUST)
-                touched[row] = False
-        for row in range(FIRST_PAIR + ALPHABET * PAIRS[channel], FIRST_PAIR + ALPHABET * PAIRS[channel + 1]):
-            if touched[row]:
-                conclude(state, row, seen, PAIR_RATE, PAIR_TRUST)
-                touched[row] = False
+        concluded(channel, state, seen, touched)
+
+
+@compiled
+def concluded(channel, state, seen, touched):
+    """Changes the factors of a channel's rows that tokens used since they last changed."""
+    for row in range(1 + LINES * channel, 1 + LINES * (channel + 1)):
+        if touched[row]:
+            conclude(state, row, seen, LINE_RATE, LINE_TRUST)
+            touched[row] = False
+    for row in range(FIRST_PAIR + ALPHABET * PAIRS[channel], FIRST_PAIR + ALPHABET * PAIRS[channel + 1]):
+        if touched[row]:
+            conclude(state, row, seen, PAIR_RATE, PAIR_TRUST)
+            touched[row] = False
 
 
 @compiled

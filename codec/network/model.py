@@ -14,12 +14,11 @@ from safetensors.numpy import load_file, save
 
 from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
-from codec.network.config import ModelConfig, name_of, require_model
+from codec.network.config import DIGEST_FIELDS, ModelConfig, name_of, require_model
 from codec.network.limits import ACCUMULATOR_LIMIT, GAIN_LIMIT, MULTIPLIER_LIMIT, RESIDUAL_LIMIT, SHIFT_LIMITS, TABLE_SIZE
 from codec.tiling.context import FEATURES, HEAD_FEATURES, HEADS
 
 WEIGHTS_FILE = "integer.safetensors"
-DIGEST_FIELDS = ("attention_window", "head_inner", "layout", "learns", "n_embd", "n_head", "n_inner", "n_layer", "n_positions")
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from codec.box import Box
 from codec.pasts.colour import Integers
 
 Bytes = npt.NDArray[np.uint8]
@@ -141,12 +142,22 @@ class Sampling:
             out[part] = (sums[part] + place.bias) >> place.shift
         return out
 
-    def upsampled(self, small: Bytes, height: int, width: int) -> Bytes:
-        """(..., rows, columns) -> (..., height, width), as the decoder did it; a strip at a time, so that memory stays bounded."""
+    def upsampled(self, small: Bytes, height: int, width: int, wanted: slice | None = None) -> Bytes:
+        """(..., rows, columns) -> (..., height, width), as the decoder did it; a strip at a time, so that memory stays bounded. wanted: of
+        the rows, if not all are; others are undefined."""
+        wanted = wanted or slice(0, height)
         out = np.empty((*small.shape[:-2], height, width), np.uint8)
         for rows in strips(height, width):
-            out[..., rows, :] = self.upsampled_strip(small, rows, width)
+            if rows.start < wanted.stop and wanted.start < rows.stop:
+                out[..., rows, :] = self.upsampled_strip(small, rows, width)
         return out
+
+    def cells(self, box: Box, height: int, width: int) -> Box:
+        """The small samples that give those of a box of a picture (height, width)."""
+        rows, columns = self.small_shape(height, width)
+        y = self._cells(box.top, box.bottom, self.top, self.filter.down, rows)
+        x = self._cells(box.left, box.right, self.left, self.filter.across, columns)
+        return Box(int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1)
 
     def upsampled_strip(self, small: Bytes, strip: slice, width: int) -> Bytes:
         """One of the `strips`: (..., rows, columns) -> (..., strip.stop - strip.start, width)."""
@@ -158,7 +169,7 @@ class Sampling:
 
     def _cells(self, start: int, stop: int, missing: int, factor: int, count: int) -> npt.NDArray[np.int64]:
         """Along one axis: the small samples of the positions start to stop - 1, with a neighbour on each side."""
-        first, last = start // factor + self.ring, (stop - 1 + missing) // factor + self.ring
+        first, last = (start + missing) // factor + self.ring, (stop - 1 + missing) // factor + self.ring
         return np.arange(first - 1, last + 2).clip(0, count - 1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import MAX_OUTLIER_SHARE
+from codec.box import Box, whole
 from codec.pasts.chroma import FILTERS, FULL, STB_FILTERS, Bytes, Sampling, strips
 from codec.pasts.colour import FORMULAS, Formula, clipped
 from codec.pasts.recovery import estimate, filled, recovered, settled
@@ -55,12 +56,15 @@ class Past:
             self.luma.size >= CERTAIN_PIXELS and self.sampling.filter is not FULL and len(self.positions) <= self.luma.size // CERTAIN_PART
         )
 
-    def pixels(self) -> Bytes:
-        """(height, width, 3), as the picture was."""
+    def pixels(self, wanted: Box | None = None) -> Bytes:
+        """(height, width, 3), as the picture was; or those of a box, around which the planes are known."""
         height, width = self.luma.shape
-        pixels = developed(self.formula, self.luma, self.sampling.upsampled(self.chroma, height, width))
-        flat = pixels.reshape(-1, 3)
-        flat[self.positions] += self.corrections
+        box = wanted or whole(width, height)
+        chroma = self.sampling.upsampled(self.chroma, height, width, box.rows)
+        pixels = developed(self.formula, self.luma[box.rows, box.columns], chroma[:, box.rows, box.columns])
+        y, x = np.divmod(self.positions, width) - np.array([[box.top], [box.left]])
+        there = (y >= 0) & (y < box.height) & (x >= 0) & (x < box.width)
+        pixels[y[there], x[there]] += self.corrections[there]
         return pixels
 
 

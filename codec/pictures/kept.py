@@ -1,9 +1,11 @@
 """A JPEG file that is kept as it is: the picture that it shows."""
 
 import io
+from dataclasses import replace
 
 from PIL import Image, JpegImagePlugin
 
+from codec.box import Box
 from codec.pictures.decoding import DAMAGES, opened_by_pillow
 from codec.pictures.picture import Picture
 from codec.pictures.reading import MAX_PIXELS, check_size, open_picture
@@ -24,6 +26,13 @@ def image_in(kept: Picture, max_pixels: int | None) -> Image.Image:
 def picture_shown(kept: Picture, max_pixels: int | None) -> Picture:
     """Its pixels as Pillow decodes them, and what a picture file has place for. Raises as `open_picture`."""
     return open_picture(io.BytesIO(kept.file), MAX_PIXELS if max_pixels is None else max_pixels)
+
+
+def part_shown(kept: Picture, box: Box, max_pixels: int | None) -> Picture:
+    """As `picture_shown`, of a part of it. Raises IgptError where the box does not lie in it."""
+    found = picture_shown(kept, max_pixels)
+    box.require_in(*found.size)
+    return replace(found, pixels=found.pixels[box.rows, box.columns])
 
 
 def opened_header(data: bytes) -> Image.Image:

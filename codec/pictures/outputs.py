@@ -32,8 +32,11 @@ def png_of(picture: Picture) -> bytes:
     return written(picture.pixels, picture.form, picture.chunks)
 
 
-def require_output(form: Form, suffix: str) -> None:
-    """Raises UnsupportedImageError where that is a JPEG's extension, but the picture of this form was none."""
+def require_output(form: Form, suffix: str, whole: bool = True) -> None:
+    """Raises UnsupportedImageError where that is a JPEG's extension, but the picture of this form was none, or not all of it is wanted."""
+    if suffix.lower() in kept.SUFFIXES and not whole:
+        msg = f"a part of a picture cannot become {suffix.lower()} without loss: choose .png"
+        raise UnsupportedImageError(msg)
     if suffix.lower() in kept.SUFFIXES and form.colour != KEPT:
         msg = f"it holds pixels, not a JPEG file, so it cannot become {suffix.lower()} without loss: choose .png"
         raise UnsupportedImageError(msg)

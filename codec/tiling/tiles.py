@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from codec.box import Box
 from codec.tiling.context import EAST, MARGIN, NORTH, POSITIONS, REACH, SIDE, SIDES, SOUTH, STRIP, STRIPS, WEST, WINDOW
 from codec.tiling.planes import Planes, Sample
 
@@ -87,6 +88,11 @@ class Rectangle(NamedTuple):
         return [(self.row + y, self.column + x) for y, x in places]
 
     @property
+    def box(self) -> Box:
+        """Of the pixels of all its tiles, whole ones."""
+        return Box(SIDE * self.column, SIDE * self.row, SIDE * (self.column + self.columns), SIDE * (self.row + self.rows))
+
+    @property
     def corners(self) -> list[tuple[int, int]]:
         """Row and column of the first pixel of each tile."""
         return [(SIDE * y, SIDE * x) for y, x in self.places]
@@ -124,6 +130,12 @@ class Grid:
         for row in range(0, self.rows, shape.rows):
             for column in range(0, self.columns, shape.columns):
                 yield Rectangle(row, column, min(shape.rows, self.rows - row), min(shape.columns, self.columns - column))
+
+    def covering(self, box: Box, shape: Shape) -> Box:
+        """The samples of all groups that have some of a box."""
+        width, height = SIDE * shape.columns, SIDE * shape.rows
+        right, bottom = -(-box.right // width) * width, -(-box.bottom // height) * height
+        return Box(box.left // width * width, box.top // height * height, min(right, self.width), min(bottom, self.height))
 
     def shape(self, most: int) -> Shape:
         """Of groups of at most so many tiles, such that there are few, and as alike and as square as can be."""

@@ -1,0 +1,51 @@
+"""A preview: a small lossy picture of a picture, for people, that needs no network to be shown."""
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from bitstream.container import require
+from bitstream.errors import UnsupportedImageError
+from bitstream.form import Form
+from codec.pictures.decoding import DAMAGES, opened_by_pillow
+from codec.pictures.kept import image_in
+from codec.pictures.picture import Picture
+from codec.pictures.pillow import opened
+
+PART = 8  # of the sides at most, one in so many
+MOST_SIDE = 16383  # of a WebP
+QUALITY = 75
+
+
+def preview_of(picture: Picture) -> bytes:
+    """A WebP with an eighth of the picture's sides, or less. Raises UnsupportedImageError where Pillow cannot decode a JPEG file."""
+    image = in_colour(image_in(picture, picture.size[0] * picture.size[1]) if picture.is_file else shown(picture))
+    stream = io.BytesIO()
+    image.reduce(max(PART, math.ceil(max(image.size) / MOST_SIDE))).save(stream, "WEBP", quality=QUALITY)
+    return stream.getvalue()
+
+
+def shown(picture: Picture) -> Image.Image:
+    """Pillow's image of a picture, with 8 bits where it has no mode for more."""
+    if picture.form.depth < 16:
+        return opened(picture)
+    return opened(Picture((picture.pixels >> 8).astype(np.uint8), Form(picture.form.colour, 8)))
+
+
+def in_colour(image: Image.Image) -> Image.Image:
+    """As RGB, or as RGBA where some of it may be transparent."""
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def opened_preview(data: bytes, size: tuple[int, int]) -> Image.Image:
+    """Pillow's image of the preview of a picture of this size, decoded. Raises DamagedError, UnsupportedImageError."""
+    most = [-(-side // PART) for side in size]
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as header:
+            require(header.width <= most[0] and header.height <= most[1], "its preview is too large")
+        return opened_by_pillow("WEBP", io.BytesIO(data))
+    except DAMAGES as error:
+        msg = f"its preview cannot be shown ({str(error).rstrip('.') or type(error).__name__})"
+        raise UnsupportedImageError(msg) from error
