@@ -1,4 +1,4 @@
-"""The golden files: igpt files, the pictures that they hold as PNG files, and files that must be refused.
+"""The golden files: igpt files, the pictures that they hold as PNG files, files that must be refused, and what is expected of all of them.
 
 `python -m tests.make_golden` makes those that are missing; with `--anew` all of them, as the format and what encoders choose is today,
 and without those of models that are gone: the one switch that changes what has been written once. Neither is ever run by a test.
@@ -6,6 +6,7 @@ and without those of models that are gone: the one switch that changes what has 
 
 import hashlib
 import io
+import json
 import sys
 import zlib
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
+import codec
 from bitstream import palette
 from bitstream.container import CODING, COLOURS, INDEX, LEVELS, METADATA, PALETTE, SIZE, Coding, read
 from bitstream.deflate import deflated
+from bitstream.errors import IgptError
 from bitstream.form import GREY, Form
 from bitstream.form import PALETTE as INDEXED
 from bitstream.reader import varint
@@ -30,13 +33,20 @@ from codec.methods.method import Coded, Method
 from codec.methods.mixing import DeepMixing, Mixing
 from codec.methods.network import Network
 from codec.methods.palette import PublishedPalette
-from codec.methods.past import PastMethod
+from codec.methods.past import NO_OUTLIERS, PastMethod
+from codec.methods.past import _Candidate as PastCandidate
 from codec.methods.stored import Stored
 from codec.network import layers
 from codec.options import Level, Options
+from codec.palette import coding
 from codec.palette.network import PaletteImageGPT
+from codec.pasts.chroma import FILTERS, Sampling
+from codec.pasts.colour import FORMULAS
+from codec.pasts.past import Past
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
+from codec.progress import ignore
+from tests.conformance import EXPECTED, digest
 from tests.conftest import (
     CPU,
     GOLDEN,
@@ -53,7 +63,11 @@ from tests.conftest import (
     picture,
     remade,
     smooth,
+    with_network,
 )
+from tests.igpt_decoder import KINDS
+from tests.igpt_decoder import written as written_by_igpt
+from tests.intermediate import FILES, INTERMEDIATE, intermediate
 from tests.picture_files import saved, sums
 
 REFUSED = GOLDEN / "refused"
@@ -92,12 +106,17 @@ def networks() -> dict[str, Golden]:
         "grey-70x31": picture(31, 70, 1),
         "flat-40x40": np.full((40, 40, 3), 7, np.uint8),
     }
+    small = {"tile-32x32": smooth(32, 32), "row-70x1": smooth(1, 70)[..., :1], "column-1x40": smooth(40, 1)}
     found = {}
-    for name, pixels in pictures.items():
-        for folder in (TINY, *RGB_MODELS):
+    for name, pixels in (pictures | small).items():
+        for folder in (TINY, *RGB_MODELS) if name in pictures else (TINY,):
             made = lambda pixels=pixels, folder=folder: file_of(pixels, coded_by(Network(), pixels, model=folder))  # noqa: E731
             found[f"network-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,))
-        found |= together(f"network-{name}", Network(), pixels, "rgb")
+        if name in pictures:
+            found |= together(f"network-{name}", Network(), pixels, "rgb")
+    for name, pixels in {"la-9x8": smooth(8, 9)[..., :2], "rgba-9x8": np.dstack([smooth(8, 9), picture(8, 9, 1)])}.items():
+        pixels = np.ascontiguousarray(pixels)
+        found[f"network-{name}.{TINY.name}"] = Golden(png_of(pixels), lambda pixels=pixels: with_network(pixels), (TINY,))
     of_groups = {
         "groups-100x70": (smooth(70, 100) // 8 + 100, 4),
         "thin-9x290": (smooth(290, 9)[..., :1], 4),
@@ -125,10 +144,10 @@ def by_tiny_models(method: Method, pixels: np.ndarray, **options: object) -> Cod
         return coded_by(method, pixels, **options)
 
 
-def in_groups(pixels: np.ndarray, most: int) -> bytes:
+def in_groups(pixels: np.ndarray, most: int, method: Method | None = None, folder: Path = TINY) -> bytes:
     """Of so many tiles at most, of both turns."""
     with mock.patch.object(layers, "MAX_GROUP_TILES", most):
-        return file_of(pixels, coded_by(Network(), pixels, model=TINY))
+        return file_of(pixels, coded_by(method or Network(), pixels, model=folder))
 
 
 def pasts() -> dict[str, Golden]:
@@ -145,7 +164,30 @@ def pasts() -> dict[str, Golden]:
             found[f"past-{name}.{folder.name}"] = Golden(png_of(pixels), made, (folder,), deflated=name.startswith("outliers"))
         if not name.startswith("outliers"):
             found |= together(f"past-{name}", PastMethod(), pixels, "ycc")
+    pixels = decoded_jpeg(smooth(40, 100))
+    made = lambda: in_groups(pixels, 2, PastMethod(), TINY_YCC)  # noqa: E731
+    found[f"past-groups-100x40.{TINY_YCC.name}"] = Golden(png_of(pixels), made, (TINY_YCC,))
+    for name, past in samplings().items():
+        made = lambda past=past: file_of(past.pixels(), by_past(past))  # noqa: E731
+        found[f"past-{name}.{TINY_YCC.name}"] = Golden(png_of(past.pixels()), made, (TINY_YCC,))
     return found
+
+
+def samplings() -> dict[str, Past]:
+    """Of every formula and filter, with cells that begin outside of the picture, and with a ring."""
+    found = {}
+    for formula, filters in ((FORMULAS[0], FILTERS[:7]), (FORMULAS[1], (FILTERS[0], FILTERS[7]))):
+        for filter_ in filters:
+            sampling = Sampling(filter_, filter_.down - 1, filter_.across - 1, filter_.code % 2)
+            luma, chroma = smooth(11, 13)[..., 0] // 2 + 60, smooth(*sampling.small_shape(11, 13), 1)[..., :2] // 8 + 120
+            chroma = np.ascontiguousarray(chroma.transpose(2, 0, 1))
+            found[f"sampling-{formula.code}-{filter_.code}"] = Past(formula, sampling, luma, chroma, *NO_OUTLIERS)
+    return found
+
+
+def by_past(past: Past) -> Coded:
+    """Whether or not it would be recognised."""
+    return PastCandidate(PastMethod(), models.read(TINY_YCC, CPU), past).coded(ignore)
 
 
 def insides() -> dict[str, Golden]:
@@ -157,6 +199,7 @@ def insides() -> dict[str, Golden]:
         "444-64x48": decoded_jpeg(smooth(48, 64), 95, "4:4:4"),
         "grey-72x64": grey,
         "crop-75x80": np.ascontiguousarray(decoded_jpeg(smooth(96, 96))[3:83, 5:80]),
+        "422-40x40": decoded_jpeg(smooth(40, 40), 80, "4:2:2"),
     }
     # Decoded by raylib 6.2.0.0 and SDL2_image 2.8.12, which use stb_image and agree, and by zune-jpeg 0.5.15 in kornia-rs 0.2.0
     for path in sorted(GOLDEN.glob("inside-stb-*.png")) + sorted(GOLDEN.glob("inside-zune-*.png")):
@@ -181,23 +224,30 @@ def files() -> dict[str, Golden]:
             found[f"file-{name}.{folder.name}"] = Golden(data, made, (folder,))
         made = lambda data=data: compress_picture(picture_in(data), Options(device=CPU, level=Level.FAST))  # noqa: E731
         found[f"file-{name}.fast"] = Golden(data, made)
+    path = GOLDEN / "file-bands.jpg"
+    bands = path.read_bytes() if path.exists() else saved(Image.new("L", (1032, 1024), 77), "JPEG", optimize=True)
+    found["file-bands.fast"] = Golden(bands, lambda: compress_picture(picture_in(bands), Options(device=CPU, level=Level.FAST)))
     return found
 
 
 def jpegs() -> dict[str, bytes]:
     """As the Pillow that made the golden files wrote them; afterwards they are taken from there."""
-    if paths := sorted(GOLDEN.glob("file-*.jpg")):
-        return {path.stem.removeprefix("file-"): path.read_bytes() for path in paths}
     image = Image.fromarray(smooth(37, 52))
+    small, grey = image.crop((0, 0, 20, 18)), image.convert("L")
     thumbnail = b"Exif\0\0II*\0\x08\0\0\0\0\0" + saved(image.resize((24, 16)), "JPEG")
-    return {
+    made = {
         "baseline": saved(image, "JPEG", quality=85),
         "progressive": saved(image, "JPEG", progressive=True, subsampling="4:4:4"),
         "restarts": saved(image, "JPEG", subsampling="4:2:2", restart_marker_blocks=2),
         "cmyk": saved(image.convert("CMYK"), "JPEG", quality=60),
         "cut": saved(image, "JPEG")[:-200],
-        "thumbnail": saved(image.convert("L"), "JPEG", exif=thumbnail) + b"behind",
+        "thumbnail": saved(grey, "JPEG", exif=thumbnail) + b"behind",
+        "pixel": saved(grey.crop((0, 0, 1, 1)), "JPEG"),
+        "12-bits": saved(grey, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"),
+        "progressive-restarts": saved(small, "JPEG", progressive=True, restart_marker_rows=1),
+        "two": saved(small, "MPO", save_all=True, append_images=[small.resize((9, 9))]),
     }
+    return {name: path.read_bytes() if (path := GOLDEN / f"file-{name}.jpg").exists() else data for name, data in made.items()}
 
 
 def spoilt(pixels: np.ndarray) -> np.ndarray:
@@ -214,15 +264,21 @@ def palettes() -> dict[str, Golden]:
         "33x7": smooth(7, 33),
         "grey-5x34": smooth(34, 5)[..., :1],
         "own-20x12": colours.painted(colours.tokens(smooth(12, 20)), 3),
+        "1x1": smooth(1, 1),
+        "groups-66x3": smooth(3, 66),
     }
     return {
         f"palette-{name}.{TINY_PALETTE.name}": Golden(
-            png_of(pixels),
-            lambda pixels=pixels: file_of(pixels, by_tiny_models(PublishedPalette(), pixels, model=TINY_PALETTE)),
-            (TINY_PALETTE, TINY),
+            png_of(pixels), lambda name=name, pixels=pixels: by_palette(pixels, 1 if "groups" in name else 64), (TINY_PALETTE, TINY)
         )
         for name, pixels in pictures.items()
     }
+
+
+def by_palette(pixels: np.ndarray, most: int) -> bytes:
+    """In groups of so many tiles at most."""
+    with mock.patch.object(coding, "largest_group", return_value=most):
+        return file_of(pixels, by_tiny_models(PublishedPalette(), pixels, model=TINY_PALETTE))
 
 
 def mixed() -> dict[str, Golden]:
@@ -231,6 +287,12 @@ def mixed() -> dict[str, Golden]:
         pixels = np.ascontiguousarray(drawing()[..., channels])
         found[f"mixing-{name}"] = Golden(png_of(pixels), lambda pixels=pixels: file_of(pixels, coded_by(Mixing(), pixels)))
     few = smooth(26, 32) // 8
+    sizes = {"1x1": few[:1, :1], "row-32x1": few[:1], "column-1x26": few[:, :1], "tile-32x32": smooth(32, 32)[..., :1]}
+    for name, pixels in sizes.items():
+        pixels = np.ascontiguousarray(pixels)
+        found[f"mixing-{name}"] = Golden(png_of(pixels), lambda pixels=pixels: file_of(pixels, coded_by(Mixing(), pixels)))
+        deep = pixels[..., :2].astype(np.uint16) * 1000 + 7
+        found[f"deep-{name}"] = Golden(png_of(deep), lambda deep=deep: file_of(deep, coded_by(DeepMixing(), deep)))
     colours = np.dstack([sums(few), sums(few) + sums(few[..., ::-1]) // 7, sums(few[..., [1, 2, 0]])])
     for variant, kind in enumerate(("blended", "exact")):
         for name, pixels in {"grey": sums(few), "rgb": colours, "rgba": np.dstack([colours, sums(few) // 3])[:9]}.items():
@@ -260,6 +322,8 @@ def stored() -> dict[str, Golden]:
             pixels = noise((9, 7, channels), 8 * dtype(0).itemsize)
             made = lambda pixels=pixels: file_of(pixels, coded_by(Stored(), pixels))  # noqa: E731
             found[f"stored-{channels}x{8 * pixels.itemsize}"] = Golden(png_of(pixels), made)
+    one = noise((1, 1, 1), 8)
+    found["stored-1x1"] = Golden(png_of(one), lambda: file_of(one, coded_by(Stored(), one)))
     return found
 
 
@@ -307,10 +371,35 @@ def whole() -> dict[str, Golden]:
         "levels-many": png_of(np.minimum(noise((64, 64, 1), 10), 40).astype(np.uint16) + noise((64, 64, 1), 9).astype(np.uint16) * 113),
         "eight": png_of(colour[..., :1].astype(np.uint16) * 257),
         "jpeg": png_of(decoded_jpeg(photograph)),
+        "noise-2": png_of(noise((33, 31, 1), 2), Form(GREY, 2)),
+        "la-apart": png_of(np.dstack([colour[..., :1], np.full_like(alpha, 255)])),
+        "la-apart-16": png_of(np.dstack([deep[..., :1], np.full_like(deep[..., :1], 65535)])),
+        "rgba-apart-16": png_of(np.dstack([deep[:9], np.full_like(deep[:9, :, :1], 65535)])),
+        "palette-1": png_of(index & 1, Form(INDEXED, 1), ((b"PLTE", entries[:6]),)),
+        "palette-2": png_of(index & 3, Form(INDEXED, 2), ((b"PLTE", entries[:12]),)),
+        "palette-beyond": png_of(index, Form(INDEXED, 4), ((b"PLTE", entries[:3]),)),
+        "palette-256": png_of(ramp[:24, :24], Form(INDEXED, 8), ((b"PLTE", np.random.default_rng(2).bytes(768)),)),
     }
     boxed = {"la", "text", "palette-4", "palette-8", "colours-rgb", "ranks", "ranks-rgba", "levels", "levels-many", "eight"}
     folders = RGB_MODELS[0], YCC_MODELS[0]
-    return {f"whole-{name}": Golden(png, lambda png=png: compressed(png), folders, name in boxed) for name, png in pngs.items()}
+    found = {f"whole-{name}": Golden(png, lambda png=png: compressed(png), folders, name in boxed) for name, png in pngs.items()}
+    return found | by_hand()
+
+
+def by_hand() -> dict[str, Golden]:
+    """What no encoder writes and every decoder takes: a box that may be skipped, boxes in two orders, tables that are not deflated."""
+    pixels = smooth(9, 7)[..., :1] // 8
+    data, chunks = file_of(pixels, coded_by(Stored(), pixels)), ((b"tEXt", b"Title\0golden"), (b"IDAT", b""))
+    text = b"tEXt\x0cTitle\0goldenIDAT\0"
+    values, ranks = np.unique(pixels, return_inverse=True)
+    table = np.packbits(np.isin(np.arange(256), values), bitorder="little").tobytes()
+    boxes = {LEVELS: b"\1" + table, METADATA: bytes((len(text),)) + text}
+    body = ranks.astype(np.uint8).tobytes()
+    return {
+        "hand-skipped": Golden(png_of(pixels), lambda: remade(data, boxes={0x82: b"of tomorrow"})),
+        "hand-order": Golden(png_of(pixels, chunks=chunks), lambda: remade(data, boxes=boxes, chunks=[body])),
+        "hand-order-other": Golden(png_of(pixels, chunks=chunks), lambda: remade(data, boxes=dict([*boxes.items()][::-1]), chunks=[body])),
+    }
 
 
 def compressed(png: bytes) -> bytes:
@@ -471,8 +560,53 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "palette-of-16-bits": head(7, 3 | 4 << 3),
         "form-reserved-bit": head(7, 3 << 3 | 0x80),
     }
-    kinds = {"DamagedError": damaged, "NotIgptError": foreign, "NewerVersionError": newer}
+    unknown = {"model-missing": remade(network, codings=[Coding(3, 0, b"\2\2" + bytes(range(16)) + b"\0")])}
+    # 11 bands of a row each, whose payloads nobody comes to
+    large = {"too-large": remade(data, width=1 << 24, height=11, codings=[Coding(1)], chunks=[noise((50,), 8).tobytes()] * 11)}
+    kinds = {"DamagedError": damaged, "NotIgptError": foreign, "NewerVersionError": newer, "ModelError": unknown, "TooLargeError": large}
     return {f"{name}.{error}": (error, file) for error, files in kinds.items() for name, file in files.items()}
+
+
+# What is expected
+
+
+def expected() -> dict[str, dict]:
+    """As `golden/README.md` describes it."""
+    folders = sorted(path.parent for path in [*GOLDEN.glob("*/config.json"), *models.FOLDER.glob("*/config.json")])
+    digests = {models.read(folder, CPU).digest.hex(): folder for folder in folders}
+    valid = {path.stem: expected_of(path, digests) for path in sorted(GOLDEN.glob("*.igpt"))}
+    kinds = {f"refused/{path.stem}": kind_of(path.read_bytes()) for path in sorted(REFUSED.glob("*.igpt"))}
+    root = GOLDEN.parents[1]
+    return {"models": {str(of.relative_to(root)): digest for digest, of in digests.items()}, "valid": valid, "refused": kinds}
+
+
+def expected_of(path: Path, folders: dict[str, Path]) -> dict:
+    """Of a valid file: of the picture or file beside it, whatever a decoder says. folders: of models, by their digests."""
+    named = [folders[model.digest].name for model in codec.info(path.read_bytes()).models]
+    beside = path.stem.split(".")[0]
+    if (jpeg := GOLDEN / f"{beside}.jpg").exists():
+        return {"bytes": jpeg.stat().st_size, "file": digest(jpeg.read_bytes()), "models": named}
+    picture = open_picture(io.BytesIO((GOLDEN / f"{beside}.png").read_bytes()), MAX_PIXELS)
+    header, rest = written_by_igpt(picture).split(b"\n", 1)
+    of = dict(zip(("colour", "bits", "width", "height"), map(int, header.split()), strict=True))
+    cut = picture.pixels.nbytes
+    return {**of, "bytes": cut, "samples": digest(rest[:cut]), "chunks": digest(rest[cut:]), "models": named}
+
+
+def kind_of(data: bytes) -> str:
+    """Why a file is refused."""
+    try:
+        codec.decode(data, device=CPU)
+    except IgptError as error:
+        return KINDS[type(error)]
+    raise AssertionError
+
+
+def lines(values: dict, levels: int) -> str:
+    """JSON with a line for each value of so many levels of objects."""
+    if not levels:
+        return json.dumps(values)
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {lines(of, levels - 1)}" for name, of in values.items()) + "\n}"
 
 
 def write(path: Path, data: bytes, anew: bool) -> None:
@@ -498,6 +632,10 @@ def main() -> None:
         paths = sorted(made)
     digests = [f"{path.relative_to(GOLDEN)} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in paths]
     (GOLDEN / "digests.txt").write_text("".join(digests))
+    known = {} if anew or not EXPECTED.exists() else json.loads(EXPECTED.read_text())
+    EXPECTED.write_text(lines({part: of | known.get(part, {}) for part, of in expected().items()}, 2) + "\n")
+    known = {} if anew or not INTERMEDIATE.exists() else json.loads(INTERMEDIATE.read_text())
+    INTERMEDIATE.write_text(lines({name: known.get(name) or intermediate(name) for name in FILES}, 1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """A second decoder, written from `bitstream/FORMAT*.md` alone: NumPy int64 and Python integers, no torch, no constriction, no speed.
 
 It proves that the documents are enough, and is an independent witness for every step of the exact network. What a decoder must reject
-is an AssertionError here, or another error of Python's.
+is an AssertionError here, or another error of Python's. `python -m tests.plain_decoder IN OUT` is a command of `tests.conformance`.
 """
 
 import hashlib
 import json
 import math
+import sys
 import zlib
 from ast import literal_eval
 from bisect import bisect_left, bisect_right
@@ -19,13 +20,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file
+
+from tests.conformance import GOLDEN, REFUSED, output
 
 NEIGHBOURS = [
     (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2),
     (-1, 2), (-2, -1), (-2, 1), (0, -3), (-2, -2), (-2, 2), (-3, 0),
 ]  # fmt: skip
 AHEAD = [(0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, -1)]
+
+
+ERRORS = AssertionError, KeyError, IndexError, ValueError, zlib.error  # where a file is refused
+
+
+def load_file(path):
+    """The tensors of a safetensors file, by their names."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    dtypes = {"U8": "<u1", "I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
+    tensors = {}
+    for name, of in header.items():
+        if name != "__metadata__":
+            first, end = of["data_offsets"]
+            tensors[name] = np.frombuffer(data[start + first : start + end], dtypes[of["dtype"]]).reshape(of["shape"])
+    return tensors
 
 
 def exp2(steps, top):
@@ -513,6 +532,7 @@ def decode(data, folders=()):
     ]
     assert all(method.method in ((0, 6) if colour == KEPT else (0, 1, 2, 3, 4, 5, 7)) for method in methods)
 
+    assert colour == KEPT or width * height <= 2**27  # this decoder's own limit
     least = [size for method in methods for size in method.least]
     lengths = []
     if len(least) > 1:
@@ -2041,3 +2061,26 @@ class ScanWriter:
             self.held += own
             if self.run == 32767 or len(self.held) > 937:
                 self.end_run(ac)
+
+
+def written(found):
+    """For `tests.conformance`."""
+    height, width, _ = found.samples.shape
+    samples = found.samples.astype(found.samples.dtype.newbyteorder("<")).tobytes()
+    return samples if found.colour == KEPT else output(found.colour, found.bits, width, height, samples, found.chunks)
+
+
+def main():
+    source, target = map(Path, sys.argv[1:])
+    folders = [path.parent for folder in (GOLDEN, GOLDEN.parents[1] / "codec" / "models") for path in sorted(folder.glob("*/config.json"))]
+    try:
+        found = decode(source.read_bytes(), folders)
+    except ERRORS as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return REFUSED
+    target.write_bytes(written(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
