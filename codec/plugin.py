@@ -104,8 +104,17 @@ def save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
         raise OSError(str(error)) from error
 
 
+def save_all(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
+    """As `save`, which Pillow would call without the images to append. Raises OSError where there are some."""
+    if image.encoderinfo.get("append_images"):
+        msg = "an igpt file holds one image: save each in a file of its own"
+        raise OSError(msg)
+    save(image, stream, filename)
+
+
 def register() -> None:
     Image.register_open(IgptImageFile.format, IgptImageFile, lambda prefix: prefix.startswith(MAGIC))
     Image.register_save(IgptImageFile.format, save)
+    Image.register_save_all(IgptImageFile.format, save_all)
     Image.register_extension(IgptImageFile.format, ".igpt")
     Image.register_mime(IgptImageFile.format, "image/x-igpt")

@@ -552,3 +552,39 @@ def test_large_promises_end_soon(payload):
     with pytest.raises(OSError, match="damaged"):
         image.load()
     assert time.process_time() - start < 2
+
+
+def test_several_images_are_refused(tmp_path):
+    image = Image.fromarray(smooth(9, 9))
+    image.save(tmp_path / "x.igpt", save_all=True, device="cpu")
+    for options in ({"save_all": True}, {}):
+        with pytest.raises(OSError, match="one image"):
+            image.save(tmp_path / "y.igpt", append_images=[image], **options)
+    assert not (tmp_path / "y.igpt").exists()
+
+
+@pytest.mark.parametrize("array", [*((deep(20, 30, n) >> 8).astype(np.uint8).squeeze() for n in (1, 2, 3, 4)), deep(20, 30, 1)[..., 0]])
+def test_imageio_reads_and_writes(array, tmp_path):
+    """By its plugin for Pillow, which asks for no more than `register_igpt_opener`."""
+    iio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
+    iio.imwrite(tmp_path / "x.igpt", array)
+    data = iio.imwrite("<bytes>", array, extension=".igpt", plugin="pillow")
+    assert data == (tmp_path / "x.igpt").read_bytes()
+    for source in (tmp_path / "x.igpt", data):
+        found = iio.imread(source)
+        assert found.dtype == array.dtype
+        assert np.array_equal(found, array)
+    assert iio.improps(tmp_path / "x.igpt").shape == array.shape
+
+
+@pytest.mark.parametrize("array", [deep(5, 6, 3), smooth(5, 6) / 255, smooth(5, 6).astype(np.int32)[..., 0], np.stack([smooth(5, 6)] * 3)])
+def test_imageio_refuses_what_it_would_not_keep(array):
+    iio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
+    with pytest.raises((OSError, TypeError)):
+        iio.imwrite("<bytes>", array, extension=".igpt", plugin="pillow")
+
+
+def test_imageio_does_not_read_what_pillow_has_no_mode_for():
+    iio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
+    with pytest.raises(OSError, match="pillow"):
+        iio.imread(codec.compress(deep(5, 6, 3)), plugin="pillow")
