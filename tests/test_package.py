@@ -41,7 +41,8 @@ def test_a_wheel_holds_all_that_is_needed(wheel):
     assert len(documents) > 7
     assert documents < set(names)
     assert {"igpt/py.typed", "codec/py.typed", "bitstream/py.typed"} < set(names)
-    assert any(name.endswith("share/man/man1/igpt.1") for name in names)
+    for name in ("man/man1/igpt.1", "mime/packages/igpt.xml", "thumbnailers/igpt.thumbnailer"):
+        assert any(found.endswith(f"share/{name}") for found in names)
     assert sum("/licenses/" in name for name in names) == 1 + len(models.shipped())
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
 
