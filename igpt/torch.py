@@ -25,7 +25,8 @@ def tensor_of(image: Image.Image) -> torch.Tensor:
 class Pictures(Dataset[Any]):
     """The pictures of igpt files, or pairs of these and labels, where labels are given.
 
-    transform: of a Pillow image. Items raise what `igpt.decompress` does, with the file's name.
+    transform: of a Pillow image. Each worker takes as many threads as OMP_NUM_THREADS says, or as there are cores. Items raise
+    what `igpt.decompress` does, with the file's name.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, gpu, measure, modes, pasts, profile, rate, speed
+from benchmarks import demo10, drawings, gpu, loader, measure, modes, pasts, profile, rate, speed
 from codec.methods import stored
 from codec.methods.mixing import Mixing
 from tests.conftest import picture
@@ -207,3 +207,11 @@ def test_gpu_loses_nothing(tmp_path, monkeypatch):
     assert "| c |" in text
     run(gpu, monkeypatch, "--out", tmp_path, "--device", "cpu", "--minutes", 0)
     assert json.loads((tmp_path / "goes-on.json").read_text())["rows"] == [{"what": "no time left"}]
+
+
+def test_loader(folder, tmp_path, monkeypatch):
+    run(loader, monkeypatch, folder, "--sides", 16, "--crops", 2, "--workers", 0, "--runs", 1, "--batch", 3, "--out", tmp_path / "out")
+    found = rows(tmp_path / "out" / "loader.csv")
+    assert [row["codec"] for row in found] == ["igpt fast", "igpt", "PNG", "WebP"]
+    assert all(float(row["images/s"]) > 0 and int(row["images"]) == 4 for row in found)
+    assert "python -m benchmarks.loader" in (tmp_path / "out" / "loader.md").read_text()
