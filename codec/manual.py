@@ -27,6 +27,7 @@ DESCRIPTIONS = {
             ("igpt compress *.png --out-dir packed/ --skip-existing", "only what is not up to date"),
             ("igpt compress --level fast photo.png", "in about half of the time, both ways"),
             ("igpt compress --level best photo.png", "in about four times the time, both ways"),
+            ("igpt compress --preview -r photos/ --out-dir packed/", "with previews, which igpt thumbnail shows at once"),
             ("igpt compress --strip photo.png small.igpt", "without metadata"),
             ("convert photo.tif png:- | igpt compress - - > photo.igpt", "through pipes"),
         ),
@@ -36,6 +37,7 @@ DESCRIPTIONS = {
         (
             ("igpt decompress photo.igpt", "writes photo.png"),
             ("igpt decompress photo.igpt photo.webp", "as lossless WebP"),
+            ("igpt decompress --crop 512,256,640,480 photo.igpt part.png", "640x480 pixels from column 512 and row 256 on"),
             ("igpt decompress -r packed/ --out-dir pictures/", "every igpt file of a folder"),
             ("igpt decompress photo.igpt - | display -", "through a pipe"),
         ),
@@ -55,6 +57,13 @@ DESCRIPTIONS = {
     "heatmap": Description(
         "Draw where a picture's bits go.",
         (("igpt heatmap photo.png", "writes photo.heat.png"), ("igpt heatmap --no-past photo.png plain.png", "as plain pixels")),
+    ),
+    "thumbnail": Description(
+        "Make a small picture of an igpt file.",
+        (
+            ("igpt thumbnail photo.igpt", "writes photo.thumb.png, at most 256 pixels wide and high"),
+            ("igpt thumbnail -s 128 photo.igpt small.png", "at most 128"),
+        ),
     ),
     "sample": Description(
         "Draw pictures from a model.",

@@ -45,6 +45,6 @@ def test_the_thumbnailer():
     parser.read(SHARE / "thumbnailers" / "igpt.thumbnailer")
     assert dict(parser["Thumbnailer Entry"]) == {
         "tryexec": "igpt",
-        "exec": "igpt thumbnail --size %s %i %o",
+        "exec": "igpt thumbnail --force --size %s %i %o",
         "mimetype": "image/x-igpt;",
     }
