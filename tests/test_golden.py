@@ -12,6 +12,7 @@ import pytest
 
 import codec
 from bitstream.container import read
+from bitstream.form import KEPT
 from codec import models
 from codec.decompression import decompress_file
 from codec.methods import METHODS
@@ -71,6 +72,8 @@ def test_there_are_golden_files_of_everything():
     infos = [codec.info(path.read_bytes()) for path in FILES]
     found = {(coding.method, coding.variant) for front in fronts for coding in front.codings}
     assert found == {(method.number, variant) for method in METHODS for variant in range(method.variants)}
+    of_files = {coding.method for front in fronts if front.head.form.colour == KEPT for coding in front.codings}
+    assert of_files == {method.number for method in METHODS if True in method.of_files}
     named = {model.name for info in infos for model in info.models}
     assert named == {folder.name for folder in models.shipped()}
     forms = {(front.head.form.colour, front.head.form.depth) for front in fronts}
