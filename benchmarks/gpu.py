@@ -385,7 +385,7 @@ def training(run: Run) -> Iterator[Rows]:
     for what in ("the first steps", "later steps"):
         start = time.monotonic()
         with patch.object(loop, "VALIDATIONS", 1):
-            train(run.out / "trial", TRIAL_STEPS, start_from=CHECKPOINT)
+            train(run.out / f"trial-{len(rows)}", TRIAL_STEPS, start_from=CHECKPOINT)
         seconds = (time.monotonic() - start) / TRIAL_STEPS
         rate = round(TRAINING_TILES * SIDE**2 / seconds)
         rows.append({"what": f"{what}, of {TRAINING_TILES} tiles", "seconds each": round(seconds, 3), "positions/s": rate})

@@ -1,7 +1,10 @@
 """Training on next to nothing: it learns, goes on where it stopped, and leaves a model that codes."""
 
+import functools
+import itertools
 import json
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from codec.network.model import IntegerImageGPT
 from codec.progress import ignore
 from codec.tiling.context import STRIPS
 from codec.tiling.planes import GREY, LAYOUTS, RGB
-from codec.training import coefficients, loop
+from codec.training import coefficients, loop, state
 from codec.training.card import finish
 from codec.training.data import Pictures, TrainingData
 from codec.training.records import planes_of
@@ -87,6 +90,7 @@ def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatc
     out = tmp_path / "model"
     monkeypatch.setattr(loop, "VALIDATION_TILES", 4)
     arguments = ([folder], folder, out)
+    monkeypatch.setattr(loop, "VALIDATION_SHARE", 1)
 
     def share_until_ctrl_c(progress):
         if progress == 31 / 60 and not stopped:
@@ -99,24 +103,94 @@ def test_training_learns_goes_on_and_leaves_a_model(folder, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         loop.train(*arguments, steps=60, config=CONFIG, device=CPU, tiles=2, quiet=True)
     first = json.loads((out / "training.json").read_text())
-    assert first[-1]["step"] == 31
-    assert (out / "training.pt").exists()
+    assert 1 < len(first)
+    assert torch.load(out / "training.pt", weights_only=True)["step"] == 31
     assert list((out / "curves").iterdir())
     monkeypatch.undo()
     monkeypatch.setattr(loop, "VALIDATION_TILES", 4)
+    monkeypatch.setattr(loop, "VALIDATION_SHARE", 1)
     loop.train(*arguments, steps=60, config=CONFIG, device=CPU, tiles=2, quiet=True)
     log = json.loads((out / "training.json").read_text())
     assert log[: len(first)] == first
     assert log[-1]["step"] == 60
     assert log[-1]["rgb"] < log[0]["rgb"] - 0.3
-    assert not (out / "training.pt").exists()
-    finish(out, [folder], folder, "Made up.", CPU)
+    finish(out, [folder], folder, "Made up.", "", CPU, quiet=True)
     card = (out / "MODEL_CARD.md").read_text()
+    assert not (out / "training.pt").exists()
     assert "Made up." in card
+    assert "| licence | none was given |" in card
+    assert "licence" not in json.loads((out / "card.json").read_text())
     pixels = picture(40, 40, 3, 1)
     data = with_network(pixels, out)
     assert IntegerImageGPT.load(out, CPU).digest.hex() in card
     assert (codec.decode(data, model=out, device="cpu") == pixels).all()
+
+
+def test_the_state_is_written_while_training_goes_on(folder, tmp_path, monkeypatch):
+    """A training that is killed goes on from there; validation takes its share of the time, but for the last one. A step takes a second
+    here, a validation seven."""
+    clock, written = [0.0], [(0, 0.0)]
+
+    def bits(*given, right=loop.bits):
+        clock[0] += 1
+        return right(*given)
+
+    def validated(model, held_out):
+        clock[0] += 7
+        return dict.fromkeys(held_out, 5.0)
+
+    def write(kept, right=state.State.write):
+        if 70 < kept.step < 100:
+            raise MemoryError
+        written.append((kept.step, clock[0]))
+        right(kept)
+
+    monkeypatch.setattr(state.State, "write", write)
+    monkeypatch.setattr(state, "SECONDS", 29)
+    for name, value in {"bits": bits, "bits_per_sample": validated, "VALIDATION_TILES": 2}.items():
+        monkeypatch.setattr(loop, name, value)
+    for module in (loop, state):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    arguments = {"steps": 390, "config": CONFIG, "device": CPU, "tiles": 1, "quiet": True}
+    with pytest.raises(MemoryError):
+        loop.train([folder], folder, tmp_path / "model", **arguments)
+    assert 50 < torch.load(tmp_path / "model" / "training.pt", weights_only=True)["step"] <= 70
+    assert len(written) == 3
+    written.append((70, clock[0]))
+    monkeypatch.setattr(state.State, "write", lambda kept: written.append((kept.step, clock[0])))
+    loop.train([folder], folder, tmp_path / "model", **arguments)
+    assert written[-1][0] == 390
+    assert max(after - before for (_, before), (_, after) in itertools.pairwise(written)) < 40
+    log = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert [entry["step"] for entry in log][-1] == 390
+    assert 3 <= len(log) - 1 <= 0.1 * clock[0] / 7
+
+
+def test_a_state_that_does_not_fit_is_said(folder, tmp_path):
+    out = tmp_path / "model"
+    out.mkdir()
+    for content, what in ((b"", "this training cannot go on"), (b"hello", "remove the file to begin anew")):
+        (out / "training.pt").write_bytes(content)
+        with pytest.raises(codec.IgptError, match=what) as caught:
+            loop.train([folder], folder, out, steps=1, config=CONFIG, device=CPU, tiles=1, quiet=True)
+        assert "\n" not in str(caught.value)
+    (out / "training.pt").unlink()
+    other = ImageGPT(ModelConfig(n_embd=32, n_layer=1, n_head=2, n_inner=32, head_inner=16))
+    state.State(out, other, loop.optimizers(other, 1e-3), CPU).write()
+    with pytest.raises(codec.IgptError, match="give the options it began with"):
+        loop.train([folder], folder, out, steps=1, config=CONFIG, device=CPU, tiles=1, quiet=True)
+
+
+@pytest.mark.filterwarnings("default")  # torch's own
+def test_a_phase_that_begins_leaves_the_network_compiled(folder, tmp_path, monkeypatch):
+    """Choosing the quantisers' steps once had torch give up compiling, as it compiled each batch anew."""
+    torch.compiler.reset()
+    monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(torch.nn.Module.compile, backend="eager"))
+    for name, value in {"WORTH_COMPILING": 1, "VALIDATION_TILES": 2, "VALIDATION_SHARE": 1, "compiles": lambda _: True}.items():
+        monkeypatch.setattr(loop, name, value)
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        loop.train([folder], folder, tmp_path / "out", steps=6, config=CONFIG, device=CPU, tiles=4, quantize_from=0.5, quiet=True)
+    assert ImageGPT.load(tmp_path / "out").has_steps
 
 
 def test_of_many_pictures_a_part_is_kept(tmp_path):
@@ -181,13 +255,15 @@ def test_training_for_coefficients_learns_and_leaves_a_model(for_coefficients, t
     costs = []
     for steps in (1, 150):
         out = tmp_path / f"steps-{steps}"
-        coefficients.run([for_coefficients], out, steps, "Made up.", quiet=True)
+        coefficients.run([for_coefficients], out, steps, "Made up.", "CC0", quiet=True)
         network, card = CoefficientNetwork.load(out, out.name), (out / "MODEL_CARD.md").read_text()
         values = json.loads((out / "card.json").read_text())
         assert (out / coefficients.CHECKPOINT_FILE).exists()
         assert values["digest"] == network.digest.hex()
         assert network.digest.hex() in card
         assert "Made up." in card
+        assert values["licence"] == "CC0"
+        assert "| licence | CC0 |" in card
         costs.append(values["bpsp"]["coefficients"])
     assert costs[1] < costs[0] - 0.5
     planes = planes_of((for_coefficients / "1.jpg").read_bytes())
@@ -198,13 +274,36 @@ def test_training_for_coefficients_learns_and_leaves_a_model(for_coefficients, t
     assert len(payloads[0]) < len(encode(planes, None, ignore)[0])
 
 
+def test_training_for_coefficients_goes_on(for_coefficients, tmp_path, monkeypatch):
+    """After Ctrl-C from there on, to the same network as without it."""
+    networks = []
+    for stops in (False, True):
+        out = tmp_path / str(stops)
+
+        def nats(logits, records, steps=itertools.count(1), right=coefficients.nats):
+            if next(steps) == 5:
+                signal.raise_signal(signal.SIGINT)
+            return right(logits, records)
+
+        with monkeypatch.context() as patched:
+            if stops:
+                patched.setattr(coefficients, "nats", nats)
+                with pytest.raises(KeyboardInterrupt):
+                    coefficients.run([for_coefficients], out, 8, "", "", quiet=True)
+                assert torch.load(out / "training.pt", weights_only=True)["step"] == 5
+        coefficients.run([for_coefficients], out, 8, "", "", quiet=True)
+        assert not (out / "training.pt").exists()
+        networks.append(CoefficientNetwork.load(out, "x").digest)
+    assert networks[0] == networks[1]
+
+
 def test_training_for_coefficients_needs_enough_of_them(for_coefficients, tmp_path):
     (for_coefficients / "0.png").unlink()
     with pytest.raises(codec.IgptError, match="are needed"):
-        coefficients.run([for_coefficients], tmp_path / "out", 1, "", quiet=True)
+        coefficients.run([for_coefficients], tmp_path / "out", 1, "", "", quiet=True)
     (for_coefficients / "3.jpg").write_bytes(b"no JPEG")
     with pytest.raises(codec.IgptError, match=r"3\.jpg: .* no JPEG"):
-        coefficients.run([for_coefficients], tmp_path / "out", 1, "", quiet=True)
+        coefficients.run([for_coefficients], tmp_path / "out", 1, "", "", quiet=True)
 
 
 @pytest.mark.gpu

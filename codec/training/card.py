@@ -1,6 +1,7 @@
 """What a training leaves behind: the integer model beside the float checkpoint, and a card that says where it comes from."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,20 +9,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codec.messages import Bar
 from codec.models import CARD_FILE
 from codec.network.coding import encode_groups
 from codec.network.engines import engine_of
 from codec.network.groups import Turn
 from codec.network.model import IntegerImageGPT
-from codec.progress import ignore
 from codec.tiling.context import SIDE
 from codec.training.loop import bits_per_sample, on, validation_tiles
 from codec.training.quantize import integer_model
 from codec.training.reference import ImageGPT
+from codec.training.state import FILE as STATE_FILE
+
+NO_LICENCE = "none was given"
 
 
-def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, device: str) -> None:
-    """Writes the integer form of the checkpoint in `out`, measures both on the same tiles, and writes `MODEL_CARD.md` and card.json."""
+def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, licence: str, device: str, quiet: bool) -> None:
+    """Writes the integer form of the checkpoint in `out`, measures both on the same tiles, and writes `MODEL_CARD.md` and card.json; then
+    the state of the training goes.
+
+    sources: of the pictures, in Markdown; licence: of the model, empty where none is given.
+    """
     model = ImageGPT.load(out)
     integer = integer_model(model, out.resolve().name, device)
     integer.save(out)
@@ -32,15 +40,25 @@ def finish(out: Path, folders: Sequence[Path], validation: Path, sources: str, d
     rows, rates = [], {}
     for kind, (samples, around) in held_out.items():
         turn = Turn(kind, np.full((len(samples), 2), SIDE), around.each(torch.Tensor.numpy))
-        (payload,) = encode_groups(engine_of(alone, len(samples)), [[(turn, samples.numpy())]], ignore)
+        with Bar(f"measuring, {kind.name}", samples[:, 0].numel(), hidden=quiet or not sys.stderr.isatty()) as bar:
+            (payload,) = encode_groups(engine_of(alone, len(samples)), [[(turn, samples.numpy())]], bar.update)
         real = 8 * len(payload) / samples.numel()
         rates[kind.name] = round(real, 4)
         rows.append(f"| {kind.name} | {means[kind]:.4f} | {real:.4f} ({100 * (real / means[kind] - 1):+.2f} %) |")
-    (out / CARD_FILE).write_text(json.dumps({"digest": integer.digest.hex(), "bpsp": rates}, indent=2) + "\n")
-    (out / "MODEL_CARD.md").write_text(card(model, integer, out, folders, rows, sources))
+    write_values(out, integer.digest.hex(), licence, rates)
+    (out / "MODEL_CARD.md").write_text(card(model, integer, out, folders, rows, sources, licence))
+    (out / STATE_FILE).unlink(missing_ok=True)
 
 
-def card(model: ImageGPT, integer: IntegerImageGPT, out: Path, folders: Sequence[Path], validation: Sequence[str], sources: str) -> str:
+def write_values(out: Path, digest: str, licence: str, rates: dict[str, float]) -> None:
+    """The card for programs. licence: empty where none is given."""
+    values = {"digest": digest, **({"licence": licence} if licence else {}), "bpsp": rates}
+    (out / CARD_FILE).write_text(json.dumps(values, indent=2) + "\n")
+
+
+def card(
+    model: ImageGPT, integer: IntegerImageGPT, out: Path, folders: Sequence[Path], validation: Sequence[str], sources: str, licence: str
+) -> str:
     """The text of the model card, in Markdown."""
     config = model.config
     last = json.loads((out / "training.json").read_text())[-1]
@@ -55,6 +73,7 @@ An ImageGPT in the "{config.layout}" layout for lossless coding of photographs: 
 | | |
 |---|---|
 | digest | `{integer.digest.hex()}` |
+| licence | {licence or NO_LICENCE} |
 | parameters | {parameters:,} |
 | width, layers, heads, attention window | {config.n_embd}, {config.n_layer}, {config.n_head}, {config.attention_window} |
 | training | {last["step"]:,} steps, {last["positions"] / 1e6:.0f} million positions, {names} |

@@ -5,7 +5,6 @@ nothing that could be measured, so that training need not simulate it.
 """
 
 import itertools
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -24,8 +23,11 @@ from codec.jpeg.network import LAYERS, OFFSET_LIMIT, Arrays, CoefficientConfig, 
 from codec.jpeg.prediction import ACTIVE, FEATURES, NETWORK_THRESHOLDS, OUTPUTS, PLACES
 from codec.messages import Bar, say
 from codec.mixing.kernel import LIMIT as LOGIT_LIMIT
-from codec.models import CARD_FILE
+from codec.training.card import NO_LICENCE, write_values
 from codec.training.records import gathered
+from codec.training.state import FILE as STATE_FILE
+from codec.training.state import State
+from codec.training.stopping import asked_to_stop
 
 UNIT = 64  # of a feature or an activation, in integers
 LIMIT = 8.0  # of an activation
@@ -105,15 +107,16 @@ def integer_bits(network: CoefficientNetwork, records: npt.NDArray[np.int16]) ->
     return float(nats(torch.from_numpy(x / 256).float(), torch.from_numpy(records))) / math.log(2)
 
 
-def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int, quiet: bool) -> FloatNetwork:
-    """A network trained on shuffled records, but for the first HELD_OUT."""
+def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int, out: Path, quiet: bool) -> FloatNetwork:
+    """A network trained on shuffled records, but for the first HELD_OUT. An unfinished training in the folder `out` goes on."""
     torch.manual_seed(0)
     model, rest = FloatNetwork(config), torch.from_numpy(records[HELD_OUT:])
     shared = [layer.weight for layer in (model.first, model.second, model.third)]
     own = [p for p in model.parameters() if all(p is not q for q in shared)]
     optimizer = torch.optim.Adam([{"params": shared, "rate": RATE}, {"params": own, "rate": 2 * RATE}], betas=(0.9, 0.99))
-    with Bar("training", steps, 0, quiet or not sys.stderr.isatty()) as bar:
-        for step in range(steps):
+    state = State(out, model, [optimizer], "cpu")
+    with Bar("training", steps, state.step, quiet or not sys.stderr.isatty()) as bar, asked_to_stop() as asked:
+        for step in range(state.step, steps):
             share = min((step + 1) / WARM_UP, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * share
@@ -122,7 +125,14 @@ def train(records: npt.NDArray[np.int16], config: CoefficientConfig, steps: int,
             optimizer.zero_grad()
             nats(predicted(model, batch), batch).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            state.step = step + 1
             bar.update(1)
+            if asked.number or state.due:
+                state.write()
+            if asked.number:
+                if not quiet:
+                    say(f"stopped after step {state.step} of {steps}; the same command goes on")
+                break
     return model
 
 
@@ -152,26 +162,27 @@ def save(model: FloatNetwork, folder: Path) -> None:
     (folder / CHECKPOINT_FILE).write_bytes(saved({name: p.detach().contiguous() for name, p in model.state_dict().items()}))
 
 
-def run(folders: Sequence[Path], out: Path, steps: int, sources: str, quiet: bool) -> None:
+def run(folders: Sequence[Path], out: Path, steps: int, sources: str, licence: str, quiet: bool) -> None:
     """Trains a network on JPEG files and pictures in folders; writes its float checkpoint, its integer form and its card into `out`."""
-    found = gathered(folders, RECORDS, np.random.default_rng(0))
+    with Bar("reading pictures", RECORDS, hidden=quiet or not sys.stderr.isatty()) as bar:
+        found = gathered(folders, RECORDS, np.random.default_rng(0), bar.update)
     if len(found) < 2 * HELD_OUT:
         msg = f"the folders give {len(found):,} coefficients, {2 * HELD_OUT:,} are needed"
         raise IgptError(msg)
     if not quiet:
         say(f"{len(found):,} coefficients")
-    finish(train(found, CoefficientConfig(), steps, quiet), found[:HELD_OUT], out, steps, sources)
+    finish(train(found, CoefficientConfig(), steps, out, quiet), found[:HELD_OUT], out, steps, sources, licence)
+    (out / STATE_FILE).unlink(missing_ok=True)
 
 
-def finish(model: FloatNetwork, held_out: npt.NDArray[np.int16], out: Path, steps: int, sources: str) -> None:
+def finish(model: FloatNetwork, held_out: npt.NDArray[np.int16], out: Path, steps: int, sources: str, licence: str) -> None:
     """Writes a checkpoint, its integer form and its card. held_out: records that training did not see."""
     network = integer_network(model, out.resolve().name)
     save(model, out)
     network.save(out)
     rates = [bits_per_record(model, held_out), integer_bits(network, held_out)]
     digest, parameters = network.digest.hex(), sum(p.numel() for p in model.parameters())
-    card = {"digest": digest, "licence": "Apache-2.0", "bpsp": {"coefficients": round(rates[1], 4)}}
-    (out / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
+    write_values(out, digest, licence, {"coefficients": round(rates[1], 4)})
     (out / "MODEL_CARD.md").write_text(
         f"""# {network.name}
 
@@ -180,6 +191,7 @@ A small network in the "{network.config.layout}" layout that predicts quantised 
 | | |
 |---|---|
 | digest | `{digest}` |
+| licence | {licence or NO_LICENCE} |
 | parameters | {parameters:,} |
 | features, hidden layers, logits | {FEATURES}, {network.config.hidden[0]} and {network.config.hidden[1]}, {OUTPUTS} |
 | training | {steps:,} steps of {BATCH:,} coefficients |

@@ -28,24 +28,34 @@ HISTORIES = {RGB: ((histories.film, 0.12), (histories.jpeg, 0.08)), GREY: ((hist
 
 Simulate = Callable[[npt.NDArray[np.uint8], np.random.Generator], histories.History]
 Shares = Sequence[tuple[Simulate, float]]
+Report = Callable[[int, int], None]
 SECOND_SHARE = 0.5  # of the tiles, which see what was coded around them
 SIDE_SHARE = 0.94  # of the sides of these, which are not the picture's edges
 Batch = dict[Kind, tuple[Tensor, Around[Tensor]]]  # samples (tiles, channels, POSITIONS) uint8, and what is around
 Cut = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # a tile with all around it, (channels, SPAN, SPAN), and its window
 
 
+def untold(done: int, more: int) -> None:
+    """For those who do not want to know how far the reading is."""
+
+
 class Pictures:
     """The RGB pictures of one folder: (height, width, 3) uint8 arrays, drawn in proportion to their pixels.
 
-    most: pixels that are kept; where there are more, of every picture a random part.
+    most: pixels that are kept; where there are more, of every picture a random part. report: called with how many pixels more are read, and
+    how many more there are than was known.
     """
 
-    def __init__(self, folder: Path, most: int = MOST_PIXELS) -> None:
+    def __init__(self, folder: Path, most: int = MOST_PIXELS, report: Report = untold) -> None:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         shapes = {path: _size(path) for path in paths}
         usable = [path for path, shape in shapes.items() if min(shape) >= SPAN]
         self.share = min(1.0, math.sqrt(most / max(1, sum(math.prod(shapes[path]) for path in usable))))
-        self.pictures = [_part(path, self.share) for path in usable]
+        report(0, sum(math.prod(shapes[path]) for path in usable))
+        self.pictures = []
+        for path in usable:
+            self.pictures.append(_part(path, self.share))
+            report(math.prod(shapes[path]), 0)
         self.sizes = np.array([p.shape[0] * p.shape[1] for p in self.pictures], dtype=np.float64)
 
     def crop(self, rng: np.random.Generator, side: int = SPAN) -> npt.NDArray[np.uint8]:
@@ -77,10 +87,11 @@ def _part(path: Path, share: float) -> npt.NDArray[np.uint8]:
 
 
 class TrainingData:
-    """Batches of random tiles from several folders, each folder drawn in proportion to the square root of its pixels."""
+    """Batches of random tiles from several folders, each folder drawn in proportion to the square root of its pixels. report: as of
+    `Pictures`."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = [Pictures(folder, MOST_PIXELS // len(folders)) for folder in folders]
+    def __init__(self, folders: Sequence[Path], report: Report = untold) -> None:
+        self.folders = [Pictures(folder, MOST_PIXELS // len(folders), report) for folder in folders]
         self.shares = np.array([math.sqrt(folder.sizes.sum()) for folder in self.folders])
         if not self.shares.all():
             msg = f"a training folder holds no picture of at least {SPAN}x{SPAN}: {[str(f) for f in folders]}"

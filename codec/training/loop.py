@@ -22,11 +22,13 @@ from codec.tiling.tiles import Around
 from codec.training.curves import Curves
 from codec.training.data import Batch, TrainingData
 from codec.training.reference import ImageGPT
+from codec.training.state import State
 from codec.training.stopping import asked_to_stop
 
 WARM_UP = 0.02  # shares of the whole training
-VALIDATIONS = 20
+VALIDATIONS = 20  # at most
 VALIDATION_TILES = 48
+VALIDATION_SHARE = 0.1  # of the time, but for the last one
 OBSERVED_BATCHES = 8
 WORTH_COMPILING = 400  # steps; compiling takes as long as about 30, for the float network and again for the one that simulates integers
 LARGEST_GRADIENT = 1.0
@@ -106,41 +108,64 @@ def train(
     quiet: bool = False,
     until: float = math.inf,
 ) -> None:
-    """Trains for `steps` batches of `tiles` tiles and writes the checkpoint folder `out`.
+    """Trains for `steps` batches of `tiles` tiles and writes the checkpoint folder `out`, with the state, which `card.finish` removes.
 
-    Where `out` holds an unfinished training, that one goes on. Ctrl-C stops it after a step, and its state is written.
+    Where `out` holds an unfinished training, that one goes on: its state is written every two minutes, and where Ctrl-C stops it, which it
+    does after a step.
     start_from: a checkpoint folder whose weights to begin with.
     quantize_from: the share of the steps after which the training simulates the integer network. until: by `time.monotonic`, when it stops
     before, unfinished.
     """
-    data = TrainingData(folders)
+    hidden = quiet or not sys.stderr.isatty()
+    with Bar("reading pictures", 0, hidden=hidden) as bar:
+        data = TrainingData(folders, bar.update)
     held_out = on(torch.device(device), validation_tiles(validation, config))
     model = (ImageGPT.load(start_from, config.layout) if start_from else ImageGPT(config)).to(device)
-    if steps >= WORTH_COMPILING and compiles(device):
+    compiled = steps >= WORTH_COMPILING and compiles(device)
+    if compiled:
         model.transformer.compile(dynamic=False)
     updates = optimizers(model, rate)
-    step, log = 0, []
-    state_file = out / "training.pt"
-    if state_file.exists():
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(updates, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, log = state["step"], state["log"]
+    state = State(out, model, updates, device)
+    first = state.step
     parameters = sum(p.numel() for p in model.parameters())
     positions = steps * tiles * POSITIONS / 1e6
     if not quiet:
-        say(f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {positions:.0f} million positions, on {device}")
-    steps_fit = step / steps >= quantize_from and model.has_steps  # gone on with; those of `start_from` are for other weights
-    torch.manual_seed(step)
-    rng = np.random.default_rng(step)
+        how = f"on {device}{', compiled at the first step' if compiled else ''}"
+        say(f"{parameters:,} parameters, {data.megapixels:.0f} megapixels of pictures, {positions:.0f} million positions, {how}")
+    if first / steps >= quantize_from and model.has_steps:  # gone on with; those of `start_from` are for other weights
+        model.set_quantized(True)
+    torch.manual_seed(first)
+    rng = np.random.default_rng(first)
     curves = Curves(out, quiet)
-    with Bar("training", steps, step, quiet or not sys.stderr.isatty()) as bar, asked_to_stop() as asked, contextlib.closing(curves):
-        while step < steps:
-            progress = (step + 1) / steps
+    start, validating = time.monotonic(), list[float]()  # seconds of each validation
+
+    def validate() -> None:
+        before = time.monotonic()
+        means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
+        state.log.append({"step": state.step, "positions": state.step * tiles * POSITIONS, **means})
+        curves.show(state.step, {f"validation/{name}": mean for name, mean in means.items()})
+        if not quiet:
+            say(f"step {state.step}: validation, bits per sample: {', '.join(f'{name} {mean:.4f}' for name, mean in means.items())}")
+        validating.append(time.monotonic() - before)
+
+    def worth_validating() -> bool:
+        """Whether enough steps were made since the last time, and it takes no more than its share of the time. The first one is taken to
+        last as long as training on so many tiles."""
+        since, passed = state.step - (state.log[-1]["step"] if state.log else 0), time.monotonic() - start
+        a_tile = passed / (state.step - first) / tiles
+        next_one = validating[-1] if validating else a_tile * sum(len(samples) for samples, _ in held_out.values())
+        return since >= steps / VALIDATIONS and sum(validating) + next_one <= VALIDATION_SHARE * passed
+
+    def write() -> None:
+        model.save(out)
+        (out / "training.json").write_text(json.dumps(state.log, indent=1) + "\n")
+        state.write()
+
+    with Bar("training", steps, first, hidden) as bar, asked_to_stop() as asked, contextlib.closing(curves):
+        while state.step < steps:
+            progress = (state.step + 1) / steps
             if progress >= quantize_from and not model.transformer.ln_f.out.enabled:
-                if not steps_fit:
-                    choose_steps(model, data, rng, tiles)
+                choose_steps(model, data, rng, tiles)
                 model.set_quantized(True)
             for optimizer in updates:
                 for group in optimizer.param_groups:
@@ -154,32 +179,33 @@ def train(
             for optimizer in updates:
                 optimizer.step()
                 optimizer.zero_grad()
-            step += 1
+            state.step += 1
             bar.update(1)
-            curves.step(step, loss, rate * rate_share(progress), tiles * POSITIONS)
+            curves.step(state.step, loss, rate * rate_share(progress), tiles * POSITIONS)
             stops = time.monotonic() > until or bool(asked.number)
-            if stops or step * VALIDATIONS // steps > (step - 1) * VALIDATIONS // steps:
-                means = {kind.name: round(mean, 4) for kind, mean in bits_per_sample(model, held_out).items()}
-                log.append({"step": step, "positions": step * tiles * POSITIONS, **means})
-                curves.show(step, {f"validation/{name}": mean for name, mean in means.items()})
-                if not quiet:
-                    say(f"step {step}: validation, bits per sample: {', '.join(f'{name} {mean:.4f}' for name, mean in means.items())}")
-                model.save(out)
-                saved_updates = [optimizer.state_dict() for optimizer in updates]
-                torch.save({"model": model.state_dict(), "optimizers": saved_updates, "step": step, "log": log}, state_file)
-                (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
+            if not stops and state.step < steps and worth_validating():
+                validate()
+            if stops or state.due:
+                write()
             if stops:
                 if not quiet:
-                    say(f"stopped after step {step} of {steps}; the same command goes on")
+                    say(f"stopped after step {state.step} of {steps}; the same command goes on")
                 return
-    state_file.unlink(missing_ok=True)
+        if not state.log or state.log[-1]["step"] < state.step:
+            validate()
+        write()
 
 
 @torch.no_grad()
 def choose_steps(model: ImageGPT, data: TrainingData, rng: np.random.Generator, tiles: int) -> None:
-    """Lets every quantizer see a few batches and choose its step."""
+    """Lets every quantizer see a few batches and choose its step.
+
+    Nothing is compiled for that: what the quantizers have seen is another list each time, so that each batch would be compiled anew, until
+    torch gave up compiling the network at all.
+    """
     device = next(model.parameters()).device
     model.observe()
-    for _ in range(OBSERVED_BATCHES):
-        bits(model, on(device, data.batch(tiles, rng, model.config.kinds)))
+    with torch.compiler.set_stance("force_eager"):
+        for _ in range(OBSERVED_BATCHES):
+            bits(model, on(device, data.batch(tiles, rng, model.config.kinds)))
     model.choose_steps()

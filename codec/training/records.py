@@ -13,6 +13,7 @@ from bitstream.errors import IgptError
 from codec.jpeg.coefficients import Plane, records
 from codec.jpeg.picture import taken_apart
 from codec.jpeg.prediction import FEATURES
+from codec.progress import Progress, ignore
 from codec.training.data import SUFFIXES
 
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
@@ -53,8 +54,9 @@ def made(picture: Image.Image, tables: Sequence[dict[int, list[int]]], rng: np.r
     return out.getvalue()
 
 
-def gathered(folders: Sequence[Path], count: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """At most so many records, (records, FEATURES + 3), shuffled: of all JPEG files, then of pictures in rounds. Raises IgptError."""
+def gathered(folders: Sequence[Path], count: int, rng: np.random.Generator, progress: Progress = ignore) -> npt.NDArray[np.int16]:
+    """At most so many records, (records, FEATURES + 3), shuffled: of all JPEG files, then of pictures in rounds. progress: called with the
+    number of those just found. Raises IgptError."""
     paths = sorted(path for folder in folders for path in folder.rglob("*"))
     files = [path for path in paths if path.suffix.lower() in JPEG_SUFFIXES]
     pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
@@ -62,6 +64,7 @@ def gathered(folders: Sequence[Path], count: int, rng: np.random.Generator) -> n
     for planes, step in _planes(files, pictures, rng):
         found.append(records(planes, step))
         total += len(found[-1])
+        progress(len(found[-1]))
         if total >= count:
             break
     together = np.concatenate(found) if found else np.empty((0, FEATURES + 3), np.int16)
