@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import codec
+from benchmarks import plots
 from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, real_bytes, saved
 from codec import models
 from codec.pictures.pillow import image_of
@@ -50,25 +51,6 @@ def kinds() -> list[tuple[str, str]]:
 
 def bpp(row: dict[str, object]) -> float:
     return 8 * int(str(row["igpt"])) / (int(str(row["samples"])) / (1 if row["colours"] == "grey" else 3))
-
-
-def plot(rows: list[dict[str, object]], path: Path) -> None:
-    """Bits per pixel of each picture."""
-    names = list(dict.fromkeys(row["picture"] for row in rows))
-    by = {(row["picture"], row["size"], row["colours"]): row for row in rows}
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    for k, (size, colours) in enumerate(kinds()):
-        places = np.arange(len(names)) + (k - (len(kinds()) - 1) / 2) * 0.85 / len(kinds())
-        axes.bar(places, [bpp(by[n, size, colours]) for n in names], 0.85 / len(kinds()), label=f"{size}, {colours}")
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axes.set_ylabel("bits per pixel, real bytes")
-    axes.legend(ncols=3, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
-    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -110,8 +92,7 @@ def main() -> None:
     )
     text = f"# Ten pictures\n\n{circumstances('python -m benchmarks.demo10')}\n{note}\n{head}" + "\n".join(lines) + "\n"
     (arguments.out / "demo10.md").write_text(text)
-
-    plot(rows, arguments.out / "demo10.png")
+    plots.ten_pictures(rows, arguments.out / "demo10.png")
     print(text)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import codec
+from benchmarks import plots
 from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in, real_bytes
 from benchmarks.theory import Theory, theory_of
 from bitstream.errors import TooLargeError, UnsupportedImageError
@@ -73,7 +74,7 @@ def pixels_of(path: Path, green: bool) -> Pixels:
 def heat_of(pixels: Pixels) -> Image.Image:
     """Where the bits of a part of a picture go."""
     bits = bits_per_pixel(pixels, Options())
-    return heat_map(pixels[:HEAT_SIDE, :HEAT_SIDE], [channel[:HEAT_SIDE, :HEAT_SIDE] for channel in bits.values()])
+    return heat_map(pixels[:HEAT_SIDE, :HEAT_SIDE], {name: channel[:HEAT_SIDE, :HEAT_SIDE] for name, channel in bits.items()})
 
 
 def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[str, ImageGPT], known: Row) -> tuple[Row, Theory]:
@@ -143,41 +144,6 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot(rows: Sequence[Row], others: Sequence[str], ranks: Sequence[int], prefix: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(max(7, 0.42 * len(rows)), 4.2), layout="constrained")
-    for k, name in enumerate(others):
-        places = np.arange(len(rows)) + (k - (len(others) - 1) / 2) * 0.8 / len(others)
-        axes.bar(places, [row[name] / row["igpt"] for row in rows], 0.8 / len(others), label=name)
-    axes.axhline(1.0, color="black", linewidth=1)
-    axes.set_xticks(range(len(rows)), [Path(row["picture"]).stem[:16] for row in rows], rotation=60, ha="right", fontsize=8)
-    axes.set_ylabel("size / igpt's size")
-    axes.set_ylim(0.8, None)
-    axes.set_title("above the line: igpt is smaller")
-    axes.legend(ncols=len(others), fontsize=8)
-    figure.savefig(f"{prefix}-ratio.png", dpi=110)
-
-    figure, axes = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
-    theory, real = ([row[name] for row in rows] for name in ("theory", "igpt"))
-    axes.plot([min(theory), max(theory)], [min(theory), max(theory)], color="grey", linewidth=1)
-    axes.scatter(theory, real, s=14)
-    axes.set(xlabel="theoretical bytes", ylabel="real bytes", title="real against theory", xscale="log", yscale="log")
-    figure.savefig(f"{prefix}-theory.png", dpi=110)
-
-    if not sum(ranks):
-        return
-    figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
-    share = np.array(ranks) / sum(ranks)
-    axes.bar(range(32), share[:32])
-    axes.set(xlabel="rank of the token that came (0: the model's first choice)", ylabel="share of tokens", yscale="log")
-    axes.set_title(f"first choice right: {100 * share[0]:.1f} %")
-    figure.savefig(f"{prefix}-ranks.png", dpi=110)
-
-
 def main(given: Sequence[str] | None = None, command: str | None = None) -> None:
     """given: arguments instead of those of the command line; command: what the results are to say that they were made by."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -234,7 +200,9 @@ def main(given: Sequence[str] | None = None, command: str | None = None) -> None
     earlier = "\nThe other lossless codecs' sizes are those of an earlier run with the same versions.\n" if known else ""
     text = f"# {name}\n\n{circumstances(command)}{left_out}{earlier}\nBytes. JPEG is lossy; mean PSNR {psnr}.\n\n{table(rows, columns)}"
     Path(f"{prefix}.md").write_text(text)
-    plot(rows, [n for n in encoders if n != "PNG optimised"], ranks.tolist(), prefix)
+    plots.of_rate(rows, prefix)
+    if ranks.any():
+        plots.ranks(ranks.tolist(), Path(f"{prefix}-ranks.png"))
     if arguments.folder is None:  # other pictures may not be ours to show
         heat_of(pixels_of(pictures_in(None)[0], arguments.green)).save(f"{prefix}-heat.png")
     print(text)

@@ -1,4 +1,4 @@
-"""Writes the README's results from the committed tables: `python -m benchmarks.readme`."""
+"""Writes the README's results from the committed tables, and draws the plots again: `python -m benchmarks.readme`."""
 
 import csv
 from pathlib import Path
@@ -121,7 +121,20 @@ def with_results(readme: str) -> str:
     return before + START + results() + END + rest.split(END)[1]
 
 
+def redraw() -> None:
+    """The plots that are in the folder of the results, from the tables beside them."""
+    from benchmarks import plots
+
+    for path in RESULTS.glob("*-ratio.png"):
+        name = path.name.removesuffix("-ratio.png")
+        plots.of_rate(rows_of(name), RESULTS / name)
+    plots.ten_pictures(rows_of("demo10"), RESULTS / "demo10.png")
+    plots.seconds(rows_of("speed"), RESULTS / "speed.png")
+    plots.scaling(rows_of("speed"), RESULTS / "speed-scaling.png")
+
+
 def main() -> None:
+    redraw()
     README.write_text(with_results(README.read_text()))
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import codec
+from benchmarks import plots
 from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
 from codec.devices import device_named
 from codec.network import coding
@@ -146,8 +147,8 @@ def main() -> None:
     note = f"Medians of {arguments.runs} runs; from {LARGE} megapixels on one run. batch: most tiles that are decoded in lockstep."
     text = f"# Speed\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
     (arguments.out / "speed.md").write_text(text)
-    plot(rows, arguments.out / "speed.png")
-    plot_scaling(rows, arguments.out / "speed-scaling.png")
+    plots.seconds(rows, arguments.out / "speed.png")
+    plots.scaling(rows, arguments.out / "speed-scaling.png")
     print(text)
 
 
@@ -155,55 +156,6 @@ def _png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Bits per subpixel against seconds, at the size nearest to 0.4 megapixels."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    size = min({r["megapixels"] for r in rows}, key=lambda m: abs(m - 0.4))
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    shown = {r["codec"].split(",")[0]: r for r in rows if r["megapixels"] == size}  # igpt with the most threads and the largest batch
-    for name, r in shown.items():
-        line = axes.plot([r["compress s"], r["decompress s"]], [r["bpsp"]] * 2, linewidth=1)
-        axes.plot(r["compress s"], r["bpsp"], "o", color=line[0].get_color())
-        axes.plot(r["decompress s"], r["bpsp"], "s", color=line[0].get_color())
-        axes.annotate(name, (r["compress s"], r["bpsp"]), xytext=(0, 6), textcoords="offset points", fontsize=8, ha="center")
-    axes.margins(x=0.12, y=0.12)
-    axes.set(xscale="log", xlabel="seconds (circle: compress, square: decompress)", ylabel="bits per subpixel")
-    axes.set_title(f"{size:g} megapixels; lower and further left is better")
-    figure.savefig(path, dpi=110)
-
-
-def plot_scaling(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds against megapixels, of the last of the threads and of the batches."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    last = {(r["codec"].split(",")[0], r["megapixels"]): r for r in rows}
-    for name in dict.fromkeys(name for name, _ in last):
-        own = sorted((r for (codec_name, _), r in last.items() if codec_name == name), key=lambda r: r["megapixels"])
-        sizes = [r["megapixels"] for r in own]
-        line = axes.plot(sizes, [r["compress s"] for r in own], "o-", linewidth=1, markersize=4, label=name)
-        if name.startswith("igpt"):
-            axes.plot(
-                sizes,
-                [r["decompress s"] for r in own],
-                "s--",
-                linewidth=1,
-                markersize=4,
-                color=line[0].get_color(),
-                label=f"{name}, decompress",
-            )
-    axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds to compress")
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, gpu, loader, measure, modes, pasts, profile, rate, speed
+from benchmarks import demo10, drawings, gpu, loader, measure, modes, pasts, plots, profile, rate, readme, speed
 from codec.methods import stored
 from codec.methods.mixing import Mixing
 from tests.conftest import picture
@@ -61,6 +62,22 @@ def test_rate(folder, tmp_path, monkeypatch):
         assert word in text
     for plot in ("ratio", "theory", "ranks"):
         assert (tmp_path / "out" / f"set-{plot}.png").exists()
+
+
+def test_plots_are_drawn_again_from_the_tables(tmp_path, monkeypatch):
+    """Of the numbers as text, of every committed table that has plots, and of one with losses and files that are as large as the theory."""
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    names = ("scikit-image", "drawings")
+    for name in ("demo10", "speed", *names):
+        shutil.copy(measure.RESULTS / f"{name}.csv", tmp_path)
+    for name in names:
+        (tmp_path / f"{name}-ratio.png").touch()
+    readme.redraw()
+    expected = {"demo10", "speed", "speed-scaling", *(f"{name}-{plot}" for name in names for plot in ("ratio", "theory"))}
+    assert {path.stem for path in tmp_path.glob("*.png") if path.read_bytes().startswith(b"\x89PNG")} == expected
+    odd = {"picture": "x", "width": 4, "height": 4, "theory": 50, "igpt": 50, "PNG optimised": 70, "WebP": 20, "JPEG 75 (lossy)": 5}
+    plots.of_rate([odd], tmp_path / "odd")
+    plots.of_rate([odd, {**odd, "theory": 40}] * 30, tmp_path / "many")
 
 
 def test_rate_takes_over_what_other_codecs_made(folder, tmp_path, monkeypatch):
