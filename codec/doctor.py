@@ -1,6 +1,7 @@
 """What igpt finds on this machine: versions, engines and whether they compute exactly, speed, models, and where things are kept."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import sys
@@ -20,7 +21,7 @@ from codec.network.engine import KERNELS, plain_torch
 from codec.network.engines import require_exact, why_not_fast
 from codec.network.layers import NO_SURROUNDINGS, Layer, Request, decode_layers, encode_layer, group_shape
 from codec.options import Level
-from codec.progress import ignore
+from codec.progress import Progress, ignore
 from codec.threads import cores, threads
 from codec.tiling.planes import RGB, pixels_to_planes
 
@@ -32,9 +33,14 @@ MEASURED = 256, 256  # rows and columns of the picture with which speed is measu
 EXACT = "exact"
 
 
-def findings() -> dict[str, Any]:
+def pixels() -> int:
+    """There and back, that `findings` goes through."""
+    return 2 * len(MEASURED_LEVELS) * math.prod(MEASURED)
+
+
+def findings(progress: Progress = ignore) -> dict[str, Any]:
     """Plain values, for people and programs. Every engine is proven by the known-answer test; `engines` has EXACT for those that pass, and
-    for the others why not."""
+    for the others why not. progress: called with the number of pixels just done, after the engines, which take a few seconds."""
     engines = {KERNELS: why_not_fast() or EXACT, plain_torch("cpu"): _plain(), plain_torch("cuda"): why_no_gpu() or EXACT}
     return {
         "igpt": importlib.metadata.version("igpt"),
@@ -47,7 +53,7 @@ def findings() -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "settings": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "engines": engines,
-        "megapixels per second": {str(level): _speed(level) for level in MEASURED_LEVELS} if EXACT in engines.values() else {},
+        "megapixels per second": {str(level): _speed(level, progress) for level in MEASURED_LEVELS} if EXACT in engines.values() else {},
         "models": {folder.name: models.digest_of(folder).hex() for folder in (*models.shipped(), *models.added())},
         "stores": {str(store): _writable(store) for store in models.stores()},
     }
@@ -90,20 +96,20 @@ def _place() -> str:
     return str(kernels.hidden._cache.cache_path)
 
 
-def _speed(level: Level) -> dict[str, float]:
+def _speed(level: Level, progress: Progress) -> dict[str, float]:
     """There and back, by the models of a level for colours."""
     rows, columns = MEASURED
     y, x = np.mgrid[:rows, :columns]
     noise = np.random.default_rng(0).integers(-6, 7, (rows, columns, 3))
-    pixels = (128 + 60 * np.sin(x / 40)[..., None] + 50 * np.sin(y / 30)[..., None] + noise).astype(np.uint8)
+    picture = (128 + 60 * np.sin(x / 40)[..., None] + 50 * np.sin(y / 30)[..., None] + noise).astype(np.uint8)
     network = models.tried(None, "rgb", "cpu", level)[0]
-    layer = Layer(RGB, pixels_to_planes(pixels))
+    layer = Layer(RGB, pixels_to_planes(picture))
     shape = group_shape(layer.grid)
     encode_layer(network, Layer(RGB, layer.planes[:, :32, :64]), shape, ignore)  # what is loaded or compiled at the first use
     start = time.perf_counter()
-    payloads = encode_layer(network, layer, shape, ignore)
+    payloads = encode_layer(network, layer, shape, progress)
     between = time.perf_counter()
-    (found,) = decode_layers([Request(network, RGB, (columns, rows), NO_SURROUNDINGS, shape, payloads)], ignore)
+    (found,) = decode_layers([Request(network, RGB, (columns, rows), NO_SURROUNDINGS, shape, payloads)], progress)
     end = time.perf_counter()
     if not np.array_equal(found, layer.planes):
         msg = "what was coded here does not come back"

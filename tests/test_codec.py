@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import io
 import time
 
 import numpy as np
@@ -519,6 +520,20 @@ def test_progress_counts_every_pixel_once(nothing_stored):
         done.clear()
         codec.decompress(data, model=TINY, device="cpu", progress=done.append)
         assert sum(done) == 45 * 33
+
+
+@pytest.mark.parametrize(("pixels", "level"), [(False, "fast"), (False, "default"), (False, "best"), (True, "default")])
+def test_progress_of_jpeg_files(pixels, level, monkeypatch):
+    """Of the file its bytes are counted, of what it decodes to the pixels, band by band."""
+    monkeypatch.setattr("codec.jpeg.coefficients.SPLIT_BLOCKS", 1000)
+    stream, done = io.BytesIO(), []
+    Image.fromarray(smooth(320, 640)).save(stream, "JPEG", quality=90)
+    data = codec.compress(stream.getvalue(), pixels=pixels, level=level, device="cpu", progress=done.append)
+    assert sum(done) == (320 * 640 if pixels else len(stream.getvalue()))
+    assert len([count for count in done if count]) > (level != "best")
+    done.clear()
+    codec.decompress(data, device="cpu", progress=done.append)
+    assert sum(done) == 320 * 640
 
 
 @pytest.mark.gpu

@@ -33,6 +33,12 @@ def test_it_says_what_is_here(monkeypatch):
     assert all(name in lines for name in (*found, *found["packages"]))
 
 
+def test_it_tells_how_far_it_is():
+    done = []
+    doctor.findings(done.append)
+    assert sum(done) == doctor.pixels() == 4 * 64 * 64
+
+
 def test_what_is_not_exact_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "why_not_fast", lambda: "they do not compute exactly on this machine")
     found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)

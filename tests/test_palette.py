@@ -425,6 +425,16 @@ def command(*arguments):
     return run(app, [str(a) for a in arguments])
 
 
+def test_converting_and_quantising_tell_how_far_they_are(published):
+    done = []
+    network = converted(published[0], "again", CPU, done.append)
+    assert sum(done) == 100
+    assert len(done) > 10
+    done.clear()
+    network.palette.quantized(smooth(20, 30), done.append)
+    assert sum(done) == 20 * 30
+
+
 def test_from_the_command_line(published, store, tmp_path):
     folder, source, small = published[0], tmp_path / "x.png", tmp_path / "x.igpt"
     Image.fromarray(smooth(20, 30)).save(source)

@@ -29,7 +29,7 @@ from codec.methods.network import (
 from codec.options import Options
 from codec.pasts.chroma import Sampling
 from codec.pasts.past import CERTAIN_PIXELS
-from codec.progress import Progress, heartbeat
+from codec.progress import Progress, ignore, scaled
 
 GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps
@@ -81,8 +81,9 @@ class _Candidate(Candidate):
 
     def coded(self, progress: Progress) -> Coded:
         found = self._antecedent
-        payloads = coefficients.encode(planes_of(found), self._network, heartbeat(progress))
-        progress(found.layout.height * found.layout.width)
+        planes, pixels = planes_of(found), found.layout.height * found.layout.width
+        update = scaled(progress, pixels, sum(plane.coefficients.size for plane in planes))
+        payloads = coefficients.encode(planes, self._network, update)
         fields = Fields(found.layout, found.steps, bool(self._outliers), name_in_file(self._network) if self._network else None)
         return Coded(
             Coding(DecodedJpeg.number, 0 if self._network else ALONE, fields.to_bytes()),
@@ -149,11 +150,12 @@ class DecodedJpeg(MethodOfCoefficients):
         if fields.outliers:
             positions, corrections = unpack(chunks[0], pixels, pixels // MAX_OUTLIER_SHARE)
         layout = fields.layout
-        seen = part.box.grown(SEEN, part.width, part.height)
+        seen, whole = part.box.grown(SEEN, part.width, part.height), part.wanted is None
         rows = slice((layout.top % 8 + seen.top) // 8, -(-(layout.top % 8 + seen.bottom) // 8))
-        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, network, heartbeat(progress), rows)
+        update = scaled(progress, pixels, BLOCK * blocks_of(layout)) if whole else heartbeat(progress)
+        found = coefficients.decode(chunks[fields.outliers :], layout.blocks, fields.steps, network, update, rows)
         samples = Antecedent(layout, [*fields.steps], found, positions, corrections[:, : part.channels]).pixels(part.box)
-        progress(part.box.pixels)
+        progress(0 if whole else part.box.pixels)
         return samples
         yield
 
@@ -173,7 +175,7 @@ class DecodedJpeg(MethodOfCoefficients):
             same = np.array_equal(positions, found.positions) and np.array_equal(corrections[:, : part.channels], found.corrections)
             require_same(same, "its outliers are others")
 
-    def costs(self, coded: Coded, samples: Samples) -> Bits:
+    def costs(self, coded: Coded, samples: Samples, progress: Progress = ignore) -> Bits:
         """A block's go to the pixels that it covers."""
         network, found = coded.made_of
         layout, (height, width, _) = found.layout, samples.shape
@@ -186,6 +188,7 @@ class DecodedJpeg(MethodOfCoefficients):
             rows = (np.arange(height) + (layout.top % down)) // down
             columns = (np.arange(width) + (layout.left % across)) // across
             bits[name] = of_blocks[rows[:, None], columns] / np.float32(down * across)
+        progress(height * width)
         return bits
 
     def models(self, part: Part) -> list[ModelName]:

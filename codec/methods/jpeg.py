@@ -15,7 +15,7 @@ from codec.jpeg.file import MOST_PICTURES, Place, joined, pictures_in, place_fro
 from codec.jpeg.network import CoefficientNetwork
 from codec.jpeg.picture import BLOCK, Taken, Walk, walk
 from codec.jpeg.words import described
-from codec.methods.method import Candidate, Coded, Decoding, ModelName, Part, Ready, Samples, Source, fields_reader, require_same
+from codec.methods.method import Candidate, Coded, Decoding, ModelName, Part, Samples, Source, fields_reader, require_same
 from codec.methods.network import (
     ALONE,
     MethodOfCoefficients,
@@ -26,7 +26,7 @@ from codec.methods.network import (
     take_model,
 )
 from codec.options import Options
-from codec.progress import Progress, heartbeat, ignore
+from codec.progress import Progress, heartbeat, ignore, scaled
 
 FRONT_BYTES = 1 << 20  # of the rest; what more there is has a chunk
 
@@ -59,24 +59,43 @@ class MadeOf(NamedTuple):
     pictures: Sequence[Taken]
 
 
+class _Candidate(Candidate):
+    def __init__(self, source: Source) -> None:
+        self._options, self._bytes = source.options, source.pixels
+        self._pictures, self._left = pictures_in(source.samples.tobytes())
+        self._coded: Coded | None = None
+
+    def estimate(self) -> float:
+        """All is coded, and kept."""
+        self._coded = self.coded(ignore)
+        return float(self._coded.size)
+
+    def coded(self, progress: Progress) -> Coded:
+        if self._coded:
+            progress(self._bytes)
+            return self._coded
+        pictures, left = self._pictures, self._left
+        network = chosen_for_coefficients(self._options) if pictures else None
+        variant = ALONE if pictures and not network else 0
+        places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
+        update = scaled(progress, self._bytes, sum(taken.coefficients.size for _, taken in pictures))
+        for start, taken in pictures:
+            payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), network, update)
+            places.append(Place(start, taken.code, len(payloads), taken.unusual))
+            chunks += payloads
+        model = name_in_file(network) if network else None
+        fields = Fields(places, model, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
+        made_of = MadeOf(network, [taken for _, taken in pictures])
+        return Coded(Coding(JpegFiles.number, variant, fields.to_bytes()), chunks or [b""], made_of)
+
+
 class JpegFiles(MethodOfCoefficients):
     number = 6
     name = "JPEG file"
     of_files = (True,)
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
-        pictures, left = pictures_in(source.samples.tobytes())
-        network = chosen_for_coefficients(source.options) if pictures else None
-        variant = ALONE if pictures and not network else 0
-        places, chunks = list[Place](), [rest.pack(left[FRONT_BYTES:])] if len(left) > FRONT_BYTES else []
-        for start, taken in pictures:
-            payloads = coefficients.encode(planes_of(taken.walk, taken.coefficients), network, heartbeat(progress))
-            places.append(Place(start, taken.code, len(payloads), taken.unusual))
-            chunks += payloads
-        model = name_in_file(network) if network else None
-        fields = Fields(places, model, min(len(left), FRONT_BYTES), rest.pack(left[:FRONT_BYTES]), len(left) > FRONT_BYTES)
-        coded = Coded(Coding(self.number, variant, fields.to_bytes()), chunks or [b""], MadeOf(network, [taken for _, taken in pictures]))
-        return [Ready(coded, source.pixels)]
+        return [_Candidate(source)]
 
     def fields(self, part: Part) -> Fields:
         """Raises DamagedError."""
@@ -111,7 +130,8 @@ class JpegFiles(MethodOfCoefficients):
         return fields.front + rest.unpack(part.chunks[0], behind)
 
     def _joined(self, part: Part, options: Options, progress: Progress, first: int = 0) -> bytes:
-        """The file; with another `first` without the code of the pictures before that one."""
+        """The file; with another `first` without the code of the pictures before that one. progress: goes with the first picture, which is
+        nearly always the largest."""
         fields, chunks = self.fields(part), part.chunks
         network = for_coefficients(fields.model, options) if fields.model else None
         ends = [*accumulate((place.chunks for place in fields.places), initial=int(fields.behind))]
@@ -121,7 +141,9 @@ class JpegFiles(MethodOfCoefficients):
             sizes = [(c.rows, c.stride) for c in found.frame.components]
             payloads = chunks[ends[number] : ends[number + 1]]
             require(len(payloads) == coefficients.bands(sizes, network is None), "a JPEG in it has another number of chunks")
-            planes = coefficients.decode(payloads, sizes, found.steps, network, heartbeat(progress))
+            values = BLOCK * sum(rows * columns for rows, columns in sizes)
+            update = heartbeat(progress) if number else scaled(progress, part.width, values)
+            planes = coefficients.decode(payloads, sizes, found.steps, network, update)
             blocks = np.empty((found.frame.blocks, BLOCK), np.int16)
             for component in found.frame.components:  # each plane is let go before the next one takes memory
                 plane = planes.pop(0).reshape(-1, BLOCK)
@@ -132,7 +154,8 @@ class JpegFiles(MethodOfCoefficients):
 
     def decoding(self, part: Part, options: Options, progress: Progress) -> Decoding:
         data = self._joined(part, options, progress)
-        progress(part.width)
+        if not self.fields(part).places:
+            progress(part.width)
         return np.frombuffer(data, np.uint8).reshape(1, -1, 1)
         yield
 

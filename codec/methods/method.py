@@ -19,7 +19,7 @@ from codec.models import level_of
 from codec.network.layers import Request
 from codec.options import Options
 from codec.pasts.past import Past, recognised
-from codec.progress import Progress
+from codec.progress import Progress, ignore
 from codec.threads import lasting
 from codec.tiling.planes import Planes
 
@@ -172,9 +172,10 @@ class Method(ABC):
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         """Decodes how each chunk begins, and compares. part: as it was read again. Raises IgptError where it is not the samples."""
 
-    def costs(self, coded: Coded, samples: Samples) -> Bits:
-        """Where the bits go."""
+    def costs(self, coded: Coded, samples: Samples, progress: Progress = ignore) -> Bits:
+        """Where the bits go. progress: called with the number of pixels just done."""
         height, width, _ = samples.shape
+        progress(height * width)
         return {"all": np.full((height, width), 8 * coded.size / (height * width), np.float32)}
 
     def description(self, part: Part) -> str:

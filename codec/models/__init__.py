@@ -22,6 +22,7 @@ from codec.network.config import json_object, name_of
 from codec.network.ensemble import Ensemble, Networks
 from codec.network.model import WEIGHTS_FILE, IntegerImageGPT
 from codec.options import Level
+from codec.progress import Progress, ignore
 
 if TYPE_CHECKING:
     from codec.palette.network import PaletteImageGPT
@@ -331,11 +332,11 @@ def with_palette(source: str, revision: str | None, device: str) -> "PaletteImag
     return model
 
 
-def add(source: str, revision: str | None = None, download: bool = True) -> Path:
+def add(source: str, revision: str | None = None, download: bool = True, progress: Progress = ignore) -> Path:
     """Keeps an integer model, of a folder or a file, among the added ones, or what a published checkpoint becomes when it is converted,
     once. Returns its folder.
 
-    Raises ModelError, OSError.
+    progress: called with so many per cent of the conversion as were just done. Raises ModelError, OSError.
     """
     if (Path(source) / WEIGHTS_FILE).exists():
         return _added(Path(source), source)
@@ -357,7 +358,7 @@ def add(source: str, revision: str | None = None, download: bool = True) -> Path
     require_torch(f"{source}: converting a published ImageGPT")
     from codec.palette.conversion import converted
 
-    model = converted(folder, name_of(Path(source)), "cpu")
+    model = converted(folder, name_of(Path(source)), "cpu", progress)
     return _kept(model, [], {"fingerprint": made_from, "source": source, "revision": revision})
 
 

@@ -8,6 +8,7 @@ may be lies between two bounds.
 import numpy as np
 import numpy.typing as npt
 
+from codec.progress import Progress, heartbeat, ignore
 from codec.threads import lasting
 from codec.tiling.planes import ORDERS, Pixels
 
@@ -17,6 +18,7 @@ AT_ONCE = 1 << 14  # colours
 PIXELS_AT_ONCE = 1 << 20
 SETTLING = 8  # steps
 SIDE = 16  # of the cubes of colours that are measured at once
+CUBES = (256 // SIDE) ** 3
 NOTHING = (255, 0)  # bounds with nothing between them
 
 Tokens = npt.NDArray[np.uint16]
@@ -37,8 +39,8 @@ class Palette:
         self.green, self.red = green.astype(np.int64), red.astype(np.int64)
 
     @classmethod
-    def measured(cls, centres: npt.NDArray[np.int32]) -> "Palette":
-        """With the bounds as they are found by going through all 2^24 colours, a cube after the other."""
+    def measured(cls, centres: npt.NDArray[np.int32], progress: Progress = ignore) -> "Palette":
+        """With the bounds as they are found by going through all 2^24 colours, a cube after the other; progress is told of each."""
         green = np.tile(np.array(NOTHING, np.uint8), (len(centres), 1))
         red = np.tile(np.array(NOTHING, np.uint8), (len(centres) * 256, 1))
         palette = cls(centres, green, red)
@@ -52,6 +54,7 @@ class Palette:
             for bounds, at, found in ((green, tokens, g), (red, places, r)):
                 np.minimum.at(bounds[:, 0], at, found)
                 np.maximum.at(bounds[:, 1], at, found)
+            progress(1)
         return cls(centres, green, red.reshape(-1, 256, 2))
 
     def _near(self, low: Integers, high: Integers) -> Integers:
@@ -64,8 +67,9 @@ class Palette:
     def __len__(self) -> int:
         return len(self.centres)
 
-    def tokens(self, pixels: Pixels) -> Tokens:
-        """(height, width, 1 or 3) -> (height, width): the nearest centre of each pixel."""
+    def tokens(self, pixels: Pixels, progress: Progress = ignore) -> Tokens:
+        """(height, width, 1 or 3) -> (height, width): the nearest centre of each pixel. progress: called with the number of those just
+        done."""
         height, width, channels = pixels.shape
         tokens = np.empty((height, width), np.uint16)
         rows = max(1, PIXELS_AT_ONCE // width)
@@ -74,6 +78,7 @@ class Palette:
             unique, places = np.unique(codes, return_inverse=True)
             colours = unique[:, None] >> 8 * np.arange(channels) & 255
             tokens[first : first + rows] = self.nearest(np.broadcast_to(colours, (len(colours), 3)))[places].reshape(codes.shape)
+            progress(codes.size)
         return tokens
 
     def nearest(self, colours: Integers, among: Integers | None = None) -> Tokens:
@@ -120,11 +125,11 @@ class Palette:
         pixels: Pixels = self.colours[tokens][..., :channels]
         return pixels
 
-    def quantized(self, pixels: Pixels) -> Pixels:
-        """The (height, width, 1 or 3) pixels in the palette's colours, (height, width, 3). This is lossy."""
-        now = self.painted(self.tokens(pixels), 3)
+    def quantized(self, pixels: Pixels, progress: Progress = ignore) -> Pixels:
+        """The (height, width, 1 or 3) pixels in the palette's colours, (height, width, 3). This is lossy. progress: as of `tokens`."""
+        now = self.painted(self.tokens(pixels, progress), 3)
         for _ in range(SETTLING):  # centres are not quite colours: where two are close, one's colour may be nearer to the other
-            again = self.painted(self.tokens(now), 3)
+            again = self.painted(self.tokens(now, heartbeat(progress)), 3)
             if (again == now).all():
                 break
             now = again

@@ -16,7 +16,7 @@ from torch import Tensor
 from bitstream.errors import ModelError
 from codec.network.config import json_object, require_model
 from codec.network.limits import LOGIT_STEPS
-from codec.palette.colours import LARGEST, UNIT, Palette
+from codec.palette.colours import CUBES, LARGEST, UNIT, Palette
 from codec.palette.network import (
     BIAS_LIMIT,
     GAIN_LIMIT,
@@ -31,13 +31,16 @@ from codec.palette.network import (
 )
 from codec.palette.operations import INNER_BITS, SCORE_STEPS, SHIFT_LIMITS, UNIT_BITS
 from codec.palette.published import CLUSTERS_FILE, FILES
+from codec.progress import Progress, ignore, scaled
 
 LN_2 = 0.6931471805599453
+LAYER = 20  # takes about as long as so many cubes of colours
 WEIGHT_LIMIT = 63  # 7 bits: products of int8 pairs must not saturate on machines without VNNI
 
 
-def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
-    """The integer form of the checkpoint in `folder`: config.json, weights, and the image processor's clusters. Raises ModelError."""
+def converted(folder: Path, name: str, device: str, progress: Progress = ignore) -> PaletteImageGPT:
+    """The integer form of the checkpoint in `folder`: config.json, weights, and the image processor's clusters. progress: called with so
+    many per cent as were just done. Raises ModelError."""
     values = json_object(folder / "config.json")
     if values.get("model_type") != "imagegpt":
         msg = f"{folder}: config.json describes no ImageGPT, but {values.get('model_type')!r}"
@@ -57,7 +60,8 @@ def converted(folder: Path, name: str, device: str) -> PaletteImageGPT:
         vocab_size=values.get("vocab_size", 513),
     )
     weights = _Weights(folder, _tensors(folder))
-    return _integer_model(config, values, epsilon, weights, _centres(folder, config.tokens), name, device)
+    update = scaled(progress, 100, CUBES + config.n_layer * LAYER)
+    return _integer_model(config, values, epsilon, weights, _centres(folder, config.tokens), name, device, update)
 
 
 def _tensors(folder: Path) -> Tensors:
@@ -146,9 +150,10 @@ def _integer_model(
     centres: np.ndarray[Any, np.dtype[np.int32]],
     name: str,
     device: str,
+    progress: Progress,
 ) -> PaletteImageGPT:
     width, inner, tokens = config.n_embd, config.n_inner, config.tokens
-    palette = Palette.measured(centres)
+    palette = Palette.measured(centres, progress)
     tensors = {key: torch.from_numpy(getattr(palette, key).astype(np.uint8)) for key in ("green", "red")}
     tensors["centres"] = torch.from_numpy(centres)
     tensors["wte"] = _fixed(weights.get("wte.weight", tokens + 1, width), RESIDUAL_BITS)
@@ -185,6 +190,7 @@ def _integer_model(
         normed(f"{h}.ln_2", f"{h}.mlp.c_fc", weight, bias, 2.0**INNER_BITS)
         weight, bias = weights.get(f"{h}.mlp.c_proj.weight", inner, width), weights.get(f"{h}.mlp.c_proj.bias", width)
         under(f"{h}.mlp.c_proj", _projection(weight, bias, inner_unit[:inner], 2.0**RESIDUAL_BITS))
+        progress(LAYER)
     weight = weights.get("lm_head.weight", tokens, width).t()
     normed("ln_f", "lm_head", weight, torch.zeros(tokens, dtype=torch.float64, device="cpu"), LOGIT_STEPS / LN_2)
     return PaletteImageGPT(config, tensors, name, device)
