@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from bitstream.constants import MAGIC
 from bitstream.errors import IgptError
 from codec import manual
 from codec.box import Box
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 IGPT = (".igpt",)
 
 app = typer.Typer(
-    help="Lossless image compression with an ImageGPT transformer and a range coder.",
+    help="Lossless image compression with an ImageGPT transformer and a range coder.\n\n"
+    "`igpt COMMAND --help` has the options of a command, and examples.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -110,7 +112,7 @@ OnRay = Annotated[
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger pictures; default: 178,956,970.")]
 UsePast = Annotated[
     bool,
-    typer.Option("--past/--no-past", help="Code what a decoded JPEG or PhotoCD was made of, where it is recognised."),
+    typer.Option("--past/--no-past", help="Where a picture is a decoded JPEG or PhotoCD, code what it was decoded from: that is smaller."),
 ]
 Preserve = Annotated[bool, typer.Option("--preserve/--no-preserve", help="Copy the modification time and the mode bits.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only, and what is not stored where --json does not say it.")]
@@ -139,6 +141,24 @@ def read_picture(source: Path, max_pixels: int | None) -> "Picture":
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     data = read(source, lambda start: largest_picture_file(start, limit))
     return open_picture(io.BytesIO(data), limit)
+
+
+def picture_shown(data: bytes, options: Options, report: Report) -> "tuple[Picture, bool]":
+    """What a picture file or an igpt file shows, and whether that is what a JPEG file decodes to. Raises IgptError."""
+    import io
+
+    from bitstream import container
+    from codec.decompression import decompress_file
+    from codec.pictures import kept
+    from codec.pictures.formats import format_of
+    from codec.pictures.reading import MAX_PIXELS, open_picture
+
+    if not data.startswith(MAGIC):
+        return open_picture(io.BytesIO(data), MAX_PIXELS if options.max_pixels is None else options.max_pixels), format_of(data) == "JPEG"
+    file = container.read(data)
+    report(0, file.head.pixels)
+    picture = decompress_file(file, options, lambda pixels: report(pixels, 0))
+    return (kept.picture_shown(picture, options.max_pixels), True) if picture.is_file else (picture, False)
 
 
 @contextlib.contextmanager
@@ -193,7 +213,7 @@ def compress(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compress pictures: IN OUT, or with --out-dir, -r or more than two names all are inputs.
+    """Compress pictures: one, from IN to OUT; or many: with --out-dir, with -r, or of more than two names all are inputs.
 
     JPEG files come back byte for byte, pictures of other formats pixel for pixel, with their metadata.
 
@@ -265,9 +285,9 @@ def decompress(
 ) -> None:
     """Decompress igpt files to PNG, or to what OUT's extension says: PPM, BMP, TIFF, lossless WebP; to the JPEG file that there was.
 
-    IN OUT, or with --out-dir, -r or more than two names all are inputs. Of two names the second is an input, too, if it ends in .igpt, or
-    is an igpt file; -o names an output in any case. An output is by default the input with the extension .png,
-    or .jpg where a JPEG file comes back. To another extension its pixels are written.
+    One, from IN to OUT; or many: with --out-dir, with -r, or of more than two names all are inputs. Of two names the second is an input,
+    too, if it ends in .igpt, or is an igpt file; -o names an output in any case. An output is by default the input with the extension
+    .png, or .jpg where a JPEG file comes back. To another extension its pixels are written.
     """
     task = Decompression(
         options=Options(model=model, device=device, max_pixels=max_pixels, box=crop),
@@ -374,7 +394,7 @@ def show_info(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Print what the beginnings of igpt files say; nothing is decompressed."""
+    """Print what igpt files say at their beginning: size, form, metadata, how they are coded, by which models. Nothing is decompressed."""
     with reported(inputs[0], verbose):
         plan = listed(inputs, recursive, IGPT)
     for note in plan.notes:
@@ -439,20 +459,30 @@ def heatmap(
     verbose: Verbose = False,
 ) -> None:
     """Draw where a picture's bits go: the picture, and the bits of each channel (of a drawing's channels together) from black (0) to
-    pale yellow (8 or more).
+    pale yellow (8 or more). Channels without any bits are left out.
 
-    OUT is by default IN with the extension .heat.png.
+    IN is a picture of 8-bit RGB or greyscale, or an igpt file of one, which is decompressed first. Of JPEG files, those in igpt files too,
+    the pixels that they decode to are coded. OUT is by default IN with the extension .heat.png.
     """
     with reported(source, verbose):
         target = png_destination(source, output_of(source, out, option, lambda _: ".heat.png"), force)
-        pixels = read_picture(source, max_pixels).plain_pixels
+        from bitstream import container
         from codec.analysis import bits_per_pixel, heat_map
+        from codec.pictures.reading import MAX_PIXELS, largest_picture_file
 
-        channels = bits_per_pixel(pixels, Options(level=level, model=model, device=device, past=use_past))
-        write(target, source, False, force, lambda stream: heat_map(pixels, channels.values()).save(stream, "PNG"))
+        limit, options = max_pixels or MAX_PIXELS, Options(level=level, model=model, device=device, past=use_past, max_pixels=max_pixels)
+        data = read(source, lambda start: container.largest_file(start) if start.startswith(MAGIC) else largest_picture_file(start, limit))
+        with progress_bar(0, source.name, quiet) as report:
+            picture, of_jpeg = picture_shown(data, options, report)
+            pixels = picture.plain_pixels
+            report(0, picture.area)
+            channels = bits_per_pixel(pixels, options, lambda pixels: report(pixels, 0))
+        write(target, source, False, force, lambda stream: heat_map(pixels, channels).save(stream, "PNG"))
         if not quiet:
             shares = ", ".join(f"{name} {bits.mean():.3f}" for name, bits in channels.items())
             say(f"{source} -> {target}: bits per pixel: {shares}")
+            if of_jpeg:
+                say(f"igpt: {source}: note: these are the bits of the pixels that the JPEG file decodes to, not of the file itself")
 
 
 @app.command()
@@ -491,28 +521,34 @@ def sample(
     out: Annotated[Path, typer.Argument(metavar="OUT", parser=name, help="PNG for the grid of pictures; - for standard output.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1024, help="Pictures to draw.")] = 16,
     complete: Annotated[
-        Path | None, typer.Option(metavar="IN", parser=name, help="Keep the upper half of this picture's 32x32 thumbnail.")
+        Path | None,
+        typer.Option(
+            metavar="IN", parser=name, help="Keep the upper half of this picture, of its middle square at 32x32, and draw the lower."
+        ),
     ] = None,
-    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1: likelier pictures; above: wilder ones.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, max=10, help="1: pictures as likely as the model says; below: calmer ones; above: wilder ones.")
+    ] = 0.8,
     top_k: Annotated[int, typer.Option(min=0, max=256, help="Draw from the K likeliest tokens only; 0: from all.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures on the same machine.")] = 0,
+    zoom: Annotated[int, typer.Option(min=1, max=16, help="Show each pixel as a square of so many pixels a side.")] = 8,
     force: Force = False,
     model: Model = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file."""
+    """Draw 32x32 pictures from a model, the way the decoder works, with chance in the place of a file: OUT shows all of them in a grid."""
     with reported(complete or out, verbose):
         target = png_destination(complete or PIPE, out, force)
         import numpy as np
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         given = None
         if complete:
             picture = read_picture(complete, None).plain_pixels
             whole = Image.fromarray(picture.repeat(4 - picture.shape[-1], -1)[..., :3])
-            given = np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS))
+            given = np.asarray(ImageOps.fit(whole, (32, 32), Image.Resampling.LANCZOS))
         from codec import models
         from codec.devices import device_named
         from codec.sampling import draw, grid_of
@@ -520,7 +556,7 @@ def sample(
         network = models.of_layout(models.chosen(model), "rgb", device_named(device))
         with progress_bar(count * 1024, "sample", quiet) as progress:
             pictures = draw(network, count, seed, temperature, top_k, given, lambda pixels: progress(pixels, 0))
-        sheet = grid_of(pictures if given is None else [given, *pictures])
+        sheet = grid_of(pictures if given is None else [given, *pictures], zoom)
         write(target, PIPE, False, force, lambda stream: sheet.save(stream, "PNG"))
 
 
@@ -530,24 +566,37 @@ def train(
         list[Path], typer.Argument(metavar="FOLDER...", help="Folders of lossless training pictures.", exists=True, file_okay=False)
     ],
     validation: Annotated[Path, typer.Option(help="Folder of pictures for validation.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the checkpoint; an unfinished training there goes on.")],
-    steps: Annotated[int, typer.Option(min=1, help="Batches in all.")] = 13000,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model; an unfinished training there goes on.")],
+    steps: Annotated[int, typer.Option(min=1, help="Batches in all, those before an interruption too.")] = 13000,
     tiles: Annotated[int, typer.Option(min=1, help="Tiles per batch.")] = 12,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-3,
-    config: Annotated[Path | None, typer.Option(help="Folder with the config.json to use.", exists=True)] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Folder whose config.json says the network's sizes; default: those of photo-3.", exists=True)
+    ] = None,
     layout: Annotated[
-        str | None, typer.Option(metavar="rgb|ycc|dct", help="What to code: pixels, luma and chroma of pasts, or coefficients of JPEG.")
+        str | None,
+        typer.Option(
+            metavar="rgb|ycc|dct",
+            help="What it is to code: pixels (default), luma and chroma of decoded JPEGs and PhotoCDs, or coefficients of JPEGs. The last "
+            "heeds --steps only of the options on training, takes JPEG files, too, and its validation from FOLDER.",
+        ),
     ] = None,
     start_from: Annotated[Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.", exists=True)] = None,
-    quantize_from: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps after which integers are simulated.")] = 0.88,
+    quantize_from: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the steps after which training simulates the integer network.")
+    ] = 0.88,
     sources: Annotated[
         Path | None, typer.Option(help="Text on the data's sources and licences, for the model card.", exists=True, dir_okay=False)
     ] = None,
+    licence: Annotated[str, typer.Option(help="Of the model, as its card is to say, such as Apache-2.0; default: none is given.")] = "",
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a model; write its float checkpoint, its integer form and a model card."""
+    """Train a model; write its float checkpoint, its integer form and a model card into the folder --out, which --model takes.
+
+    The state of the training is kept there every two minutes, and where Ctrl-C stops it; the same command goes on.
+    """
     with reported(folders[0], verbose):
         from codec.devices import device_named
         from codec.network.config import ModelConfig
@@ -564,13 +613,13 @@ def train(
             if config or start_from:
                 msg = "the network for coefficients has one form and begins anew: leave --config and --start-from out"
                 raise RequestError(msg)
-            coefficients.run(folders, out, steps, text, quiet)
+            coefficients.run(folders, out, steps, text, licence, quiet)
             return
         chosen = ModelConfig.load(folder) if (folder := start_from or config) else ModelConfig()
         chosen = replace(chosen, layout=layout or chosen.layout)
         where = device_named(device)
         run(folders, validation, out, steps, chosen, where, tiles, rate, start_from, quantize_from, quiet)
-        finish(out, folders, validation, text, where)
+        finish(out, folders, validation, text, licence, where, quiet)
 
 
 def in_utf8(path: Path) -> str:
@@ -602,7 +651,8 @@ def quantize(
         from codec.pictures.pillow import image_of
 
         palette = models.with_palette(model, revision, "cpu").palette
-        image = image_of(palette.quantized(pixels))
+        with progress_bar(pixels.shape[0] * pixels.shape[1], source.name, quiet) as report:
+            image = image_of(palette.quantized(pixels, lambda pixels: report(pixels, 0)))
         write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
         if not quiet:
             say(f"{source} -> {target}: in the {len(palette)} colours of the model's palette; this was lossy")
@@ -616,10 +666,10 @@ def doctor(
 
     The exit code is 1 if nothing here can run a network.
     """
-    from codec.doctor import EXACT, findings
+    from codec.doctor import EXACT, findings, pixels
 
-    with reported(Path("doctor"), False):
-        found = findings()
+    with reported(Path("doctor"), False), progress_bar(pixels(), "doctor", False) as report:
+        found = findings(lambda pixels: report(pixels, 0))
     if as_json:
         put(json.dumps(found))
     else:
@@ -648,7 +698,9 @@ def list_models(
 ) -> None:
     """List the models on this machine: what files name them by, size, licence, and the bits per subpixel that were measured with them.
 
-    Those were measured on single 32x32 tiles of photographs that training did not see; whole pictures take less.
+    Those were measured on single 32x32 tiles of photographs that training did not see; whole pictures take less. The layout says what a
+    model codes: rgb pixels, ycc luma and chroma of decoded JPEGs and PhotoCDs, dct coefficients of JPEGs, palette tokens of a published
+    ImageGPT.
     """
     if context.invoked_subcommand:
         return
@@ -694,7 +746,8 @@ def add_model(
     with reported(Path(source), verbose):
         from codec import models
 
-        folder = models.add(source, revision)
+        with progress_bar(100, "converting", quiet) as report:
+            folder = models.add(source, revision, progress=lambda per_cent: report(per_cent, 0))
         if not quiet:
             say(f"{source}: {models.digest_of(folder).hex()}, in {folder}")
 

@@ -56,7 +56,11 @@ DESCRIPTIONS = {
     ),
     "heatmap": Description(
         "Draw where a picture's bits go.",
-        (("igpt heatmap photo.png", "writes photo.heat.png"), ("igpt heatmap --no-past photo.png plain.png", "as plain pixels")),
+        (
+            ("igpt heatmap photo.png", "writes photo.heat.png"),
+            ("igpt heatmap photo.igpt", "the same, of an igpt file"),
+            ("igpt heatmap --no-past photo.png plain.png", "as plain pixels"),
+        ),
     ),
     "thumbnail": Description(
         "Make a small picture of an igpt file.",
@@ -69,7 +73,7 @@ DESCRIPTIONS = {
         "Draw pictures from a model.",
         (
             ("igpt sample grid.png -n 64 --seed 3", "64 pictures of 32x32 pixels"),
-            ("igpt sample grid.png --complete photo.png --temperature 0.9", "other lower halves of a thumbnail"),
+            ("igpt sample grid.png -n 3 --complete photo.png", "a small picture and three other lower halves of it"),
         ),
     ),
     "train": Description(
@@ -109,7 +113,7 @@ DESCRIPTIONS = {
     ),
 }
 GROUPS = {  # options by the names of their parameters; others come first, as "Options"
-    "Coding": ("level", "model", "revision", "palette_only", "use_past", "strip"),
+    "Coding": ("level", "model", "revision", "palette_only", "use_past", "pixels", "strip"),
     "Processor and limits": ("device", "threads", "max_pixels"),
     "Messages": ("as_json", "quiet", "verbose", "help"),
 }

@@ -16,7 +16,7 @@ from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import RGB, Pixels, pixels_to_planes, planes_to_pixels
 from codec.tiling.tiles import TileSamples, alone
 
-GAP = 2  # pixels between the pictures of a grid
+GAP = 2  # pixels between the pictures of a grid, before it is enlarged
 
 
 def draw(
@@ -56,11 +56,11 @@ def draw(
     return [planes_to_pixels(tile.reshape(RGB.channels, SIDE, SIDE)) for tile in samples]
 
 
-def grid_of(pictures: list[npt.NDArray[np.uint8]]) -> Image.Image:
-    """Square pictures of the same size side by side, in about as many rows as columns."""
+def grid_of(pictures: list[npt.NDArray[np.uint8]], zoom: int) -> Image.Image:
+    """Square pictures of the same size side by side, in about as many rows as columns, each pixel a square of zoom x zoom."""
     columns = math.ceil(math.sqrt(len(pictures)))
     pitch = SIDE + GAP
     sheet = Image.new("RGB", (columns * pitch - GAP, math.ceil(len(pictures) / columns) * pitch - GAP), "white")
     for k, picture in enumerate(pictures):
         sheet.paste(Image.fromarray(picture), (k % columns * pitch, k // columns * pitch))
-    return sheet
+    return sheet.resize((sheet.width * zoom, sheet.height * zoom), Image.Resampling.NEAREST)

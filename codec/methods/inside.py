@@ -29,7 +29,7 @@ from codec.methods.network import (
 from codec.options import Options
 from codec.pasts.chroma import Sampling
 from codec.pasts.past import CERTAIN_PIXELS
-from codec.progress import Progress, ignore, scaled
+from codec.progress import Progress, heartbeat, ignore, scaled
 
 GREY = 7  # in the place of a filter's code: PhotoCD's, which no JPEG has
 RING, OUTLIERS, COMMON = 0x08, 0x10, 0x20  # beside it; COMMON: both planes of chroma have the same steps

@@ -61,8 +61,10 @@ class Mixed(DirectMethod):
             rows = slice(band.start, min(band.start + most, band.stop))
             require_same(np.array_equal(found[:, rows], expected[:, rows]), f"from row {band.start} on its pixels differ")
 
-    def costs(self, coded: Coded, samples: Samples) -> Bits:
-        return {"all": bands.costs(pixels_to_planes(samples), self.coders[coded.coding.variant])}
+    def costs(self, coded: Coded, samples: Samples, progress: Progress = ignore) -> Bits:
+        bits = bands.costs(pixels_to_planes(samples), self.coders[coded.coding.variant])
+        progress(bits.size)
+        return {"all": bits}
 
 
 class Mixing(Mixed):

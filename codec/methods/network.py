@@ -190,9 +190,9 @@ def engine_names(names: Sequence[ModelName], part: Part, options: Options) -> st
     return ", ".join(dict.fromkeys(engines)) or None
 
 
-def layer_bits(network: Networks, layer: Layer) -> Bits:
+def layer_bits(network: Networks, layer: Layer, progress: Progress) -> Bits:
     """Of colours or greys, by channel."""
-    planes = planes_to_pixels(layer_costs(network, layer).bits)
+    planes = planes_to_pixels(layer_costs(network, layer, progress).bits)
     return {name: planes[..., k] for k, name in enumerate("RGB" if planes.shape[2] == 3 else "L")}
 
 
@@ -262,9 +262,9 @@ class Network(Method):
         require_same(fields.models == names_in_file(made_of.network), "its models are others")
         check_layers(*made_of, fields.shape, part.chunks, progress)
 
-    def costs(self, coded: Coded, samples: Samples) -> Bits:
+    def costs(self, coded: Coded, samples: Samples, progress: Progress = ignore) -> Bits:
         made_of: MadeOf = coded.made_of
-        return layer_bits(made_of.network, made_of.layers[0])
+        return layer_bits(made_of.network, made_of.layers[0], progress)
 
     def models(self, part: Part) -> list[ModelName]:
         return [*self.fields(part).models]

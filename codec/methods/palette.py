@@ -42,7 +42,7 @@ from codec.network.layers import Layer, Request, Surroundings, encode_layer, lea
 from codec.network.model import IntegerImageGPT
 from codec.options import Options
 from codec.palette.colours import Tokens
-from codec.progress import Progress, heartbeat
+from codec.progress import Progress, heartbeat, ignore, scaled
 from codec.tiling.context import SIDE
 from codec.tiling.planes import kind_of, pixels_to_planes, planes_to_pixels
 from codec.tiling.tiles import Grid, Shape
@@ -198,13 +198,14 @@ class PublishedPalette(Method):
             painted = network.palette.painted(tokens, part.channels)
             require_same(np.array_equal(painted, samples), "its pixels have other colours than the palette's")
 
-    def costs(self, coded: Coded, samples: Samples) -> Bits:
+    def costs(self, coded: Coded, samples: Samples, progress: Progress = ignore) -> Bits:
         """Of the tokens, and of each channel inside of their cells."""
         from codec.palette.coding import token_costs
 
         network, tokens, refinement, layer = coded.made_of
-        inside = layer_bits(refinement, layer) if layer else {}
-        return {"tokens": token_costs(network, tokens), **inside}
+        update = scaled(progress, tokens.size, (2 if layer else 1) * tokens.size)
+        of_tokens = token_costs(network, tokens, update)
+        return {"tokens": of_tokens, **(layer_bits(refinement, layer, update) if layer else {})}
 
     def models(self, part: Part) -> list[ModelName]:
         fields = self.fields(part)

@@ -42,7 +42,7 @@ from codec.options import Options
 from codec.pasts.chroma import FILTERS, FULL, Sampling
 from codec.pasts.colour import FORMULAS, Formula
 from codec.pasts.past import Past, translated
-from codec.progress import Progress
+from codec.progress import Progress, ignore, scaled
 from codec.tiling.context import MARGIN
 from codec.tiling.planes import FILM_CHROMA, FILM_LUMA, JPEG_CHROMA, JPEG_LUMA
 from codec.tiling.tiles import Grid, Shape
@@ -184,11 +184,12 @@ class PastMethod(Method):
         require_same(np.array_equal(past.pixels(), samples), "its past is not that of its pixels")
         check_layers(made_of.network, made_of.layers, fields.shape, [*of_chroma, *of_luma], progress)
 
-    def costs(self, coded: Coded, samples: Samples) -> Bits:
+    def costs(self, coded: Coded, samples: Samples, progress: Progress = ignore) -> Bits:
         """A chroma sample's go to the pixels of its cell."""
         made_of: MadeOf = coded.made_of
-        small, luma = (layer_costs(made_of.network, layer).bits for layer in made_of.layers)
         sampling, (height, width, _) = made_of.past.sampling, samples.shape
+        update = scaled(progress, height * width, sum(layer.planes[0].size for layer in made_of.layers))
+        small, luma = (layer_costs(made_of.network, layer, update).bits for layer in made_of.layers)
         down, across, ring = sampling.filter.down, sampling.filter.across, sampling.ring
         rows = (np.arange(height) + sampling.top) // down + ring
         columns = (np.arange(width) + sampling.left) // across + ring

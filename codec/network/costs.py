@@ -11,7 +11,7 @@ from codec.network.engines import engine_of
 from codec.network.ensemble import Networks
 from codec.network.groups import positions_needed, present
 from codec.network.layers import Layer
-from codec.progress import ignore
+from codec.progress import Progress, ignore
 from codec.tiling.context import POSITIONS
 from codec.tiling.tiles import tiles_into_planes
 
@@ -29,14 +29,14 @@ class Costs:
         return float(self.bits.sum(dtype=np.float64))
 
 
-def layer_costs(network: Networks, layer: Layer) -> Costs:
-    """What each sample of a layer costs with this network."""
+def layer_costs(network: Networks, layer: Layer, progress: Progress = ignore) -> Costs:
+    """What each sample of a layer costs with this network. progress: called with the number of samples of each plane just done."""
     grid, planes = layer.grid, layer.planes.shape
     engine, shape = engine_of(network, grid.tiles), grid.shape(MAX_GROUP_TILES)
     bits, ranks = np.zeros(planes, np.float32), np.zeros(planes, np.uint8)
     for rectangle in grid.groups(shape):
         turns = layer.turns(rectangle)
-        coded = tokens_and_frequencies(engine, turns, ignore)
+        coded = tokens_and_frequencies(engine, turns, progress)
         for part, (turn, _) in zip(rectangle.turns, turns, strict=True):
             needed, done = positions_needed(turn.extents), 0
             found: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]] = []

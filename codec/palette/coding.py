@@ -62,8 +62,8 @@ def _encode_group(network: PaletteImageGPT, extents: Extents, tiles: Tokens, pro
     return encoder.payload()
 
 
-def token_costs(network: PaletteImageGPT, tokens: Tokens) -> npt.NDArray[np.float32]:
-    """-log2(frequency / 2^24) of each of (height, width) tokens."""
+def token_costs(network: PaletteImageGPT, tokens: Tokens, progress: Progress) -> npt.NDArray[np.float32]:
+    """-log2(frequency / 2^24) of each of (height, width) tokens. progress: called with the number of tokens just done."""
     prepare(network)
     height, width = tokens.shape
     grid, bits = Grid(width, height), np.empty((1, height, width), np.float32)
@@ -75,6 +75,7 @@ def token_costs(network: PaletteImageGPT, tokens: Tokens) -> npt.NDArray[np.floa
         spent = np.zeros((len(tiles), 1, POSITIONS), np.float32)
         spent[:, 0, :count] = FREQUENCY_BITS - np.log2(chosen.cpu().numpy())
         tiles_into_planes(spent, bits, of)
+        progress(int(grid.extents(of).prod(1).sum()))
     found: npt.NDArray[np.float32] = bits[0]
     return found
 
