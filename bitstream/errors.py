@@ -1,48 +1,57 @@
 """Everything that igpt raises on purpose.
 
 IgptError
-├── NotIgptError            the data does not begin as an igpt file does
-├── NewerVersionError       the file needs a newer igpt
-├── DamagedError            a checksum or a field is wrong; the message names the chunk
-│   └── TruncatedError      the file ends too early
-├── ModelError              a model is missing, unusable, or not the one that the file names
-├── UnsupportedImageError   the picture cannot be kept exactly, so it is not kept at all
-├── TooLargeError           the picture is over the pixel limit
-└── VerificationError       what was just compressed does not come back
+├── NotIgptError
+├── NewerVersionError
+├── DamagedError
+│   └── TruncatedError
+├── ModelError
+├── UnsupportedImageError
+├── TooLargeError
+└── VerificationError
 """
 
 
 class IgptError(Exception):
-    """Base of all; its text is one sentence that can be shown to a user."""
+    """Base of all.
+
+    >>> try:
+    ...     igpt.decompress(b"no igpt file")
+    ... except igpt.IgptError as error:
+    ...     print(error)
+    this is not an igpt file
+
+    Its text is one sentence that can be shown to a user.
+    """
 
 
 class NotIgptError(IgptError):
-    pass
+    """The data does not begin as an igpt file does."""
 
 
 class NewerVersionError(IgptError):
-    pass
+    """The file needs a newer igpt."""
 
 
 class DamagedError(IgptError):
-    pass
+    """A checksum or a field is wrong; the message names the chunk."""
 
 
 class TruncatedError(DamagedError):
-    pass
+    """The file ends too early."""
 
 
 class ModelError(IgptError):
-    pass
+    """A model is missing, unusable, or not the one that the file names."""
 
 
 class UnsupportedImageError(IgptError):
-    pass
+    """The picture cannot be kept exactly, so it is not kept at all."""
 
 
 class TooLargeError(IgptError):
-    pass
+    """The picture is over the pixel limit."""
 
 
 class VerificationError(IgptError):
-    pass
+    """What was just compressed does not come back."""

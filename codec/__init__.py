@@ -1,9 +1,4 @@
-"""igpt: a lossless image codec driven by an ImageGPT transformer. `import igpt` gives these names, too.
-
->>> data = igpt.compress(Image.open("photo.png"))
->>> image = igpt.decompress(data)
->>> igpt.info(data).width
-"""
+"""What igpt does; its public names are documented, and to be imported, as those of the package `igpt`."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -45,18 +45,28 @@ def compress(
 ) -> bytes:
     """The bytes of an igpt file.
 
-    picture: a Pillow image of mode RGB, RGBA, L, LA, P, 1 or I;16; an array (height, width) or (height, width, 1 to 4), uint8 or uint16; or
-    a picture file's bytes or its path. Of a JPEG file all of it is kept, byte for byte, and `jpeg_file` gives it back; but for `pixels`,
-    which keeps what it decodes to. Of other files, images and arrays the pixels are kept. Colour profile, EXIF, XMP and resolution are,
-    too; the logger "igpt" is told what else a picture has. Where Pillow has opened a file of more bits than its image has, the image is
-    refused; its copy() is not. model: see Options: an integer model, which is used instead of the default ones for what it codes, or a
-    published ImageGPT checkpoint, which then codes colours by its palette; without one, drawings are coded without any. palette_only:
-    refuse other colours than the palette's. level: fast, default or best: how much work, both ways, a smaller file is worth. device: auto,
-    cpu or cuda; it does not change the bytes. past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
-    verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins. preview: put a lossy
-    picture of an eighth of the sides into the file, too, which `thumbnail` shows at once. max_pixels: refuse larger pictures; the default
-    is Pillow's limit for files, and none for images, arrays and JPEG files that are kept. progress: called with the number of pixels just
-    done.
+    >>> data = igpt.compress("photo.png")
+    >>> data = igpt.compress(Image.open("photo.png"), level="fast")
+    >>> data = igpt.compress(np.zeros((20, 30, 3), np.uint8))
+
+    Of a JPEG file all of it is kept, byte for byte, and `jpeg_file` gives it back. Of other files, images and arrays the pixels are kept,
+    and colour profile, EXIF, XMP and resolution; the logger "igpt" is told what else a picture has.
+
+    * picture: a Pillow image of mode RGB, RGBA, L, LA, P, 1 or I;16; an array (height, width) or (height, width, 1 to 4), uint8 or uint16;
+      or a picture file's bytes or its path. Where Pillow has opened a file of more bits than its image has, the image is refused; its
+      copy() is not.
+    * model: the folder, name or digest of an integer model, which is used instead of the default ones for what it codes; or the folder or
+      hub id of a published ImageGPT checkpoint, which then codes colours by its palette. Without one, drawings are coded without any.
+    * revision: the branch, tag or commit of a checkpoint on the hub.
+    * palette_only: refuse other colours than the palette's.
+    * level: fast, default or best: how much work, both ways, a smaller file is worth.
+    * device: auto, cpu or cuda; it does not change the bytes.
+    * past: whether what a decoded JPEG or PhotoCD was made of may be coded instead of the pixels.
+    * pixels: of a JPEG file keep what it decodes to, not the file.
+    * verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins.
+    * preview: put a lossy picture of an eighth of the sides into the file, too, which `thumbnail` shows at once.
+    * max_pixels: refuse larger pictures; the default is Pillow's limit for files, and none for images, arrays and JPEG files that are kept.
+    * progress: called with the number of pixels just done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
     unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not
@@ -92,8 +102,14 @@ def compress_many(
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> list[bytes]:
-    """As `compress`, for several pictures, side by side on all threads; the same bytes. What is raised for one stops all. A file is read
-    when its turn comes."""
+    """As `compress`, for several pictures, side by side on all threads; the same bytes.
+
+    >>> files = igpt.compress_many(["photo.png", "photo.jpg"])
+    >>> [igpt.info(data).width for data in files]
+    [120, 120]
+
+    What is raised for one stops all. A file is read when its turn comes.
+    """
     options = Options(
         model=model,
         revision=revision,
@@ -120,10 +136,16 @@ def decompress(
 ) -> Image.Image:
     """The image that `compress` was given, pixel for pixel, in the same mode, with its metadata; of a JPEG file what Pillow decodes it to.
 
-    data: an igpt file, its path, or a file object that can be sought, which is read from its start. box: only these pixels, (left, upper,
-    right, lower) as in Pillow: only the chunks with some of them are read and decoded. They are under the chunks' checksums, not under the
-    digest, which is that of the whole picture; of a JPEG file all is decoded. model: the folder of the model that the file names, where it
-    is not on this machine. max_pixels: refuse larger pictures; the default is Pillow's limit. device, progress: as in `compress`.
+    >>> data = igpt.compress("photo.png")
+    >>> igpt.decompress(data).tobytes() == Image.open("photo.png").tobytes()
+    True
+
+    * data: an igpt file, its path, or a file object that can be sought, which is read from its start.
+    * box: only these pixels, (left, upper, right, lower) as in Pillow. Only the chunks with some of them are read and decoded. They are
+      under the chunks' checksums, not under the digest, which is that of the whole picture. Of a JPEG file all is decoded.
+    * model: the folder of the model that the file names, where it is not on this machine.
+    * device, progress: as in `compress`.
+    * max_pixels: refuse larger pictures; the default is Pillow's limit.
 
     Raises NotIgptError, NewerVersionError, DamagedError, TruncatedError, ModelError or TooLargeError; UnsupportedImageError where Pillow
     has no mode for the picture, which `decode` has; IgptError for a box that does not lie in the picture, or a device that is unknown or
@@ -142,8 +164,14 @@ def decompress_many(
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> list[Image.Image]:
-    """As `decompress`, for several files, whose tiles a network goes through together: small pictures come several times faster so. What is
-    raised for one is raised."""
+    """As `decompress`, for several files, whose tiles a network goes through together: small pictures come several times faster so.
+
+    >>> files = igpt.compress_many(["photo.png", "photo.jpg"])
+    >>> [image.size for image in igpt.decompress_many(files)]
+    [(120, 80), (120, 80)]
+
+    What is raised for one is raised.
+    """
     options = Options(model=model, device=device, max_pixels=max_pixels)
     images = []
     for found in decompress_files([_file(data) for data in files], options, progress or ignore):
@@ -163,7 +191,14 @@ def decode(
     progress: Progress | None = None,
 ) -> npt.NDArray[Any]:
     """The samples of an igpt file: (height, width), or (height, width, channels) where there are several, uint8 or uint16; of a palette the
-    indices, of few bits numbers from 0 on. Arguments and errors as of `decompress`."""
+    indices, of few bits numbers from 0 on.
+
+    >>> samples = np.full((20, 30), 1000, np.uint16)
+    >>> bool((igpt.decode(igpt.compress(samples)) == samples).all())
+    True
+
+    Arguments and errors as of `decompress`.
+    """
     options = Options(model=model, device=device, max_pixels=max_pixels, box=None if box is None else Box(*box))
     with _opened(data, options) as file:
         picture = decompress_file(file, options, progress or ignore)
@@ -183,6 +218,9 @@ def jpeg_file(
 ) -> bytes:
     """The JPEG file that `compress` was given, byte for byte.
 
+    >>> igpt.jpeg_file(igpt.compress("photo.jpg")) == Path("photo.jpg").read_bytes()
+    True
+
     Arguments and errors as of `decompress`; UnsupportedImageError where pixels were kept and not a file. max_pixels: the default is none.
     """
     picture = decompress_file(_file(data), Options(model=model, device=device, max_pixels=max_pixels), progress or ignore)
@@ -194,6 +232,10 @@ def jpeg_file(
 
 def info(data: Data) -> Info:
     """What the beginning of an igpt file says, of which no more is read; nothing is decoded. data: as of `decompress`.
+
+    >>> found = igpt.info(igpt.compress("photo.png"))
+    >>> found.width, found.height, found.mode
+    (120, 80, 'RGB')
 
     Raises NotIgptError, NewerVersionError, TruncatedError or DamagedError where the beginning is at fault.
     """
@@ -221,7 +263,16 @@ def thumbnail(
 
 
 def register_igpt_opener() -> None:
-    """Teaches Pillow the format: from then on `Image.open("x.igpt")` and `image.save("x.igpt")` work."""
+    """Teaches Pillow the format: from then on it opens and saves igpt files.
+
+    >>> igpt.register_igpt_opener()
+    >>> Image.open("photo.png").save("photo.igpt", level="fast")
+    >>> with Image.open("photo.igpt") as image:
+    ...     image.size
+    (120, 80)
+
+    `save` takes `model`, `revision`, `palette_only`, `level`, `device`, `past` and `verify` as `compress` does.
+    """
     plugin.register()
 
 

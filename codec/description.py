@@ -19,13 +19,22 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Info:
-    """width, height: in pixels. mode: Pillow's name for such samples. channels, bit_depth: of the picture. coding: how its pixels are
-    coded, for people; of colour and alpha, where these are apart. representation: what is coded: samples, ranks among their values, or a
-    palette's colours. chunks: what can be decoded by itself. models: that the file names. metadata: names of the PNG chunks that it keeps.
-    left_alone: parts that a newer igpt may understand. level: at which it was made; empty where nobody can tell, or all levels do the same.
-    preview_bytes: of its preview, 0 where it has none. digest: the first 16 hexadecimal digits of SHA-256 of the samples, so
-    hashlib.sha256(igpt.decode(data)).hexdigest()[:16]. container_version: of the file's format. front_bytes: what of the file is not
-    chunks.
+    """What `info` gives.
+
+    * width, height: in pixels.
+    * mode: Pillow's name for such samples.
+    * channels, bit_depth: of the picture.
+    * coding: how its pixels are coded, for people; of colour and alpha, where these are apart.
+    * representation: what is coded: samples, ranks among their values, or a palette's colours.
+    * chunks: what can be decoded by itself.
+    * models: that the file names: name, empty where nobody here knows it, and digest, hexadecimal.
+    * metadata: names of the PNG chunks that it keeps.
+    * left_alone: parts that a newer igpt may understand.
+    * level: at which it was made; empty where nobody can tell, or all levels do the same.
+    * preview_bytes: of its preview; 0 where it has none.
+    * digest: the first 16 hexadecimal digits of SHA-256 of the samples, so hashlib.sha256(igpt.decode(data)).hexdigest()[:16].
+    * container_version: of the file's format.
+    * front_bytes: what of the file is not chunks.
     """
 
     width: int

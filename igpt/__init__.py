@@ -1,8 +1,10 @@
-"""igpt: a lossless image codec driven by an ImageGPT transformer.
+"""A lossless image codec driven by an ImageGPT transformer.
 
->>> data = igpt.compress(Image.open("photo.png"))
->>> image = igpt.decompress(data)
+>>> import igpt
+>>> data = igpt.compress("photo.png")
 >>> igpt.info(data).width
+120
+>>> image = igpt.decompress(data)
 
 These are the names of `codec`, under the name that is documented; they are imported at their first use.
 """
