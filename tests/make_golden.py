@@ -1,7 +1,7 @@
 """The golden files: igpt files, the pictures that they hold as PNG files, files that must be refused, and what is expected of all of them.
 
-`python -m tests.make_golden` makes those that are missing; with `--anew` all of them, as the format and what encoders choose is today,
-and without those of models that are gone: the one switch that changes what has been written once. Neither is ever run by a test.
+`python -m tests.make_golden` makes those that are missing; with `--anew` all of them, as encoders choose today. An igpt file that they made
+before is put into the folder `former`, under the version that made it, as files once written stay readable. Neither is ever run by a test.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ from tests.igpt_decoder import written as written_by_igpt
 from tests.intermediate import FILES, INTERMEDIATE, intermediate
 from tests.picture_files import saved, sums
 
-REFUSED = GOLDEN / "refused"
+REFUSED, FORMER = GOLDEN / "refused", GOLDEN / "former"
 RGB_MODELS, YCC_MODELS = (
     [models.FOLDER / name for level in (Level.DEFAULT, Level.FAST) for name in models.OF_LEVELS[level][layout]] for layout in ("rgb", "ycc")
 )
@@ -619,22 +619,35 @@ def write(path: Path, data: bytes, anew: bool) -> None:
         path.write_bytes(data)
 
 
+def keep(path: Path) -> None:
+    """Of a file that is not made any more; the one that a release had, not what stood there between releases."""
+    kept = FORMER / f"{path.stem}.{codec.__version__}.igpt"
+    if kept.exists():
+        path.unlink()
+    else:
+        path.rename(kept)
+
+
 def main() -> None:
     anew = "--anew" in sys.argv
     REFUSED.mkdir(exist_ok=True)
-    for name, some in golden().items():
+    FORMER.mkdir(exist_ok=True)
+    made = golden()
+    for name, some in made.items():
         kind = "jpg" if some.png.startswith(b"\xff\xd8") else "png"
-        write(GOLDEN / f"{name.split('.')[0]}.{kind}", some.png, anew)
-        if anew or not (GOLDEN / f"{name}.igpt").exists():
-            write(GOLDEN / f"{name}.igpt", some.made(), anew)
+        write(GOLDEN / f"{name.split('.')[0]}.{kind}", some.png, False)
+        path = GOLDEN / f"{name}.igpt"
+        if anew or not path.exists():
+            data = some.made()
+            if path.exists() and path.read_bytes() != data:
+                keep(path)
+            path.write_bytes(data)
+    for path in GOLDEN.glob("*.igpt"):
+        if path.stem not in made:
+            keep(path)
     for name, (_, data) in refused().items():
         write(REFUSED / f"{name}.igpt", data, anew)
-    paths = sorted([*GOLDEN.glob("*.igpt"), *REFUSED.glob("*.igpt")])
-    if anew:
-        made = {GOLDEN / f"{name}.igpt" for name in golden()} | {REFUSED / f"{name}.igpt" for name in refused()}
-        for path in {*paths} - made:
-            path.unlink()
-        paths = sorted(made)
+    paths = sorted(path for folder in (GOLDEN, FORMER, REFUSED) for path in folder.glob("*.igpt"))
     digests = [f"{path.relative_to(GOLDEN)} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}\n" for path in paths]
     (GOLDEN / "digests.txt").write_text("".join(digests))
     known = {} if anew or not EXPECTED.exists() else json.loads(EXPECTED.read_text())

@@ -1,4 +1,4 @@
-"""Files written once stay readable, and are written the same way today; files that were refused once still are.
+"""Files written once stay readable, and are written the same way today, but for the former ones; files that were refused once still are.
 
 `python -m tests.make_golden` adds new ones.
 """
@@ -22,10 +22,10 @@ from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
 from tests import igpt_decoder, plain_decoder
 from tests.conformance import EXPECTED, difference
 from tests.conftest import GOLDEN, TINY, TINY_DCT, TINY_OTHER, TINY_PALETTE, TINY_YCC, TINY_YCC_OTHER
-from tests.make_golden import golden, refused
+from tests.make_golden import FORMER, REFUSED, golden, refused
 
-FILES = sorted(GOLDEN.glob("*.igpt"))
-REFUSED = sorted((GOLDEN / "refused").glob("*.igpt"))
+MADE_TODAY, MADE_ONCE, REFUSED_FILES = (sorted(folder.glob("*.igpt")) for folder in (GOLDEN, FORMER, REFUSED))
+FILES = [*MADE_TODAY, *MADE_ONCE]
 ZLIB = "1.2.13"  # that made the files
 TINY_MODELS = [TINY, TINY_OTHER, TINY_YCC, TINY_YCC_OTHER, TINY_DCT, TINY_PALETTE]
 MADE = golden()
@@ -60,10 +60,10 @@ def kept(chunks):
 
 
 def test_all_are_there():
-    assert {name_of(path) for path in FILES} == set(MADE)
-    assert {name_of(path) for path in REFUSED} == set(refused())
+    assert {name_of(path) for path in MADE_TODAY} == set(MADE)
+    assert {name_of(path) for path in REFUSED_FILES} == set(refused())
     assert {name_of(path) for path in FILES} == set(KNOWN["valid"])
-    assert {f"refused/{name_of(path)}" for path in REFUSED} == set(KNOWN["refused"])
+    assert {f"refused/{name_of(path)}" for path in REFUSED_FILES} == set(KNOWN["refused"])
 
 
 def test_there_are_golden_files_of_everything():
@@ -114,7 +114,7 @@ def test_decompress_from(path):
     assert not difference(KNOWN["valid"][name_of(path)], igpt_decoder.written(found))
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", MADE_TODAY, ids=name_of)
 def test_compress_to(path):
     """The same bytes; or with another zlib as few, where a part is deflated."""
     some, data = MADE[name_of(path)], path.read_bytes()
@@ -139,7 +139,7 @@ def test_the_document_is_enough(path):
     assert not difference(KNOWN["valid"][name_of(path)], plain_decoder.written(found))
 
 
-@pytest.mark.parametrize("path", REFUSED, ids=name_of)
+@pytest.mark.parametrize("path", REFUSED_FILES, ids=name_of)
 def test_must_fail(path):
     """With the error that the name says; and by the document."""
     data = path.read_bytes()
@@ -152,6 +152,6 @@ def test_must_fail(path):
 
 def test_golden_files_were_not_touched():
     """Their digests, so that a refresh by accident is seen."""
-    found = {str(path.relative_to(GOLDEN)): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*FILES, *REFUSED)}
+    found = {str(path.relative_to(GOLDEN)): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*FILES, *REFUSED_FILES)}
     listed = dict(line.split() for line in (GOLDEN / "digests.txt").read_text().splitlines())
     assert found == listed

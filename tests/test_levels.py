@@ -52,7 +52,7 @@ def test_what_has_no_level_tells_none():
 
 def test_levels_have_models_that_ship():
     used = {name for level in models.OF_LEVELS.values() for names in level.values() for name in names}
-    assert used == {folder.name for folder in models.shipped()}
+    assert used <= {folder.name for folder in models.shipped()}  # of which files that are there may need others
 
 
 def test_unknown_levels(tmp_path):
