@@ -1,4 +1,5 @@
-"""Writes the README's results from the committed tables, and draws the plots again: `python -m benchmarks.readme`."""
+"""Writes the results of the README and of docs/results.md from the committed tables, and draws the plots again:
+`python -m benchmarks.readme`."""
 
 import csv
 from pathlib import Path
@@ -7,7 +8,15 @@ from typing import Any
 from benchmarks.measure import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
+DOCUMENT = README.with_name("docs") / "results.md"
 START, END = "<!-- results -->\n", "<!-- end results -->\n"
+IN_SHORT = {  # titles, and columns, of the README's table
+    "clic2025_crop512": "26 photographs (CLIC 2025), 512x512",
+    "val": "43 more photographs",
+    "kodak": "24 PhotoCD pictures (Kodak)",
+    "drawings": "11 drawings: text, windows, charts",
+}
+SHORT_COLUMNS = {"igpt": "igpt", "JPEG XL 9": "JPEG XL, effort 9", "WebP": "WebP, lossless", "oxipng 6": "PNG, optimised"}
 COLUMNS = ("igpt", "igpt fast", "igpt best", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
 SETS = {
     "kodak": "Kodak, 24 pictures",
@@ -21,6 +30,19 @@ JPEG_SETS = {"jpeg_test": "of cameras", "jpeg_odd": "odd ones of test suites", "
 JPEG_CODERS = ("igpt", "igpt fast", "Lepton", "JPEG XL 9", "jpegtran -progressive -optimize")
 
 
+def in_short() -> str:
+    """The README's table: megabytes, and each in parts of igpt's."""
+    lines = ["| | " + " | ".join(SHORT_COLUMNS.values()) + " |", "|---" + "|---:" * len(SHORT_COLUMNS) + "|"]
+    for name, title in IN_SHORT.items():
+        totals = [sum(float(r[column]) for r in rows_of(name)) for column in SHORT_COLUMNS]
+        lines.append(f"| {title} | " + " | ".join(f"{total / 1e6:.2f} MB ({100 * total / totals[0]:.0f} %)" for total in totals) + " |")
+    rows = rows_of("jpeg-jpeg_test")
+    ours, theirs, before = (sum(int(r[column]) for r in rows) for column in ("igpt", "JPEG XL 9", "JPEG"))
+    cells = f"{ours / 1e6:.2f} MB (100 %) | {theirs / 1e6:.2f} MB ({100 * theirs / ours:.0f} %) | | "
+    lines.append(f"| {len(rows)} JPEG files of cameras, {before / 1e6:.2f} MB, byte for byte | {cells}|")
+    return "\n".join(lines) + "\n"
+
+
 def rows_of(name: str) -> list[dict[str, Any]]:
     path = RESULTS / f"{name}.csv"
     if not path.exists():
@@ -30,7 +52,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 
 def results() -> str:
-    """The README's section on results, in Markdown."""
+    """All results, in Markdown."""
     lines = ["| bytes (bpsp) | " + " | ".join(COLUMNS) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
     for name, title in SETS.items():
         rows = rows_of(name)
@@ -53,10 +75,10 @@ def results() -> str:
         size = min({float(r["megapixels"]) for r in speed}, key=lambda m: abs(m - 0.4))
         for r in (r for r in speed if float(r["megapixels"]) == size):
             text += f"| {r['codec']} | {float(r['bpsp']):.3f} | {float(r['compress s']):.2f} | {float(r['decompress s']):.2f} |\n"
-        text += "\n![bits per subpixel against seconds](benchmarks/results/speed.png)\n"
+        text += "\n![bits per subpixel against seconds](../benchmarks/results/speed.png)\n"
     if (RESULTS / "scikit-image-heat.png").exists():
-        text += "\nWhere the bits of a picture go (`igpt heatmap`): the picture, then each channel, from black (0) to pale yellow (8):\n"
-        text += "\n![the picture and its bits](benchmarks/results/scikit-image-heat.png)\n"
+        text += "\nWhere the bits of a picture go (`igpt heatmap`): the picture, then each channel:\n"
+        text += "\n![the picture and its bits](../benchmarks/results/scikit-image-heat.png)\n"
     return text
 
 
@@ -116,9 +138,9 @@ def modes() -> str:
     return text
 
 
-def with_results(readme: str) -> str:
-    before, rest = readme.split(START)
-    return before + START + results() + END + rest.split(END)[1]
+def with_results(text: str, results: str) -> str:
+    before, rest = text.split(START)
+    return before + START + results + END + rest.split(END)[1]
 
 
 def redraw() -> None:
@@ -135,7 +157,8 @@ def redraw() -> None:
 
 def main() -> None:
     redraw()
-    README.write_text(with_results(README.read_text()))
+    README.write_text(with_results(README.read_text(), in_short()))
+    DOCUMENT.write_text(with_results(DOCUMENT.read_text(), results()))
 
 
 if __name__ == "__main__":
