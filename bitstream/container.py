@@ -8,11 +8,9 @@ What the bodies of boxes and the fields of methods mean is known elsewhere.
 import io
 import itertools
 import zlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple, overload
-
-import numpy as np
-import numpy.typing as npt
 
 from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_FRONT_BYTES, MAX_KEPT_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
 from bitstream.errors import DamagedError, NewerVersionError, NotIgptError, TruncatedError
@@ -29,7 +27,6 @@ ALPHA_APART, RESERVED = 0x40, 0x80  # in the byte of the form
 MOST_METHODS = 32
 FIRST_BYTES = 1 << 12  # of a file, in which most fronts end
 LARGEST_SAMPLE = 8  # bytes that a sample can take in a file, those of 8 or 16 bits
-Places = npt.NDArray[np.int64]
 _GOING_ON = bytes(range(0x80, 0x100))  # bytes of a varint, but the last
 
 
@@ -96,7 +93,7 @@ class Chunks(Sequence[bytes]):
     sizes, starts: of each, in bytes; number: of the first one, of so many in the file. Raises DamagedError where a checksum is wrong.
     """
 
-    def __init__(self, stream: IO[bytes], sizes: Places, starts: Places, number: int, of: int) -> None:
+    def __init__(self, stream: IO[bytes], sizes: "array[int]", starts: "array[int]", number: int, of: int) -> None:
         self.sizes = sizes
         self._stream, self._starts, self._number, self._of = stream, starts, number, of
 
@@ -113,8 +110,8 @@ class Chunks(Sequence[bytes]):
         if isinstance(which, slice):
             number = self._number + which.indices(len(self))[0]
             return Chunks(self._stream, self.sizes[which], self._starts[which], number, self._of)
-        size, number = int(self.sizes[which]), self._number + which
-        self._stream.seek(int(self._starts[which]))
+        size, number = self.sizes[which], self._number + which
+        self._stream.seek(self._starts[which])
         found = self._stream.read(size + CRC_BYTES)
         payload, crc = found[:size], found[size:]
         if crc != _crc(payload):
@@ -163,11 +160,11 @@ def file_in(stream: IO[bytes]) -> File:
     room = stream.seek(0, io.SEEK_END) - front.size - CRC_BYTES * front.chunks
     if room < 0:
         raise _ends_in_chunks()
-    sizes = np.fromiter(itertools.chain(front.lengths(), (0,)), np.int64, front.chunks)
-    sizes[-1] = room - sizes.sum()
+    sizes = array("q", front.lengths())
+    sizes.append(room - sum(sizes))
     if sizes[-1] < 0:
         raise _ends_in_chunks()
-    starts = front.size + CRC_BYTES * np.arange(front.chunks) + np.cumsum(sizes) - sizes
+    starts = array("q", itertools.accumulate(sizes, lambda start, size: start + size + CRC_BYTES, initial=front.size))
     return File(front, Chunks(stream, sizes, starts, 1, front.chunks))
 
 

@@ -124,9 +124,10 @@ class Reading(NamedTuple):
 
 def _read(file: File, options: Options) -> Reading:
     """Nothing is decoded yet. Raises as `decompress_file`."""
-    head, (is_meant, parts) = file.head, understood(file.front)  # what is newer comes before what is too large
+    head = file.head
     default = None if head.form.colour == KEPT else MAX_PIXELS  # of a kept file no pixels are made
     check_size(head.width, head.height, default if options.max_pixels is None else options.max_pixels)
+    is_meant, parts = understood(file.front)
     if options.box and head.form.colour != KEPT:
         options.box.require_in(head.width, head.height)
         parts = [(method, part._replace(wanted=options.box)) for method, part in parts]

@@ -97,7 +97,8 @@ class ModelConfig:
     def load(cls, folder: Path) -> "ModelConfig":
         """Raises ModelError where `config.json` is missing or unusable."""
         values = json_object(folder / "config.json")
-        require_model(all(name in values for name in DIGEST_FIELDS), f"config.json lacks one of {', '.join(DIGEST_FIELDS)}")
+        missing = [name for name in DIGEST_FIELDS if name not in values]
+        require_model(not missing, f"{folder}: config.json lacks {', '.join(missing)}")
         return cls.from_dict(values)
 
     def save(self, folder: Path) -> None:
