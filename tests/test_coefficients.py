@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from bitstream.errors import DamagedError, ModelError
 from codec.jpeg import coefficients
 from codec.jpeg.coefficients import Plane, bands, decode, encode
+from codec.jpeg.kernel import LARGEST
 from codec.jpeg.network import CoefficientConfig, CoefficientNetwork, expected_arrays
 from codec.jpeg.prediction import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH
-from codec.jpeg.values import LARGEST
 from codec.threads import use_threads
 from tests import plain_coefficients
 
