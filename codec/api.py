@@ -254,6 +254,10 @@ def thumbnail(
 ) -> Image.Image:
     """A small image for people: RGB or RGBA, of at most `size` pixels a side, turned as EXIF says.
 
+    >>> data = igpt.compress("photo.png", preview=True)
+    >>> max(igpt.thumbnail(data).size) <= 256
+    True
+
     It is of the preview where the file has one, which takes no time; else all of the picture is decompressed. Arguments and errors as of
     `decompress`; UnsupportedImageError, too, where Pillow cannot show a preview or a JPEG file.
     """

@@ -159,8 +159,8 @@ def test_a_front_that_is_another_is_found(name, verify, monkeypatch):
 def test_a_past_of_other_pixels_is_found(verify, monkeypatch):
     right, some = Past.pixels, PICTURES["past"]
 
-    def wrong(past):
-        pixels = right(past)
+    def wrong(past, wanted=None):
+        pixels = right(past, wanted)
         pixels[-1, -1] ^= 1
         return pixels
 

@@ -33,27 +33,28 @@ SIZES = [(1, 1), (1, 70), (65, 1), (31, 33), (32, 32), (33, 31), (64, 97)]
 
 # What is promised
 
-PATHS = "bytes | str | Path"
+DATA = "bytes | str | Path | IO"
 READING = "*, model: str | Path | None = None, device: str = 'auto', max_pixels: int | None = None, progress: Progress | None = None"
 SIGNATURES = {
     "compress": "(picture: Image | array | bytes | str | Path, *, model: str | Path | None = None, revision: str | None = None, "
     "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, "
-    "verify: bool = False, "
+    "verify: bool = False, preview: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> bytes",
     "compress_many": "(pictures: Sequence[Image | array | bytes | str | Path], *, model: str | Path | None = None, "
     "revision: str | None = None, "
     "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, "
-    "verify: bool = False, "
+    "verify: bool = False, preview: bool = False, "
     "max_pixels: int | None = None, progress: Progress | None = None) -> list[bytes]",
-    "decompress": f"(data: {PATHS}, {READING}) -> Image",
-    "decompress_many": f"(files: Sequence[{PATHS}], {READING}) -> list[Image]",
-    "decode": f"(data: {PATHS}, {READING}) -> array",
-    "info": f"(data: {PATHS}) -> Info",
-    "jpeg_file": f"(data: {PATHS}, {READING}) -> bytes",
+    "decompress": f"(data: {DATA}, *, box: tuple[int, int, int, int] | None = None, {READING.removeprefix('*, ')}) -> Image",
+    "decompress_many": f"(files: Sequence[{DATA}], {READING}) -> list[Image]",
+    "decode": f"(data: {DATA}, *, box: tuple[int, int, int, int] | None = None, {READING.removeprefix('*, ')}) -> array",
+    "info": f"(data: {DATA}) -> Info",
+    "jpeg_file": f"(data: {DATA}, {READING}) -> bytes",
     "register_igpt_opener": "() -> None",
+    "thumbnail": f"(data: {DATA}, size: int = 256, {READING}) -> Image",
     "Info": "(width: int, height: int, mode: str, channels: int, bit_depth: int, coding: str, representation: str, chunks: int, "
-    "models: tuple[Model, ...], metadata: tuple[str, ...], left_alone: tuple[str, ...], level: str, digest: str, container_version: int, "
-    "front_bytes: int) -> None",
+    "models: tuple[Model, ...], metadata: tuple[str, ...], left_alone: tuple[str, ...], level: str, preview_bytes: int, "
+    "digest: str, container_version: int, front_bytes: int) -> None",
 }
 SHORT = {
     "PIL.Image.Image": "Image",
@@ -62,7 +63,9 @@ SHORT = {
     "pathlib._local.Path": "Path",
     "collections.abc.Sequence": "Sequence",
     "collections.abc.Callable[[int], None]": "Progress",
-    "typing.Any": "Any",
+    "IO[bytes]": "IO",
+    "typing.": "",
+    "Union[bytes, str, Path, IO]": "bytes | str | Path | IO",
     "codec.description.": "",
 }
 
@@ -114,6 +117,7 @@ def test_info_is_a_frozen_dataclass():
         metadata=(),
         left_alone=(),
         level="",
+        preview_bytes=0,
         digest=found.digest,
         container_version=1,
         front_bytes=read(with_network(picture(40, 70, 3))).front.size,
@@ -179,7 +183,7 @@ def test_what_is_no_picture_is_a_type_error(source):
 @pytest.mark.parametrize("data", [None, 5, bytearray(b"x"), memoryview(b"x"), np.zeros(4, np.uint8), Image.new("L", (1, 1))], ids=type)
 def test_what_is_no_file_is_a_type_error(data):
     for work in (codec.decompress, codec.decode, codec.info, lambda data: codec.decompress_many([data])):
-        with pytest.raises(TypeError, match=r"bytes or a path"):
+        with pytest.raises(TypeError, match=r"bytes, a path .* or a file object"):
             work(data)
 
 
