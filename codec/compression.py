@@ -127,7 +127,9 @@ def _apart(whole: Source) -> list[Source]:
 def compressed(picture: Picture, options: Options, progress: Progress) -> Compressed:
     """Not checked yet. Raises UnsupportedImageError, ModelError."""
     check_device(options.device)
-    boxes = picture_boxes(picture) | ({PREVIEW: preview_of(picture)} if options.preview else {})
+    boxes = picture_boxes(picture)
+    if options.preview and (preview := preview_of(picture)):
+        boxes[PREVIEW] = preview
     width, height = picture.size
     possible = ways(picture, options, progress)
     way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)

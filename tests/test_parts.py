@@ -265,6 +265,15 @@ def test_thumbnails(mode, monkeypatch):
     assert (codec.decode(data, device=CPU) == codec.decode(without, device=CPU)).all()
 
 
+def test_a_jpeg_that_cannot_be_shown_gets_no_preview(caplog):
+    """It is kept all the same."""
+    file = jpeg_file(smooth(40, 50))[:400]
+    data = codec.compress(file, preview=True, device=CPU)
+    assert codec.jpeg_file(data, device=CPU) == file
+    assert codec.info(data).preview_bytes == 0
+    assert "no preview is made" in caplog.text
+
+
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("orientation", [1, 6, 3, 99])
 def test_thumbnails_are_turned(orientation, kept):

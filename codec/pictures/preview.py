@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 
 from bitstream.container import require
-from bitstream.errors import UnsupportedImageError
+from bitstream.errors import IgptError, UnsupportedImageError
 from bitstream.form import Form
 from codec.pictures.decoding import DAMAGES, opened_by_pillow
 from codec.pictures.kept import image_in
-from codec.pictures.picture import Picture
+from codec.pictures.picture import Picture, logger
 from codec.pictures.pillow import opened
 
 PART = 8  # of the sides at most, one in so many
@@ -20,8 +20,13 @@ QUALITY = 75
 
 
 def preview_of(picture: Picture) -> bytes:
-    """A WebP with an eighth of the picture's sides, or less. Raises UnsupportedImageError where Pillow cannot decode a JPEG file."""
-    image = in_colour(image_in(picture, picture.size[0] * picture.size[1]) if picture.is_file else shown(picture))
+    """A WebP with an eighth of the picture's sides, or less; nothing of a JPEG file that Pillow cannot decode, which is logged."""
+    width, height = picture.size
+    try:
+        image = in_colour(image_in(picture, width * height) if picture.is_file else shown(picture))
+    except IgptError as error:
+        logger.warning("no preview is made: %s", error)
+        return b""
     stream = io.BytesIO()
     image.reduce(max(PART, math.ceil(max(image.size) / MOST_SIDE))).save(stream, "WEBP", quality=QUALITY)
     return stream.getvalue()
