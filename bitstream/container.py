@@ -237,16 +237,16 @@ def _validate(head: Head) -> None:
 
 def front_in(stream: IO[bytes]) -> Front:
     """Of a file that can be sought, from its start; little else is read. Raises as `read_front`."""
-    size = FIRST_BYTES
+    stream.seek(0)
+    start = b""
     while True:
-        stream.seek(0)
-        start = stream.read(size)
+        more = stream.read(max(FIRST_BYTES, 3 * len(start)))
+        start += more
         try:
             return read_front(start)
         except TruncatedError:
-            if len(start) < size:
+            if not more:
                 raise
-        size *= 16  # until `read_front` finds it too large
 
 
 def largest_file(start: bytes) -> int:

@@ -303,7 +303,7 @@ def test_a_front_is_read_without_the_rest(size):
     data = by_hand([(METADATA, bytes(size))], chunks=(bytes(10_000_000),))
     stream = Stream(data)
     assert front_in(stream) == read_front(data)
-    assert stream.most <= 16 * (size + 4096)
+    assert stream.most <= 4 * (size + 4096)
     with pytest.raises(errors.TruncatedError):
         front_in(Stream(data[: size // 2]))
 

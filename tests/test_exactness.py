@@ -172,7 +172,7 @@ def test_the_same_file_whatever_is_set(expected, name, engine):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_same_model_of_a_checkpoint_whatever_is_set(published, monkeypatch, name):
     palette = PaletteImageGPT.load(TINY_PALETTE, CPU).palette
-    monkeypatch.setattr(Palette, "measured", lambda centres: palette)  # whole numbers in NumPy, which take long
+    monkeypatch.setattr(Palette, "measured", lambda *_: palette)  # whole numbers in NumPy, which take long
     expected = converted(published, "model", CPU).digest
     with SETTINGS[name]():
         assert converted(published, "model", CPU).digest == expected
