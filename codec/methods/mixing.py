@@ -51,7 +51,8 @@ class Mixed(DirectMethod):
         return planes_to_pixels(planes[:, box.rows, box.columns])
 
     def layer_samples(self, part: Part) -> int:
-        return part.width * sum(len(range(part.height)[band]) for band in bands.meeting(part.box.rows, part.height, part.width).values())
+        rows, wanted = bands.rows_per_band(part.height, part.width), bands.covering(part.box.rows, part.height, part.width)
+        return part.width * (min(rows * wanted.stop, part.height) - rows * wanted.start)
 
     def check(self, part: Part, coded: Coded, samples: Samples, progress: Progress) -> None:
         coder, (height, width, _), expected = self._coder(part), samples.shape, pixels_to_planes(samples)

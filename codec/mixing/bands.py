@@ -212,9 +212,10 @@ def bands(height: int, width: int) -> Iterator[slice]:
         yield slice(first, min(first + rows, height))
 
 
-def meeting(rows: slice, height: int, width: int) -> dict[int, slice]:
-    """The bands of a picture that have some of these rows, by their numbers."""
-    return {k: band for k, band in enumerate(bands(height, width)) if band.start < rows.stop and rows.start < band.stop}
+def covering(rows: slice, height: int, width: int) -> range:
+    """The numbers of the bands of a picture that have some of these rows."""
+    each = rows_per_band(height, width)
+    return range(rows.start // each, -(-rows.stop // each))
 
 
 def rows_per_band(height: int, width: int) -> int:
@@ -269,8 +270,9 @@ def decode(
     width, height = size
     dtype = np.uint16 if coder.deep else np.uint8
     planes = np.empty((channels, height, width), dtype)
-    wanted = meeting(rows or slice(0, height), height, width)
-    parts = [*wanted.values()]
+    every = [*bands(height, width)]
+    wanted = covering(rows or slice(0, height), height, width)
+    parts = [every[number] for number in wanted]
 
     def decode_band(stopped: npt.NDArray[np.bool_], band: slice, payload: bytes) -> None:
         height = band.stop - band.start
