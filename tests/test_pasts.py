@@ -279,7 +279,8 @@ def test_commands(tmp_path, only_tiny_models):
     assert "decoded JPEG, quality about 90, 4:2:0" in run(cli.app, ["info", str(tmp_path / "p.igpt")]).stdout
     assert run(cli.app, ["verify", str(tmp_path / "p.igpt")]).exit_code == 0
     assert run(cli.app, ["heatmap", str(source)]).exit_code == 0
-    assert np.asarray(Image.open(tmp_path / "p.heat.png")).shape == (64, 256, 3)
+    with Image.open(tmp_path / "p.heat.png") as heat:
+        assert min(heat.size) > 2 * 64
     assert run(cli.app, ["compress", str(source), "--no-past", "-f"]).exit_code == 0
     assert "past" not in run(cli.app, ["info", str(tmp_path / "p.igpt")]).stdout
 
