@@ -36,6 +36,7 @@ PACKAGES = "numpy", "numba", "llvmlite", "constriction", "pillow"
 def worker() -> dict[str, Any]:
     """Decodes and compresses here."""
     os.environ["IGPT_MODEL_PATH"] = str(GOLDEN)
+    from bitstream.errors import ModelError
     from codec.api import compress
     from codec.network.engines import why_not_fast
     from tests.conformance import difference
@@ -49,7 +50,10 @@ def worker() -> dict[str, Any]:
     for path in paths:
         if interpreted and time.monotonic() - start > INTERPRETED_SECONDS:
             break
-        found = written(decompress_file(read(path.read_bytes()), Given(device="cpu")))
+        try:
+            found = written(decompress_file(read(path.read_bytes()), Given(device="cpu")))
+        except ModelError:  # of a published model, where torch is missing
+            continue
         decoded += 1
         if difference(known[path.stem], found):
             wrong.append(path.stem)
