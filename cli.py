@@ -19,7 +19,7 @@ from bitstream.errors import IgptError
 from codec import manual
 from codec.box import Box
 from codec.many.executors import executed
-from codec.many.files import PIPE, RequestError, destination, fill_streams, flush, output_of, put, read, sentence, stream_of, write
+from codec.many.files import PIPE, RequestError, destination, fill_streams, flush, is_file, output_of, put, read, sentence, stream_of, write
 from codec.many.planning import Plan, listed, planned
 from codec.many.stopping import leave_if_stopped, stop
 from codec.many.tasks import Compression, Decompression, Report, Result, Task, Verification
@@ -134,7 +134,6 @@ def reported(source: Path, verbose: bool) -> Iterator[None]:
 
 def read_picture(source: Path, max_pixels: int | None) -> "Picture":
     """A picture file. Raises IgptError or OSError."""
-    import io
 
     from codec.pictures.reading import MAX_PIXELS, largest_picture_file, open_picture
 
@@ -145,8 +144,6 @@ def read_picture(source: Path, max_pixels: int | None) -> "Picture":
 
 def picture_shown(data: bytes, options: Options, report: Report) -> "tuple[Picture, bool]":
     """What a picture file or an igpt file shows, and whether that is what a JPEG file decodes to. Raises IgptError."""
-    import io
-
     from bitstream import container
     from codec.decompression import decompress_file
     from codec.pictures import kept
@@ -504,13 +501,13 @@ def thumbnail(
     """
     with reported(source, verbose):
         target = destination(source, output_of(source, out, option, lambda _: ".thumb.png"), force)
-        from bitstream import container
-        from codec.thumbnails import thumbnail_of
+        from bitstream.container import largest_file
+        from codec import api
 
-        file = container.file_in(io.BytesIO(read(source, container.largest_file)))
-        with progress_bar(file.head.pixels, source.name, quiet) as report:
-            options = Options(model=model, device=device, max_pixels=max_pixels)
-            image = thumbnail_of(file, size, options, lambda pixels: report(pixels, 0))
+        data = source if is_file(source) else read(source, largest_file)
+        says = api.info(data)
+        with progress_bar(says.width * says.height, source.name, quiet) as report:
+            image = api.thumbnail(data, size, model=model, device=device, max_pixels=max_pixels, progress=lambda pixels: report(pixels, 0))
         write(target, source, False, force, lambda stream: image.save(stream, "PNG"))
         if not quiet:
             say(f"{source} -> {target}: {image.width}x{image.height} pixels")

@@ -5,9 +5,7 @@ Workers are started, and the first round is run, before the clock is. Writes loa
 """
 
 import argparse
-import csv
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import codec
-from benchmarks.measure import RESULTS, Pixels, circumstances, pictures_in, saved
+from benchmarks.measure import RESULTS, Pixels, pictures_in, saved, write_table
 from codec.pictures.pillow import image_of
 from igpt.torch import Pictures, tensor_of
 
@@ -104,17 +102,8 @@ def main() -> None:
                             "spread s": round(max(seconds) - min(seconds), 4),
                         }
                     )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "loader.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    command = " ".join(["python -m benchmarks.loader", *(Path(argument).name for argument in sys.argv[1:])])
-    head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
-    body = "".join("| " + " | ".join(str(value) for value in row.values()) + " |\n" for row in rows)
     note = f"Batches of {arguments.batch}; medians of {arguments.runs} runs through all images, after one that is not counted."
-    text = f"# torch's DataLoader\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
-    (arguments.out / "loader.md").write_text(text)
+    text = write_table(rows, arguments.out / "loader", "torch's DataLoader", note)
     print(text)
 
 

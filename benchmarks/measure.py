@@ -1,5 +1,6 @@
 """What the benchmark scripts share: the sizes that other codecs make of the same pixels, and what is said of the machine."""
 
+import csv
 import functools
 import importlib.metadata
 import importlib.util
@@ -8,8 +9,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,21 @@ def circumstances(command: str) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages if _installed(name))
     machine = f"{cpu}, {os.cpu_count()} cores{gpu}; {platform.system()}, Python {platform.python_version()}"
     return f"Command: `{command}`  \nCommit: {commit}  \nMachine: {machine}  \nVersions: {versions}\n"
+
+
+def write_table(rows: Sequence[dict[str, Any]], prefix: Path, title: str, note: str) -> str:
+    """Rows as PREFIX.csv, and, with what they were measured by, as PREFIX.md, which is returned. The command is that of the process."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with prefix.with_suffix(".csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    command = " ".join([f"python -m benchmarks.{prefix.name}", *(Path(argument).name for argument in sys.argv[1:])])
+    head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
+    body = "".join("| " + " | ".join(str(value) for value in row.values()) + " |\n" for row in rows)
+    text = f"# {title}\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
+    prefix.with_suffix(".md").write_text(text)
+    return text
 
 
 def _cpu_info() -> list[str]:

@@ -6,13 +6,11 @@ Writes speed.csv, speed.md and plots: bits per subpixel against seconds, and sec
 """
 
 import argparse
-import csv
 import functools
 import io
 import itertools
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +23,7 @@ from tqdm import tqdm
 
 import codec
 from benchmarks import plots
-from benchmarks.measure import RESULTS, Encoder, Pixels, circumstances, lossless_encoders, pictures_in
+from benchmarks.measure import RESULTS, Encoder, Pixels, lossless_encoders, pictures_in, write_table
 from codec.devices import device_named
 from codec.network import coding
 from codec.options import Level
@@ -136,17 +134,8 @@ def main() -> None:
                 rows.append(row(name, pixels, functools.partial(compress, pixels, level=level), decompress, runs))
         image = image_of(pixels)
         rows += [row(name, pixels, functools.partial(encode, image), opened, runs) for name, encode in encoders.items()]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "speed.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    command = " ".join(["python -m benchmarks.speed", *(Path(argument).name for argument in sys.argv[1:])])
-    head = "| " + " | ".join(rows[0]) + " |\n|---" + "|---:" * (len(rows[0]) - 1) + "|\n"
-    body = "".join("| " + " | ".join(str(v) for v in r.values()) + " |\n" for r in rows)
     note = f"Medians of {arguments.runs} runs; from {LARGE} megapixels on one run. batch: most tiles that are decoded in lockstep."
-    text = f"# Speed\n\n{circumstances(command)}\n{note}\n\n{head}{body}"
-    (arguments.out / "speed.md").write_text(text)
+    text = write_table(rows, arguments.out / "speed", "Speed", note)
     plots.seconds(rows, arguments.out / "speed.png")
     plots.scaling(rows, arguments.out / "speed-scaling.png")
     print(text)

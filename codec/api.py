@@ -293,7 +293,7 @@ def _image(picture: Picture, options: Options) -> Image.Image:
 def _file(data: Data) -> File:
     """All of it, with every checksum compared."""
     with _stream(data) as stream:
-        return read(data if isinstance(data, bytes) else stream.read())
+        return read(stream.read())
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class Igpt(ArrayBytesCodec):
         return {"name": NAME, "configuration": {"level": str(self.level)}}
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
-        raise NotImplementedError
+        raise NotImplementedError  # what zarr expects of a codec whose chunks have no fixed size
 
     async def _encode_single(self, chunk_data: Any, chunk_spec: Any) -> Any:
         data = await asyncio.to_thread(codec.compress, chunk_data.as_numpy_array(), level=self.level, max_pixels=MAX_PIXELS)
