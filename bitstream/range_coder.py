@@ -4,12 +4,14 @@ With `perfect=False`, "probabilities" that are whole numbers summing to 2^24 - n
 plus one (constriction leaves one unit to every symbol and shares out the rest in proportion), so `frequency - 1` is what it is handed.
 """
 
-import constriction
+import functools
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from bitstream.constants import FREQUENCY_BITS, FREQUENCY_TOTAL, WORD_BYTES
-from bitstream.errors import DamagedError
+from bitstream.errors import DamagedError, ModelError
 
 Tokens = npt.NDArray[np.int32]
 Frequencies = npt.NDArray[np.int32]
@@ -23,7 +25,17 @@ FAILURES = (
 )
 NO_TOKEN, TOO_COSTLY, NOT_ENDED = FAILURES
 
-_CATEGORICAL = constriction.stream.model.Categorical(perfect=False)
+
+@functools.cache
+def _constriction() -> tuple[Any, Any]:
+    """Its queue coders, and its model of frequencies. Raises ModelError where it is not installed: it is not made for every machine, and
+    compiled kernels do without it."""
+    try:
+        import constriction
+    except ImportError as error:
+        msg = "words without compiled kernels, and those of published models, need constriction: `pip install constriction` first"
+        raise ModelError(msg) from error
+    return constriction.stream.queue, constriction.stream.model.Categorical(perfect=False)
 
 
 def _counts(frequencies: Frequencies) -> npt.NDArray[np.float32]:
@@ -65,14 +77,16 @@ class TokenEncoder:
     """First in, first out: tokens are decoded in the order in which they were encoded."""
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        queue, self._categorical = _constriction()
+        self._coder = queue.RangeEncoder()
 
     def encode(self, tokens: Tokens, frequencies: Frequencies) -> None:
         """tokens (n,), frequencies (n, tokens), each row summing to 2^24 and none zero."""
-        self._coder.encode(np.ascontiguousarray(tokens), _CATEGORICAL, _counts(frequencies))
+        self._coder.encode(np.ascontiguousarray(tokens), self._categorical, _counts(frequencies))
 
     def payload(self) -> bytes:
-        return payload_of(self._coder.get_compressed())
+        words: Words = self._coder.get_compressed()
+        return payload_of(words)
 
 
 class TokenDecoder:
@@ -86,13 +100,14 @@ class TokenDecoder:
     def __init__(self, payload: bytes) -> None:
         """Raises DamagedError where it is not made of whole words."""
         words = words_of(payload)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        queue, self._categorical = _constriction()
+        self._coder = queue.RangeDecoder(words)
         self._left = most_cost(words)
 
     def decode(self, frequencies: Frequencies) -> Tokens:
         """frequencies (n, tokens) -> tokens (n,). Raises DamagedError where no encoder wrote such words."""
         try:
-            tokens: Tokens = self._coder.decode(_CATEGORICAL, _counts(frequencies))
+            tokens: Tokens = self._coder.decode(self._categorical, _counts(frequencies))
         except AssertionError as error:
             raise DamagedError(NO_TOKEN) from error
         self._left -= int(least_costs(frequencies[np.arange(len(tokens)), tokens]).sum())

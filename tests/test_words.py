@@ -1,9 +1,11 @@
 """Words by compiled kernels: bit for bit those of constriction, and refused as those are."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from bitstream import errors
+from bitstream import errors, range_coder
 from bitstream.range_coder import TokenDecoder, TokenEncoder
 from codec import jit
 from codec.network import words
@@ -108,3 +110,20 @@ def test_carries_and_ends_and_damage():
 def test_a_payload_is_made_of_words(extra):
     with pytest.raises(errors.DamagedError, match="whole word"):
         words.Decoder(bytes(4 + extra))
+
+
+def test_without_constriction_compiled_kernels_code(monkeypatch):
+    """It is not made for Linux on ARM, say."""
+    rng = np.random.default_rng(8)
+    frequencies = tables(rng, 100, 1.0)
+    tokens = rng.integers(0, 256, 100).astype(np.int32)
+    expected = of_constriction(tokens, frequencies)
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    range_coder._constriction.cache_clear()
+    try:
+        assert encoded(tokens, frequencies) == expected
+        assert decoded(expected, frequencies) == tokens.tolist()
+        with pytest.raises(errors.ModelError, match="need constriction"):
+            of_constriction(tokens, frequencies)
+    finally:
+        range_coder._constriction.cache_clear()

@@ -17,7 +17,7 @@ from torch import Tensor
 from bitstream import range_coder
 from bitstream.constants import FREQUENCY_TOTAL
 from bitstream.errors import DamagedError
-from bitstream.range_coder import TokenEncoder, most_cost, payload_of, words_of
+from bitstream.range_coder import most_cost, payload_of, words_of
 from codec import jit
 from codec.network.arithmetic import exp2_table
 from codec.network.attention import CachedAttention
@@ -26,6 +26,7 @@ from codec.network.engine import Impossible
 from codec.network.groups import Exist, Turn, positions_needed, present
 from codec.network.limits import EXPONENT_STEPS
 from codec.network.plain import PlainEngine, PlainSteps
+from codec.network.words import encoder
 from codec.progress import Progress
 from codec.tiling.context import SIDE
 from codec.tiling.tiles import TileSamples
@@ -37,7 +38,7 @@ log = logging.getLogger("igpt")
 
 @functools.cache
 def why_not() -> str:
-    """Nothing where kernels make on the GPU what constriction and torch make, else the reason; a warning tells it, once."""
+    """Nothing where kernels make on the GPU what is made on the CPU, else the reason; a warning tells it, once."""
     try:
         from numba.cuda.cudadrv import driver, error
     except (ImportError, OSError) as reason:  # no numba, or not its CUDA
@@ -58,7 +59,7 @@ def _told(reason: str) -> str:
 
 
 def codes_exactly(device: str) -> bool:
-    """Whether the range coder's kernels make on a device what constriction makes, of large and small frequencies, and read it."""
+    """Whether the range coder's kernels make on a device the words that are made here, of large and small frequencies, and read them."""
     counts, alphabet = np.array([1, 40, 23]), 96
     total, tokens = int(counts.sum()), np.arange(int(counts.sum())) * 37 % 96
     tables = np.ones((total, alphabet), np.int64) + (np.arange(total)[:, None] * 7919 + np.arange(alphabet) * 104729) % 90_001
@@ -68,9 +69,10 @@ def codes_exactly(device: str) -> bool:
     rows, bounds = torch.from_numpy(tables.astype(np.int32)).to(device), np.cumsum([0, *counts])
     payloads = encoded(spans_of(torch.from_numpy(tokens).to(device), rows), bounds)
     for payload, first, last in zip(payloads, bounds, bounds[1:], strict=False):
-        encoder = TokenEncoder()
-        encoder.encode(tokens[first:last].astype(np.int32), tables[first:last].astype(np.int32))
-        if encoder.payload() != payload:
+        here = encoder(last - first)
+        own, frequencies = (of[first:last, None, None].astype(np.int32) for of in (tokens, tables))
+        here.encode(own, frequencies, np.ones((last - first, 1), np.bool_))
+        if here.payload() != payload:
             return False
     decoders, found = Decoders(payloads, device), torch.zeros(total, dtype=torch.int32, device=device)
     decoders.begin(dict(enumerate(pairwise(bounds.tolist()))), {})
