@@ -24,7 +24,7 @@ from codec.many.planning import Plan, listed, planned
 from codec.many.stopping import leave_if_stopped, stop
 from codec.many.tasks import Compression, Decompression, Report, Result, Task, Verification
 from codec.messages import Bar, above_bar, say, show_log
-from codec.options import Level, Options
+from codec.options import LARGEST_ERROR, Level, Options
 
 if TYPE_CHECKING:
     from codec.pictures.picture import Picture
@@ -200,6 +200,16 @@ def compress(
     preview: Annotated[
         bool, typer.Option("--preview", help="Put a lossy picture of an eighth of the sides in, too, which `igpt thumbnail` shows at once.")
     ] = False,
+    max_error: Annotated[
+        int,
+        typer.Option(
+            "--max-error",
+            metavar="K",
+            min=0,
+            max=LARGEST_ERROR,
+            help="Lossy: no sample differs by more than K, 1 to 16, of 16 bits to 4096. JPEG files, palettes and alpha stay as they are.",
+        ),
+    ] = 0,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave out metadata: colour profile, EXIF, XMP, text, resolution, time. Implies --pixels.")
     ] = False,
@@ -212,7 +222,7 @@ def compress(
 ) -> None:
     """Compress pictures: one, from IN to OUT; or many: with --out-dir, with -r, or of more than two names all are inputs.
 
-    JPEG files come back byte for byte, pictures of other formats pixel for pixel, with their metadata.
+    JPEG files come back byte for byte, pictures of other formats pixel for pixel (but for --max-error), with their metadata.
 
     Of two names the second is an input, too, if it has a picture's extension, or is a file with something else in it than an igpt file; -o
     names an output in any case.
@@ -226,6 +236,9 @@ def compress(
         if strip and delete_input:
             msg = "--strip and --delete-input together would lose the metadata"
             raise RequestError(msg)
+        if max_error and delete_input:
+            msg = "--max-error and --delete-input together would lose what the pictures were"
+            raise RequestError(msg)
     options = Options(
         model=model,
         revision=revision,
@@ -236,6 +249,7 @@ def compress(
         pixels=pixels,
         verify=verify,
         preview=preview,
+        max_error=max_error,
         max_pixels=max_pixels,
     )
     task = Compression(

@@ -40,6 +40,7 @@ def compress(
     pixels: bool = False,
     verify: bool = False,
     preview: bool = False,
+    max_error: int = 0,
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -65,12 +66,14 @@ def compress(
     * pixels: of a JPEG file keep what it decodes to, not the file.
     * verify: decompress all of the result and compare it with the picture, not only how each of its chunks begins.
     * preview: put a lossy picture of an eighth of the sides into the file, too, which `thumbnail` shows at once.
+    * max_error: how much a sample may differ from the picture's, 1 to 16, of samples of 16 bits to 4,096; 0: not at all. What is no larger
+      without loss is kept without: JPEG files, palettes, few bits, alpha. `info` says what was done, and so do the metadata.
     * max_pixels: refuse larger pictures; the default is Pillow's limit for files, and none for images, arrays and JPEG files that are kept.
     * progress: called with the number of pixels just done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
     unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not
-    there, or an unknown level, OSError where a file cannot be read.
+    there, an unknown level, or a largest error that is none, OSError where a file cannot be read.
     """
     options = Options(
         model=model,
@@ -82,6 +85,7 @@ def compress(
         pixels=pixels,
         verify=verify,
         preview=preview,
+        max_error=max_error,
         max_pixels=max_pixels,
     )
     return compress_picture(picture_from(picture, max_pixels, options.of_pixels), options, progress or ignore)
@@ -99,6 +103,7 @@ def compress_many(
     pixels: bool = False,
     verify: bool = False,
     preview: bool = False,
+    max_error: int = 0,
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> list[bytes]:
@@ -120,6 +125,7 @@ def compress_many(
         pixels=pixels,
         verify=verify,
         preview=preview,
+        max_error=max_error,
         max_pixels=max_pixels,
     )
     return compress_pictures(pictures, options, progress or ignore)
@@ -134,7 +140,8 @@ def decompress(
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """The image that `compress` was given, pixel for pixel, in the same mode, with its metadata; of a JPEG file what Pillow decodes it to.
+    """The image that `compress` was given, pixel for pixel (but for `max_error`), in the same mode, with its metadata; of a JPEG file what
+    Pillow decodes it to.
 
     >>> data = igpt.compress("photo.png")
     >>> igpt.decompress(data).tobytes() == Image.open("photo.png").tobytes()

@@ -15,6 +15,7 @@ from codec.methods import METHODS
 from codec.methods.method import Candidate, Coded, Samples, Source
 from codec.options import Level, Options
 from codec.pictures import sources
+from codec.pictures.near import near, require_within
 from codec.pictures.picture import Picture
 from codec.pictures.preview import preview_of
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
@@ -84,6 +85,7 @@ def offers(source: Source, progress: Progress) -> Offers:
 class Way(NamedTuple):
     """A representation of a picture, and what is offered for its parts."""
 
+    picture: Picture
     representation: Representation
     parts: Sequence[Offers]
 
@@ -93,9 +95,10 @@ class Way(NamedTuple):
 
 
 class Compressed(NamedTuple):
-    """An igpt file, and what it was made of."""
+    """An igpt file, and what it was made of. picture: that comes back."""
 
     data: bytes
+    picture: Picture
     samples: Sequence[Samples]
     parts: Sequence[Coded]
 
@@ -108,11 +111,11 @@ def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
         whole = Source(r.samples, r.depth, options, r.indices, r.original, kept=r.kept)
         if options.palette_only:
             parts = _apart(whole) if picture.form.colour in ALPHA else [whole]
-            return [Way(representation, [offers(part, progress) for part in parts])]
+            return [Way(picture, representation, [offers(part, progress) for part in parts])]
         together = offers(whole, progress)
-        found.append(Way(representation, [together]))
+        found.append(Way(picture, representation, [together]))
         if picture.form.colour in ALPHA and not together.settled:
-            found.append(Way(representation, [offers(part, progress) for part in _apart(whole)]))
+            found.append(Way(picture, representation, [offers(part, progress) for part in _apart(whole)]))
         if together.settled or (representation.indices and 8 * together.size <= FEW_BITS * whole.pixels):
             break
     return found
@@ -125,20 +128,23 @@ def _apart(whole: Source) -> list[Source]:
 
 
 def compressed(picture: Picture, options: Options, progress: Progress) -> Compressed:
-    """Not checked yet. Raises UnsupportedImageError, ModelError."""
+    """Not checked yet. What may differ from the picture is what it is coded as, if that is smaller. Raises UnsupportedImageError,
+    ModelError, IgptError for a bound that is too large."""
     check_device(options.device)
+    changed = near(picture, options.max_error)
+    possible = [way for one in ([picture] if changed is picture else [picture, changed]) for way in ways(one, options, progress)]
+    way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)
+    picture = way.picture
     boxes = picture_boxes(picture)
     if options.preview and (preview := preview_of(picture)):
         boxes[PREVIEW] = preview
     width, height = picture.size
-    possible = ways(picture, options, progress)
-    way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)
     update = scaled(progress, picture.area, picture.area * len(way.parts))
     parts = [part.coded(update) for part in way.parts]
     head = Head(width, height, picture.form, digest_of(picture.pixels), len(parts) > 1)
     chunks = [chunk for part in parts for chunk in part.chunks]
     data = written(head, {**boxes, **way.representation.boxes}, [part.coding for part in parts], chunks)
-    return Compressed(data, [part.source.samples for part in way.parts], parts)
+    return Compressed(data, picture, [part.source.samples for part in way.parts], parts)
 
 
 def compress_picture(picture: Picture, options: Options, progress: Progress = ignore) -> bytes:
@@ -149,10 +155,11 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
     """
     update = scaled(progress, picture.area, 2 * picture.area) if options.verify else progress
     found = compressed(picture, options, update)
+    require_within(found.picture, picture, options.max_error)
     if options.verify:
-        check_whole(found.data, picture, options, update)
+        check_whole(found.data, found.picture, options, update)
     else:
-        check_beginnings(found.data, picture, found.samples, found.parts, update)
+        check_beginnings(found.data, found.picture, found.samples, found.parts, update)
     return found.data
 
 

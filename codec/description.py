@@ -8,6 +8,7 @@ from bitstream.container import COLOURS, LEVELS, PREVIEW, File, Front
 from codec.decompression import chunks_of, understood
 from codec.models import shipped_name
 from codec.options import Options
+from codec.pictures.near import max_error
 
 
 class Model(NamedTuple):
@@ -31,6 +32,7 @@ class Info:
     * metadata: names of the PNG chunks that it keeps.
     * left_alone: parts that a newer igpt may understand.
     * level: at which it was made; empty where nobody can tell, or all levels do the same.
+    * max_error: how far a sample may be from what it was before compression, as the metadata say; 0: it is as it was.
     * preview_bytes: of its preview; 0 where it has none.
     * digest: the first 16 hexadecimal digits of SHA-256 of the samples, so hashlib.sha256(igpt.decode(data)).hexdigest()[:16].
     * container_version: of the file's format.
@@ -49,6 +51,7 @@ class Info:
     metadata: tuple[str, ...]
     left_alone: tuple[str, ...]
     level: str
+    max_error: int
     preview_bytes: int
     digest: str
     container_version: int
@@ -74,6 +77,7 @@ def info_of(file: Front | File) -> Info:
         metadata=tuple(name.decode() for name, _ in is_meant.chunks if name != b"IDAT"),
         left_alone=tuple(front.unknown),
         level=", ".join(dict.fromkeys(filter(None, (method.level(part) for method, part in parts)))),
+        max_error=max_error(is_meant.chunks),
         preview_bytes=len(front.boxes.get(PREVIEW, b"")),
         digest=head.digest.hex(),
         container_version=CONTAINER_VERSION,

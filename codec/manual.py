@@ -28,6 +28,7 @@ DESCRIPTIONS = {
             ("igpt compress --level fast photo.png", "in about half of the time, both ways"),
             ("igpt compress --level best photo.png", "in about four times the time, both ways"),
             ("igpt compress --preview -r photos/ --out-dir packed/", "with previews, which igpt thumbnail shows at once"),
+            ("igpt compress --max-error 1 photo.png", "lossy: two thirds as large, no sample differs by more than 1"),
             ("igpt compress --strip photo.png small.igpt", "without metadata"),
             ("convert photo.tif png:- | igpt compress - - > photo.igpt", "through pipes"),
         ),

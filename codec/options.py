@@ -7,6 +7,8 @@ from pathlib import Path
 from bitstream.errors import IgptError
 from codec.box import Box
 
+LARGEST_ERROR = 4096  # of a sample of 16 bits
+
 
 class Level(StrEnum):
     """How much work a smaller file is worth."""
@@ -25,7 +27,8 @@ class Options:
     colours than the palette's. device: auto, cpu or cuda; never changes a byte. past: code what a decoded JPEG or PhotoCD was made of,
     where it is recognised. pixels: of a JPEG file code the decoded pixels, not the file. verify: decompress all of the result and compare.
     max_pixels: refuse larger pictures; None: Pillow's limit. level: a Level, by its name. box: decompressing: only these pixels; of a kept
-    JPEG file all. preview: put a small lossy picture into the file, for people.
+    JPEG file all. preview: put a small lossy picture into the file, for people. max_error: compressing: how much a sample may change; 0:
+    not at all.
     Raises IgptError for another one.
     """
 
@@ -34,6 +37,7 @@ class Options:
     palette_only: bool = False
     level: str = Level.DEFAULT
     preview: bool = False
+    max_error: int = 0
     box: Box | None = None
     device: str = "auto"
     past: bool = True
@@ -44,6 +48,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.level not in [*Level]:
             msg = f"level {self.level!r} is none of {', '.join(Level)}"
+            raise IgptError(msg)
+        if not 0 <= self.max_error <= LARGEST_ERROR:
+            msg = f"a largest error is a number from 0 to {LARGEST_ERROR:,}, not {self.max_error}"
             raise IgptError(msg)
 
     @property

@@ -15,7 +15,17 @@ from codec.pictures.kept import image_in, opened_header
 from codec.pictures.pillow import bare, known_of, picture_kept
 from codec.representations import meant
 
-OPTIONS = ("model", "revision", "palette_only", "level", "device", "past", "verify", "preview")  # of `Image.save`, for the codec
+OPTIONS = (
+    "model",
+    "revision",
+    "palette_only",
+    "level",
+    "device",
+    "past",
+    "verify",
+    "preview",
+    "max_error",
+)  # of `save`, for the codec
 
 
 class IgptImageFile(ImageFile.ImageFile):
@@ -92,8 +102,8 @@ def require_mode(form: Form) -> None:
 
 
 def save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
-    """Options of `Image.save`: model, revision, palette_only, level, device, past, verify, preview as of `compress`; exif, icc_profile,
-    dpi, xmp, transparency and pnginfo as of a PNG.
+    """Options of `Image.save`: model, revision, palette_only, level, device, past, verify, preview, max_error as of `compress`; exif,
+    icc_profile, dpi, xmp, transparency and pnginfo as of a PNG.
 
     Raises OSError for what cannot be kept.
     """

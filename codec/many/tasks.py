@@ -208,21 +208,25 @@ class Compression(Task):
 
     def _output(self, data: bytes, picture: "Picture", left_out: tuple[str, ...], compressed: bytes, seconds: float) -> Output:
         from codec.description import engines_of, info_of
+        from codec.pictures.near import max_error
 
         file = container.read(compressed)
-        engine = engines_of(file, self.options)
+        engine, says = engines_of(file, self.options), info_of(file)
         raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(compressed) / picture.pixels.size
         text = f"{len(compressed) / len(data):.3f} of the input file"
         text = f"{text}, byte for byte" if picture.is_file else f"{bpsp:.3f} bpsp, {text}, {len(compressed) / raw:.3f} of raw"
+        changed = says.max_error - max_error(picture.chunks)
+        text += f", lossy: no sample differs by more than {changed}" if changed else ", lossless" if self.options.max_error else ""
         figures = {
             "input_bytes": len(data),
             "bytes": len(compressed),
             "bpsp": None if picture.is_file else round(bpsp, 4),
+            "max_error": changed,
             "seconds": round(seconds, 3),
             "left_out": [*left_out],
             "engine": engine,
         }
-        details = f"{seconds:.2f} s; coded as: {info_of(file).coding}{_by(engine)}"
+        details = f"{seconds:.2f} s; coded as: {says.coding}{_by(engine)}"
         note = f"not stored: {', '.join(left_out)}" if left_out else ""
         return Output(compressed, f"{len(compressed):,} bytes, {text}", details, note, figures)
 
