@@ -51,9 +51,9 @@ def kind_of(channels: int) -> Kind:
 
 def pixels_to_planes(pixels: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
     """(height, width, channels) -> (channels, height, width), in coding order: green, red, blue, alpha."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[list(ORDERS[pixels.shape[2]])])
+    return np.stack([pixels[..., channel] for channel in ORDERS[pixels.shape[2]]])
 
 
 def planes_to_pixels(planes: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
     """(channels, height, width) -> (height, width, channels): the inverse of `pixels_to_planes`."""
-    return np.ascontiguousarray(planes[list(np.argsort(ORDERS[len(planes)]))].transpose(1, 2, 0))
+    return np.stack([planes[k] for k in np.argsort(ORDERS[len(planes)])], -1)
