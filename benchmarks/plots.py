@@ -149,7 +149,7 @@ def seconds(rows: Rows, path: Path) -> None:
 
 def scaling(rows: Rows, path: Path) -> None:
     """Of the table of `benchmarks.speed`: seconds against megapixels, of the last of the threads and of the batches."""
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     last = {(coder(row), float(row["megapixels"])): row for row in rows}
     for name in dict.fromkeys(name for name, _ in last):
         own = [row for (of, _), row in sorted(last.items()) if of == name]
@@ -161,7 +161,10 @@ def scaling(rows: Rows, path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="size of the picture, megapixels", ylabel="seconds")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PLAIN)
-    axes.legend(fontsize=8)
+    sizes = sorted({float(row["megapixels"]) for row in rows})
+    axes.set_xticks(sizes, [f"{size:.1f}" for size in sizes])
+    axes.minorticks_off()
+    figure.legend(fontsize=8, loc="outside right")
     save(figure, path)
 
 
