@@ -22,6 +22,7 @@ FORMS = {  # by Pillow's modes
     "RGB": Form(RGB, 8),
     "RGBA": Form(RGB_ALPHA, 8),
 }
+SAMPLES_AT_ONCE = 1 << 20
 DAMAGES = (  # what Pillow raises
     OSError,
     SyntaxError,
@@ -73,9 +74,15 @@ def opened_by_pillow(name: str, stream: BinaryIO) -> Image.Image:
 
 
 def samples_of(image: Image.Image, form: Form) -> npt.NDArray[Any]:
-    """(height, width, channels) samples, uint8 or uint16, of an image that holds those of a form."""
-    dtype = np.uint16 if form.depth == 16 else np.uint8
-    samples: npt.NDArray[Any] = np.array(image, dtype=dtype).reshape(image.height, image.width, form.channels)
+    """(height, width, channels) samples, uint8 or uint16, of an image that holds those of a form.
+
+    Some rows at a time: of all together Pillow would make bytes twice.
+    """
+    samples = np.empty((image.height, image.width, form.channels), np.uint16 if form.depth == 16 else np.uint8)
+    step = max(1, SAMPLES_AT_ONCE // samples[0].size)
+    for top in range(0, image.height, step):
+        rows = samples[top : top + step]
+        rows[...] = np.asarray(image.crop((0, top, image.width, top + len(rows)))).reshape(rows.shape)
     if form.colour == GREY and 1 < form.depth < 8:  # Pillow has stretched them to 0 to 255
         samples //= 255 // ((1 << form.depth) - 1)
     return samples

@@ -131,7 +131,9 @@ def _shallow(header: Header, stream: list[memoryview], data: bytes) -> tuple[npt
     plain.write(chunk(b"IDAT", struct.pack("<BHH", 1, 0, 0xFFFF) + struct.pack(">I", check)))
     plain.write(chunk(b"IEND", b""))
     plain.seek(0)
-    return samples_of(opened_by_pillow("PNG", plain), header.form), left_out
+    image = opened_by_pillow("PNG", plain)
+    plain.close()
+    return samples_of(image, header.form), left_out
 
 
 def _deep(header: Header, stream: list[memoryview], _: bytes) -> tuple[npt.NDArray[np.uint16], tuple[str, ...]]:
