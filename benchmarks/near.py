@@ -28,7 +28,7 @@ from codec.pictures.reading import MAX_PIXELS, open_picture
 
 Pixels = npt.NDArray[np.uint8]
 NEAR_LOSSLESS = {1: 80, 2: 60, 4: 40}  # WebP's, for about such an error
-FINEST = 0.05  # of JPEG XL's qualities
+FINEST, BEST_LOSSY = 0.05, 99.95  # of JPEG XL's qualities: 100 would be without loss
 
 
 def psnr(found: Pixels, pixels: Pixels) -> float:
@@ -49,7 +49,7 @@ def avif(image: Image.Image, quality: float) -> bytes:
 def jpeg_xl(image: Image.Image, quality: float) -> bytes:
     import pillow_jxl  # noqa: F401
 
-    return saved(image, "JXL", quality=quality, effort=7, num_threads=1)
+    return saved(image, "JXL", quality=min(quality, BEST_LOSSY), effort=7, num_threads=1)
 
 
 def smallest(encode: Callable[[Image.Image, float], bytes], pixels: Pixels, wanted: float, finest: float) -> tuple[int, float]:
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
     parser.add_argument("--errors", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--level", choices=[*Level], default=Level.DEFAULT)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--lossless", type=Path, help="CSV of benchmarks.rate, with the sizes without loss")
     arguments = parser.parse_args()
     name = arguments.folder.name if arguments.folder else "scikit-image"
@@ -143,7 +144,8 @@ def main() -> None:
     paths = pictures_in(arguments.folder)
     rows = [measure(path, error, arguments.level, known.get(path.name, 0)) for path in tqdm(paths, desc=name) for error in arguments.errors]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with (RESULTS / f"near-{name}.csv").open("w", newline="") as stream:
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / f"near-{name}.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
@@ -164,7 +166,7 @@ def main() -> None:
         "that is not below igpt's PSNR, or the finest."
     )
     text = f"# Near-lossless: {name}\n\n{circumstances(command)}\n{note}\n\n{table}\n"
-    (RESULTS / f"near-{name}.md").write_text(text)
+    (arguments.out / f"near-{name}.md").write_text(text)
     print(text)
 
 

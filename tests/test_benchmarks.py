@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, gpu, loader, measure, modes, pasts, plots, profile, rate, readme, speed
+from benchmarks import demo10, drawings, gpu, loader, measure, modes, near, pasts, plots, profile, rate, readme, speed
 from codec.methods import stored
 from codec.methods.mixing import Mixing
 from tests.conftest import picture
@@ -232,3 +232,16 @@ def test_loader(folder, tmp_path, monkeypatch):
     assert [row["codec"] for row in found] == ["igpt fast", "igpt", "PNG", "WebP"]
     assert all(float(row["images/s"]) > 0 and int(row["images"]) == 4 for row in found)
     assert "python -m benchmarks.loader" in (tmp_path / "out" / "loader.md").read_text()
+
+
+def test_near(folder, tmp_path, monkeypatch):
+    run(near, monkeypatch, folder, "--errors", 1, "--out", tmp_path / "out")
+    found = rows(tmp_path / "out" / "near-set.csv")
+    assert [row["picture"] for row in found] == ["a.png", "b.png"]
+    for row in found:
+        pixels = np.asarray(Image.open(folder / row["picture"]))
+        assert int(row["igpt"]) == len(codec.compress(pixels, max_error=1)) <= int(row["lossless"]) == len(codec.compress(pixels))
+        assert float(row["AVIF PSNR"]) >= float(row["PSNR"]) or int(row["AVIF"]) > 0
+    text = (tmp_path / "out" / "near-set.md").read_text()
+    assert "python -m benchmarks.near" in text
+    assert "out of its reach" in text or "| 1 |" in text
