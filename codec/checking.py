@@ -17,7 +17,7 @@ from bitstream.metadata import Chunks as Metadata
 from codec.decompression import Channels, decompress_file, understood, with_chunks
 from codec.methods.method import Coded, Samples, require_same
 from codec.options import Options
-from codec.pictures.picture import Picture
+from codec.pictures.picture import Picture, same
 from codec.progress import Progress
 from codec.representations import digest_of
 
@@ -28,7 +28,7 @@ def check_whole(data: bytes, picture: Picture, options: Options, progress: Progr
         width, height = picture.size
         found = decompress_file(read(data), replace(options, max_pixels=height * width), progress)
         require_same(found.form == picture.form and _without_place(found) == _without_place(picture), "its form or its metadata differ")
-        require_same(np.array_equal(found.pixels, picture.pixels), "its pixels differ")
+        require_same(same(found.pixels, picture.pixels), "its pixels differ")
 
 
 def check_beginnings(data: bytes, picture: Picture, samples: Sequence[Samples], parts: Sequence[Coded], progress: Progress) -> None:
@@ -43,7 +43,7 @@ def check_beginnings(data: bytes, picture: Picture, samples: Sequence[Samples], 
         require_same((head.width, head.height, head.form) == (width, height, picture.form), "its size or form differs")
         require_same(_without_place(Picture(picture.pixels, head.form, is_meant.chunks)) == _without_place(picture), "its metadata differ")
         coded = samples[0] if len(samples) == 1 else np.concatenate(samples, 2)
-        require_same(np.array_equal(is_meant.samples(coded, file.front), picture.pixels), "its samples are others")
+        require_same(same(is_meant.samples(coded, file.front), picture.pixels), "its samples are others")
         require_same(head.digest == digest_of(picture.pixels), "its digest is another")
         _check_parts(file.chunks, found, samples, parts, progress)
 

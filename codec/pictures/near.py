@@ -43,7 +43,7 @@ def near(picture: Picture, bound: int) -> Picture:
 
 def require_within(found: Picture, picture: Picture, bound: int) -> None:
     """Raises VerificationError where a sample of what was found differs by more from the picture's."""
-    if not np.array_equal(found.pixels, picture.pixels):
+    if found is not picture:
         for rows in _some_rows(picture.pixels):
             if np.abs(found.pixels[rows].astype(np.int32) - picture.pixels[rows]).max() > bound:
                 msg = f"a sample would differ by more than {bound}: nothing was written; please report this"

@@ -12,6 +12,7 @@ from bitstream.form import GREY, GREY_ALPHA, KEPT, PALETTE, RGB, RGB_ALPHA, Form
 from bitstream.metadata import Chunks
 
 _NAMES = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
+COMPARED = 1 << 22  # samples at once
 _STAY = (b"PLTE", b"tRNS", b"IDAT")  # chunks that say what the samples are
 
 logger = logging.getLogger("igpt")
@@ -73,6 +74,14 @@ class Picture:
     def stripped(self) -> "Picture":
         """Without metadata: all but the palette and transparency, so also without profile, gamma and orientation."""
         return replace(self, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in _STAY))
+
+
+def same(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
+    """Whether arrays are alike in shape and numbers: compared some rows at a time, so that it takes little memory."""
+    if some.shape != others.shape:
+        return False
+    step = max(1, COMPARED // max(1, some[:1].size))
+    return all(np.array_equal(some[row : row + step], others[row : row + step]) for row in range(0, len(some), step))
 
 
 def told(picture: Picture) -> Picture:
