@@ -81,6 +81,11 @@ def test_a_second_time_adds_up():
     assert len(twice.chunks) == 1
 
 
+def test_what_others_wrote_there_is_bounded():
+    hostile = Picture(WAVES, Form(RGB, 8), ((b"tEXt", near.KEYWORD + b"\x0099999"),) * 3)
+    assert near.max_error(hostile.chunks) == near.max_error(near.near(hostile, 1).chunks) == 65535
+
+
 def test_the_mark_stands_before_the_pixels():
     found = near.near(Picture(WAVES, Form(RGB, 8), ((b"IDAT", b""), (b"tEXt", b"a\0b"))), 1)
     assert [name for name, _ in found.chunks] == [b"tEXt", b"IDAT", b"tEXt"]

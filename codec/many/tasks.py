@@ -208,14 +208,14 @@ class Compression(Task):
 
     def _output(self, data: bytes, picture: "Picture", left_out: tuple[str, ...], compressed: bytes, seconds: float) -> Output:
         from codec.description import engines_of, info_of
-        from codec.pictures.near import max_error
+        from codec.representations import digest_of
 
         file = container.read(compressed)
         engine, says = engines_of(file, self.options), info_of(file)
         raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(compressed) / picture.pixels.size
         text = f"{len(compressed) / len(data):.3f} of the input file"
         text = f"{text}, byte for byte" if picture.is_file else f"{bpsp:.3f} bpsp, {text}, {len(compressed) / raw:.3f} of raw"
-        changed = says.max_error - max_error(picture.chunks)
+        changed = self.options.max_error if self.options.max_error and says.digest != digest_of(picture.pixels).hex() else 0
         text += f", lossy: no sample differs by more than {changed}" if changed else ", lossless" if self.options.max_error else ""
         figures = {
             "input_bytes": len(data),

@@ -18,6 +18,7 @@ Levels = npt.NDArray[np.int64]
 LARGEST_ERRORS = {8: 16, 16: LARGEST_ERROR}  # by bits per sample
 SAMPLES_AT_ONCE = 1 << 20  # that are looked at together
 LATTICES = 64  # that are tried, at most
+MOST = (1 << 16) - 1  # that two samples can differ by
 KEYWORD = b"igpt max error"  # of a text chunk, which says the bound
 
 
@@ -53,12 +54,12 @@ def require_within(found: Picture, picture: Picture, bound: int) -> None:
 def max_error(chunks: tuple[tuple[bytes, bytes], ...]) -> int:
     """What the metadata say of how far samples may be from what they once were; 0 where they say nothing."""
     errors = [body.removeprefix(KEYWORD + b"\0") for name, body in chunks if name == b"tEXt" and body.startswith(KEYWORD + b"\0")]
-    return sum(int(error) for error in errors if error.isdigit() and len(error) <= 5)
+    return min(MOST, sum(int(error) for error in errors if error.isdigit() and len(error) <= 5))
 
 
 def _marked(picture: Picture, bound: int) -> tuple[tuple[bytes, bytes], ...]:
     """Its chunks, before the pixels with one more, instead of an earlier one."""
-    body = KEYWORD + b"\0" + str(max_error(picture.chunks) + bound).encode()
+    body = KEYWORD + b"\0" + str(min(MOST, max_error(picture.chunks) + bound)).encode()
     others = [chunk for chunk in picture.chunks if not (chunk[0] == b"tEXt" and chunk[1].startswith(KEYWORD + b"\0"))]
     place = next((k for k, (name, _) in enumerate(others) if name == b"IDAT"), len(others))
     return (*others[:place], (b"tEXt", body), *others[place:])
