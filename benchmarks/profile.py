@@ -68,8 +68,7 @@ class Stopwatch:
             (kernels, "context", "context"),
             (past, "recognised", "search for a past"),
             (words.Encoder, "encode", "range coder"),
-            (words.Decoder, "decode", "range coder"),
-            *((fast.FastSteps, name, "context") for name in ("begin", "accept")),
+            (fast.FastSteps, "read", "frequencies, range coder and context"),
         ]
         kept = [(place, name, place.__dict__.get(name)) for place, name, _ in places]
         for place, name, kind in places:

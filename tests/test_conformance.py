@@ -15,7 +15,7 @@ from codec.jit import interpreted
 from codec.jpeg import coefficients, mixture, prediction, values
 from codec.jpeg import kernel as of_coefficients
 from codec.mixing import bands, deep, kernel, least_squares
-from codec.network import coding
+from codec.network import coding, words
 from codec.network.plain import PlainEngine
 from codec.options import Options
 from codec.palette import coding as tokens
@@ -98,11 +98,12 @@ def plain(engine):
 @contextmanager
 def observed_networks(seen):
     """The first tile of every turn, in the kernels' decoder, and its logits by plain torch, as the kernels keep none."""
-    decoders, words, palette, of_tokens = coding.Decoders, coding.decoder, PaletteImageGPT, tokens.TokenDecoder
-    start, begin, accept, logits, norm, decode = (
+    decoders, of_words, palette, of_tokens = coding.Decoders, words.Decoders, PaletteImageGPT, tokens.TokenDecoder
+    start, begin, accept, take, logits, norm, decode = (
         decoders.__init__,
         decoders.begin,
         decoders.accept,
+        of_words.decode,
         palette.logits,
         palette.norm,
         of_tokens.decode,
@@ -126,16 +127,13 @@ def observed_networks(seen):
         now.setdefault("channels", []).append({"head": head, "head features": digest(given[0], "<i1"), "logits": found})
         seen.channel("frequencies", digest(steps.frequencies(impossible)[0], "<i4"))
         accept(self, position, channel, steps, impossible, exist)
+        if steps.read and exist[0]:
+            decoded(steps.table[0, 0, 0], steps.tokens[0])
 
-    class Words:
-        def __init__(self, payload):
-            self.words = words(payload)
-            self.finish = self.words.finish
-
-        def decode(self, tables, exist, found):
-            self.words.decode(tables, exist, found)
-            if exist[0]:
-                decoded(tables[0], found[0])
+    def taken(self, payload, tables, exist, found):
+        take(self, payload, tables, exist, found)
+        if exist[0]:
+            decoded(tables[0], found[0])
 
     def decoded(frequencies, token):
         seen.channel("corrected", digest(frequencies, "<i4"))
@@ -163,7 +161,7 @@ def observed_networks(seen):
 
     with (
         mock.patch.multiple(decoders, __init__=layer_begins, begin=turn_begins, accept=accepted),
-        mock.patch.object(coding, "decoder", Words),
+        mock.patch.object(of_words, "decode", taken),
         mock.patch.multiple(palette, logits=of_palette, norm=of_norm),
         mock.patch.object(of_tokens, "decode", of_decode),
     ):

@@ -31,9 +31,9 @@ def decoded(payload, frequencies, cuts=()):
     """The tokens, some at a time, or the message."""
     tokens = np.zeros(len(frequencies), np.int32)
     try:
-        decoder = words.Decoder(payload)
+        decoder = words.Decoders([payload])
         for first, last in zip((0, *cuts), (*cuts, len(tokens)), strict=True):
-            decoder.decode(frequencies[first:last], np.ones(last - first, np.bool_), tokens[first:last])
+            decoder.decode(0, frequencies[first:last], np.ones(last - first, np.bool_), tokens[first:last])
         decoder.finish()
     except errors.DamagedError as error:
         return str(error)
@@ -70,10 +70,10 @@ def test_what_does_not_exist_is_left_out():
     there = exist[:, None].repeat(3, 1)
     payload = encoder.payload()
     assert payload == of_constriction(tokens[there], frequencies[there])
-    decoder, found = words.Decoder(payload), np.full((2, 3, 5), -1, np.int32)
+    decoder, found = words.Decoders([payload]), np.full((2, 3, 5), -1, np.int32)
     for n in range(2):
         for channel in range(3):
-            decoder.decode(frequencies[n, channel], exist[n], found[n, channel])
+            decoder.decode(0, frequencies[n, channel], exist[n], found[n, channel])
     decoder.finish()
     assert (found[there] == tokens[there]).all()
     assert (found[~there] == -1).all()
@@ -109,7 +109,7 @@ def test_carries_and_ends_and_damage():
 @pytest.mark.parametrize("extra", [1, 2, 3])
 def test_a_payload_is_made_of_words(extra):
     with pytest.raises(errors.DamagedError, match="whole word"):
-        words.Decoder(bytes(4 + extra))
+        words.Decoders([bytes(4), bytes(4 + extra)])
 
 
 def test_without_constriction_compiled_kernels_code(monkeypatch):

@@ -8,16 +8,17 @@ Words are made and read on the CPU here, or, where the network runs on a GPU tha
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.network.engine import Engine, Impossible, Rows, Steps, Tables, Tokens
+from bitstream.constants import ALPHABET
+from codec.network import words
+from codec.network.engine import Engine, Impossible, Reading, Rows, Steps, Tables, Tokens
 from codec.network.groups import Exist, Turn, positions_needed, present, some, together
-from codec.network.learning import Learning
-from codec.network.words import decoder, encoder
+from codec.network.learning import POWERS, Learning, Learnt, nothing
 from codec.progress import Progress
 from codec.tiling.context import CENTRE, POSITIONS, SIDE
 from codec.tiling.planes import Sample
@@ -53,7 +54,7 @@ def encode_groups(engine: Engine, groups: Sequence[Turns], progress: Progress) -
         return found
     payloads = []
     for turns in groups:
-        coder = encoder(sum(int(turn.extents.prod(1).sum()) * turn.kind.channels for turn, _ in turns))
+        coder = words.encoder(sum(int(turn.extents.prod(1).sum()) * turn.kind.channels for turn, _ in turns))
         for tokens, tables, exist in tokens_and_frequencies(engine, turns, progress):
             coder.encode(tokens, tables, exist)
         payloads.append(coder.payload())
@@ -133,34 +134,53 @@ class Decoders:
     """Of payloads. Raises DamagedError."""
 
     def __init__(self, payloads: Sequence[bytes]) -> None:
-        self.decoders = [decoder(payload) for payload in payloads]
+        self.words, self.payloads = words.decoders(payloads), len(payloads)
         self.learning: dict[int, Learning] = {}  # by the place of the payload
+        self.known: Learnt = nothing(0, self.payloads)
 
     def begin(self, parts: dict[int, tuple[int, int]], learning: dict[int, Turn]) -> None:
         """Of the turns that are next, by the places of their payloads. parts: their tiles are those from one to before the other."""
         self.parts = {place: slice(*part) for place, part in parts.items()}
         for place, turn in learning.items():
+            if not self.learning:
+                self.known = nothing(turn.kind.channels, self.payloads)
             if place not in self.learning:
-                self.learning[place] = Learning(turn.kind.channels)
+                self.learning[place] = Learning(turn.kind.channels, self.known, place)
             self.learning[place].begin(turn)
+        self.reading = self._reading(parts, learning)
+
+    def _reading(self, parts: dict[int, tuple[int, int]], learning: Collection[int]) -> Reading | None:
+        """For engines that take all at once; None where nothing is compiled."""
+        if isinstance(self.words, words.SlowDecoders):
+            return None
+        bounds, learns = np.zeros((self.payloads, 2), np.int64), np.zeros(self.payloads, np.bool_)
+        bounds[[*parts]] = [*parts.values()]
+        learns[[*learning]] = True
+        tiles = int(bounds.max())
+        work = POWERS, np.zeros(tiles, np.int64), np.zeros((tiles, ALPHABET), np.int32)
+        return Reading(bounds, self.words.states, self.words.numbers, self.words.words, learns, *self.known, *work)
 
     def accept(self, position: int, channel: int, steps: Steps, impossible: Impossible | None, exist: Exist) -> None:
         """Hands the steps their tokens. Raises DamagedError."""
+        if steps.read and self.reading:
+            failed = steps.read(self.reading, impossible, exist)
+            if failed >= 0:
+                raise words.failure(self.reading.numbers[failed])
+            return
         tables, predictions = steps.frequencies(impossible), steps.predictions
         tokens = np.zeros(len(exist), np.int32)
         for place, part in self.parts.items():
             learning = self.learning.get(place)
             if learning:
                 learning.corrected(position, channel, tables[part], predictions[part])
-            self.decoders[place].decode(tables[part], exist[part], tokens[part])
+            self.words.decode(place, tables[part], exist[part], tokens[part])
             if learning:
                 learning.learnt(position, channel, tables[part], predictions[part], tokens[part], exist[part])
         steps.accept(tokens, exist)
 
     def finish(self) -> None:
         """After the last token. Raises DamagedError."""
-        for own in self.decoders:
-            own.finish()
+        self.words.finish()
 
 
 def step_through(engine: Engine, turn: Turn, accept: Accept, progress: Progress, positions: int = POSITIONS) -> TileSamples:

@@ -5,6 +5,7 @@ same integers faster and need no torch; `codec.network.engines` chooses. The enc
 position of many tiles at a time.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -40,6 +41,31 @@ class Seen(NamedTuple):
     tokens: list[Tokens]
 
 
+class Reading(NamedTuple):
+    """The words of several groups, whose tiles lie one behind the other, and what is learnt of them.
+
+    bounds: (groups, 2) int64, each group's tiles are those from one to before the other; states, numbers, words: as of `words.Decoders`;
+    learns: (groups), of which something is learnt in this turn; factors, weights, seen, touched: as of `learning.Learnt`; powers: of two;
+    halves, pairs: (tiles) int64, (tiles, 256) int32, for what the kernels know of a token.
+    """
+
+    bounds: npt.NDArray[np.int64]
+    states: npt.NDArray[np.uint64]
+    numbers: npt.NDArray[np.int64]
+    words: npt.NDArray[np.uint32]
+    learns: npt.NDArray[np.bool_]
+    factors: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.int64]
+    touched: npt.NDArray[np.bool_]
+    powers: npt.NDArray[np.int64]
+    halves: npt.NDArray[np.int64]
+    pairs: npt.NDArray[np.int32]
+
+
+Read = Callable[[Reading, Impossible | None, npt.NDArray[np.bool_]], int]
+
+
 class Steps(Protocol):
     """Tiles of a kind, all of them at the same position: `go_to` it once, then for each channel `begin` and `accept`.
 
@@ -58,6 +84,11 @@ class Steps(Protocol):
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
         """(tiles, 256), each 1 or more, each row summing to 2^24. impossible: (tiles, 256), or None for none."""
+
+    @property
+    def read(self) -> Read | None:
+        """All at once, where an engine can: reads the channel's tokens of those tiles that exist, and accepts them. Called with the words,
+        what is impossible, as above, and which exist (tiles). Returns the number of the first group that fails, or -1."""
 
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
         """Takes the channel's tokens (tiles), 0 to 255; where the position does not exist (tiles), the sample to its left."""

@@ -74,6 +74,8 @@ class EnsembleEngine:
 class EnsembleSteps:
     """The `engine.Steps` of an EnsembleEngine, given those of its members."""
 
+    read = None
+
     def __init__(self, members: Sequence[Steps]) -> None:
         self.members, self.first = members, members[0]
 

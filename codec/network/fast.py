@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bitstream.constants import ALPHABET, FREQUENCY_TOTAL
 from codec import jit
 from codec.network import kernels
-from codec.network.engine import KERNELS, Impossible, Rows, Seen, Tables, Tokens
+from codec.network.engine import KERNELS, Impossible, Reading, Rows, Seen, Tables, Tokens
 from codec.network.limits import (
     EXPONENT_STEPS,
     LOGIT_LIMIT,
@@ -20,6 +20,7 @@ from codec.network.limits import (
     powers_of_two,
 )
 from codec.network.model import IntegerImageGPT
+from codec.network.reading_kernel import accepted, read
 from codec.network.vectors import LANES, ROWS
 from codec.threads import threads
 from codec.tiling.context import CENTRE, FEATURES, FIRST_SAMPLE, HEAD_FEATURES, HEADS, POSITIONS, SLOTS, WINDOW, neighbour_slots
@@ -32,6 +33,7 @@ if jit.interpreted():
 
 FEWEST_BLOCKS = 4  # of heads, for which a thread is worth being woken
 SHARED = FREQUENCY_TOTAL - ALPHABET  # of the frequencies, by weight
+NONE_IMPOSSIBLE = np.empty((0, 0, 0), np.bool_)
 Sizes = tuple[int, int, int, int]  # of a cache: layers, heads, dim, slots
 
 
@@ -161,11 +163,14 @@ class FastEngine:
         """A channel's part of (n, channels, tiles, 256)."""
         count = out.shape[0] * out.shape[2]
         rows = np.ascontiguousarray(hidden).reshape(count, -1), np.ascontiguousarray(features).reshape(count, -1)
-        masked = np.empty((0, 0, 0), np.bool_) if impossible is None else impossible
-        how = self.exponentials, SHARED, WEIGHT_BITS
-        arguments = *rows, head, np.int32(LOGIT_LIMIT), masked, *how, channel, out, *self.heads
+        arguments = *rows, *self.how(head, impossible), channel, out, *self.heads
         parts = -(-count // kernels.BLOCK)
         jit.run(lambda first, last: kernels.frequencies(first, last, *arguments, *self.head_room()), parts, fewest=FEWEST_BLOCKS)
+
+    def how(self, head: int, impossible: Impossible | None) -> tuple[int, np.int32, Impossible, Array, int, int]:
+        """See `kernels.frequencies`."""
+        masked = NONE_IMPOSSIBLE if impossible is None else impossible
+        return head, np.int32(LOGIT_LIMIT), masked, self.exponentials, SHARED, WEIGHT_BITS
 
     def steps(self, kind: Kind, around: Known) -> "FastSteps":
         return FastSteps(self, kind, around)
@@ -176,9 +181,9 @@ class FastSteps:
 
     def __init__(self, engine: FastEngine, kind: Kind, around: Known) -> None:
         self.engine, self.kind, self.window = engine, kind, engine.config.attention_window
-        self.sides, self.windows, self.slots = around.sides, _windows(around), neighbour_slots()
         self.known, self.residuals = _known(around)
         tiles = len(self.known)
+        self.tokens, self.table = np.zeros(tiles, np.int32), np.empty((1, 1, tiles, ALPHABET), np.int32)
         self.bases = np.empty((tiles, kind.channels), np.int32)
         self.features = np.empty((tiles, 1, FEATURES), np.int8)
         self.of_heads = np.empty((kind.channels, tiles, 1, HEAD_FEATURES), np.int8)
@@ -190,10 +195,13 @@ class FastSteps:
         self.where[:, kernels.CACHE] = np.arange(tiles)
         share = -(-tiles // max(1, threads()))
         self.block = min(kernels.BLOCK, -(-share // ROWS) * ROWS)
+        samples = self.known, self.residuals, neighbour_slots(), around.sides, _windows(around)
+        made = self.bases, self.features, self.of_heads, self.predicted
+        self.around = *samples, kind.code, kind.related, *made  # of `accepted`, which makes what the next position and channel begin with
+        kernels.context(0, tiles, *samples, 0, 0, 1, kind.code, kind.related, *made)
 
     def go_to(self, position: int) -> None:
         self.position, where = position, self.where
-        self._context(0, 1)
         where[:, kernels.POSITION], where[:, kernels.SLOT] = position, position % self.window
         where[:, kernels.COUNT] = min(position + 1, self.window)
         parts = -(-len(where) // self.block)
@@ -201,14 +209,6 @@ class FastSteps:
 
     def begin(self, channel: int) -> None:
         self.channel = channel
-        if channel:  # of the first one, `go_to` made it
-            self._context(channel, channel + 1)
-
-    def _context(self, first: int, last: int) -> None:
-        """See `kernels.context`."""
-        known = self.known, self.residuals, self.slots, self.sides, self.windows
-        what = self.position, first, last, self.kind.code, self.kind.related
-        kernels.context(0, len(self.known), *known, *what, self.bases, self.features, self.of_heads, self.predicted)
 
     @property
     def head_features(self) -> Rows:
@@ -220,15 +220,20 @@ class FastSteps:
         return self.predicted[self.channel, :, 0]
 
     def frequencies(self, impossible: Impossible | None) -> Tables:
-        out = np.empty((1, 1, len(self.hidden), ALPHABET), np.int32)
         masked, head = None if impossible is None else impossible[None], self.kind.heads[self.channel]
-        self.engine.frequencies_into(out, 0, self.hidden[None], self.head_features[None], head, masked)
-        tables: Tables = out[0, 0]
+        self.engine.frequencies_into(self.table, 0, self.hidden[None], self.head_features[None], head, masked)
+        tables: Tables = self.table[0, 0]
         return tables
 
+    def read(self, reading: Reading, impossible: Impossible | None, exist: npt.NDArray[np.bool_]) -> int:
+        masked, head = None if impossible is None else impossible[None], self.kind.heads[self.channel]
+        tokens = self.position, self.channel, self.tokens, exist, *self.around
+        how = self.hidden, *self.engine.how(head, masked), self.table, *self.engine.heads, *self.engine.head_room()
+        failed: int = read(*tokens, *how, *reading)
+        return failed
+
     def accept(self, tokens: Tokens, exist: npt.NDArray[np.bool_]) -> None:
-        tiles = self.known, self.residuals, self.slots, self.sides
-        kernels.accept(*tiles, self.position, self.channel, tokens, self.predictions, exist)
+        accepted(self.position, self.channel, tokens, exist, *self.around)
 
     @property
     def accepted(self) -> npt.NDArray[np.int32]:

@@ -160,6 +160,8 @@ class Begun(NamedTuple):
 class PlainSteps:
     """The `engine.Steps` of a PlainEngine. All shapes stay the same at every position: a GPU can replay what it did at the first ones."""
 
+    read = None
+
     def __init__(self, engine: PlainEngine, kind: Kind, around: Known) -> None:
         self.engine, self.kind, device = engine, kind, engine.torch_device
         tiles, there = len(around.sides), engine.there(around)

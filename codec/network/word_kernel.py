@@ -10,7 +10,8 @@ from bitstream.constants import FREQUENCY_BITS, FREQUENCY_TOTAL
 from codec.jit import compiled, part
 
 FIRST, SIZE = range(2)  # of a coder's state: `lower`, or `point` - `lower`; and `range`
-PLACE, LEFT, FAILURE = range(3)  # of its numbers: of the next word; bits / 2^24 that tokens may still cost; and what is wrong, or 0
+# Of its numbers: the place of the next word; bits / 2^24 that tokens may still cost; what is wrong, or 0; and where a decoder's words end.
+PLACE, LEFT, FAILURE, LAST = range(4)
 NO_TOKEN, TOO_COSTLY = 1, 2  # failures, in the order of range_coder.FAILURES
 RANGE = 2**64 - 1  # at the beginning
 END = 2**33 - 1
@@ -86,7 +87,7 @@ def take_token(frequencies, state, numbers, words):
     offset, size = state[FIRST] - scale * u64(before), scale * u64(frequency)
     if size < u64(1 << 32):
         word = u64(0)
-        if numbers[PLACE] < len(words):
+        if numbers[PLACE] < numbers[LAST]:
             word = u64(words[numbers[PLACE]])
         numbers[PLACE] += 1
         offset = offset << u64(32) | word
@@ -106,7 +107,7 @@ def settle(numbers):
 def encode(tokens, tables, exist, state, numbers, words):
     """The tokens (n, channels, tiles) that exist, (n, tiles), with their frequencies (n, channels, tiles, 256) int32.
 
-    state: (2,) uint64, FIRST and SIZE; numbers: (3,) int64; words: uint32, as many as tokens, and 2 more.
+    state: (2,) uint64, FIRST and SIZE; numbers: (4,) int64; words: uint32, as many as tokens, and 2 more.
     """
     for n in range(tokens.shape[0]):
         for channel in range(tokens.shape[1]):
