@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from bitstream.constants import FREQUENCY_TOTAL
-from codec import threads
+from bitstream.errors import DamagedError
+from codec import jit, threads
 from codec.network import coding, layers
 from codec.network.engines import engine_of
 from codec.network.layers import Layer
@@ -97,6 +98,40 @@ def test_the_second_turn_goes_on(tiny, monkeypatch):
     (payload,) = coding.encode_groups(engine, [turns], ignore)
     apart = coding.encode_groups(engine, [[turn] for turn in turns], ignore)
     assert len(payload) < 0.99 * sum(map(len, apart))
+
+
+@pytest.mark.skipif(jit.interpreted(), reason="without numba there is no such kernel")
+def test_one_kernel_reads_what_its_parts_read(tiny, uncorrected, monkeypatch):
+    """Of several groups, of which the first has no more tiles in the second turn; and they fail alike."""
+    from codec.network.fast import FastSteps
+
+    layers_ = [Layer(RGB, pixels_to_planes(smooth(32, 20, 3))), Layer(RGB, pixels_to_planes(photo_cd(64, 96)))]
+    for network in (tiny, uncorrected):
+        engine, turns = engine_of(network, 7), [layer.turns(layer.grid.whole) for layer in layers_]
+        payloads = coding.encode_groups(engine, turns, ignore)
+
+        def decoded(payloads, engine=engine, turns=turns):
+            decoding = coding.Decoding(engine, payloads)
+            found = []
+            for number in range(2):
+                now = {k: of[number][0] for k, of in enumerate(turns) if len(of) > number}
+                found += decoding.turn(now, ignore)
+            decoding.finish()
+            return found
+
+        damaged = [payloads[0], payloads[1][:40] + bytes(4) + payloads[1][44:]]
+        outcomes = []
+        for read in (FastSteps.read, None):
+            monkeypatch.setattr(FastSteps, "read", read)
+            found = decoded(payloads)
+            assert all(
+                np.array_equal(a, b) for a, b in zip(found, [of[n][1] for n in range(2) for of in turns if len(of) > n], strict=True)
+            )
+            try:
+                outcomes.append([samples.tolist() for samples in decoded(damaged)])
+            except DamagedError as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
 
 
 def test_colours_that_do_not_occur_are_learnt(tiny, uncorrected):
