@@ -103,7 +103,7 @@ def test_of_8_bits_the_bound_is_smaller():
 
 
 def test_a_broken_bound_is_never_written(monkeypatch):
-    monkeypatch.setattr("codec.pictures.near._table", lambda samples, depth, bound: np.minimum(np.arange(256) + 2, 255).astype(np.uint8))
+    monkeypatch.setattr("codec.pictures.near._middles", lambda levels, counts: np.minimum(np.arange(256) + 2, 255))
     with pytest.raises(VerificationError, match="differ by more than 1"):
         codec.compress(WAVES + np.random.default_rng(0).integers(0, 9, WAVES.shape).astype(np.uint8), max_error=1)
 

@@ -18,6 +18,7 @@ Levels = npt.NDArray[np.int64]
 LARGEST_ERRORS = {8: 16, 16: LARGEST_ERROR}  # by bits per sample
 SAMPLES_AT_ONCE = 1 << 20  # that are looked at together
 LATTICES = 64  # that are tried, at most
+LOOKED_AT, BAND = 1 << 18, 32  # pixels by which they are compared, in bands of so many rows
 MOST = (1 << 16) - 1  # that two samples can differ by
 KEYWORD = b"igpt max error"  # of a text chunk, which says the bound
 
@@ -35,8 +36,8 @@ def near(picture: Picture, bound: int) -> Picture:
         msg = f"of samples of {form.depth} bits a largest error is at most {LARGEST_ERRORS[form.depth]:,}, not {bound:,}"
         raise IgptError(msg)
     pixels = picture.pixels.copy()
-    for channel in range(form.channels - (form.colour in ALPHA)):
-        pixels[..., channel] = _table(picture.pixels[..., channel], form.depth, bound)[picture.pixels[..., channel]]
+    for channel, table in enumerate(_tables(pixels[..., : form.channels - (form.colour in ALPHA)], form.depth, bound)):
+        pixels[..., channel] = table[pixels[..., channel]]
     if np.array_equal(pixels, picture.pixels):
         return picture
     return replace(picture, pixels=pixels, chunks=_marked(picture, bound))
@@ -65,23 +66,45 @@ def _marked(picture: Picture, bound: int) -> tuple[tuple[bytes, bytes], ...]:
     return (*others[:place], (b"tEXt", body), *others[place:])
 
 
-def _table(samples: Samples, depth: int, bound: int) -> Samples:
-    """What becomes of each value: of several ways to join neighbours to one level, that which leaves the least entropy."""
-    counts = np.zeros(1 << depth, np.int64)
-    for rows in _some_rows(samples):
-        counts += np.bincount(samples[rows].ravel(), minlength=len(counts))
-    width = 2 * bound + 1
+def _tables(pixels: Samples, depth: int, bound: int) -> list[Samples]:
+    """What becomes of each value of each channel, of (height, width, channels) colours or greys: of several ways to join neighbours to one
+    level, that which leaves the least entropy of what a simple prediction leaves, beside the first channel decided, green's."""
+    counts = [_counts(pixels[..., channel], depth) for channel in range(pixels.shape[2])]
+    ways = [_ways(of, 2 * bound + 1) for of in counts]
+    bands = [pixels[rows].astype(np.int64) for rows in _spread(pixels)]
+    chosen: dict[int, Levels] = {}
+    for channel in sorted(range(pixels.shape[2]), key=lambda channel: channel != 1):
+
+        def cost(levels: Levels, channel: int = channel) -> tuple[float, int]:
+            own = [levels[band[..., channel]] for band in bands]
+            costs = [_cost(own)]
+            for first, found in [*chosen.items()][:1]:
+                costs.append(_cost([some - found[band[..., first]] for some, band in zip(own, bands, strict=True)]))
+            return min(costs), int(levels.max())
+
+        chosen[channel] = min(ways[channel], key=cost)
+    return [_middles(chosen[channel], of).astype(pixels.dtype) for channel, of in enumerate(counts)]
+
+
+def _ways(counts: npt.NDArray[np.int64], width: int) -> list[Levels]:
+    """The level of each value, if so many neighbours are joined: counted from 0 on, without those that do not occur."""
     starts = np.unique(np.linspace(0, width - 1, min(width, LATTICES)).astype(np.int64))
-    cells = [(np.arange(1 << depth) + start) // width for start in starts]
-    cells.append(_fewest(counts, width))
-    cell = min(cells, key=lambda cell: _entropy(np.bincount(cell, counts)))
+    cells = [*((np.arange(len(counts)) + start) // width for start in starts), _fewest(counts, width)]
+    found = []
+    for cell in cells:
+        occur = np.bincount(cell, counts) > 0
+        found.append((np.cumsum(occur) - 1).clip(0)[cell])
+    return found
+
+
+def _middles(levels: Levels, counts: npt.NDArray[np.int64]) -> Levels:
+    """For each value what stands for its level: what lies in the middle of those that occur there."""
     values = np.flatnonzero(counts)
-    least, most = (np.full(int(cell.max()) + 1, fill) for fill in (1 << depth, -1))
-    np.minimum.at(least, cell[values], values)
-    np.maximum.at(most, cell[values], values)
-    middles: Samples = ((least + most) // 2).astype(samples.dtype)
-    table: Samples = middles[cell]
-    return table
+    least, most = (np.full(int(levels.max()) + 1, fill) for fill in (len(counts), -1))
+    np.minimum.at(least, levels[values], values)
+    np.maximum.at(most, levels[values], values)
+    middles: Levels = ((least + most) // 2)[levels]
+    return middles
 
 
 def _fewest(counts: npt.NDArray[np.int64], width: int) -> Levels:
@@ -100,7 +123,29 @@ def _some_rows(samples: Samples) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, len(samples), step))
 
 
-def _entropy(counts: npt.NDArray[Any]) -> float:
-    """In bits."""
+def _counts(samples: Samples, depth: int) -> npt.NDArray[np.int64]:
+    """Of each value."""
+    counts = np.zeros(1 << depth, np.int64)
+    for rows in _some_rows(samples):
+        counts += np.bincount(samples[rows].ravel(), minlength=len(counts))
+    return counts
+
+
+def _spread(pixels: Samples) -> list[slice]:
+    """Some rows, all over the picture, of about LOOKED_AT pixels."""
+    height, width = pixels.shape[:2]
+    step = max(1, -(-height * width // LOOKED_AT))
+    return [slice(first, first + BAND) for first in range(0, height, BAND * step)]
+
+
+def _cost(bands: list[Levels]) -> float:
+    """The entropy of what the median of west, north and their gradient leaves of levels, in bits."""
+    left = []
+    for levels in bands:
+        west, north, north_west = levels[1:, :-1], levels[:-1, 1:], levels[:-1, :-1]
+        predicted = (west + north - north_west).clip(np.minimum(west, north), np.maximum(west, north))
+        left.append((levels[1:, 1:] - predicted).ravel())
+    residuals = np.concatenate([*left, np.zeros(1, np.int64)])
+    counts = np.bincount(residuals - residuals.min())
     some = counts[counts > 0]
     return float(some.sum() * np.log2(some.sum()) - (some * np.log2(some)).sum())
