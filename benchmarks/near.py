@@ -116,8 +116,9 @@ def summary(rows: Sequence[dict[str, Any]], error: int) -> str:
         below = sum(row[quality] < row["PSNR"] for row in own)
         return f"{total(name):,}" + (f" ({below} of {len(own)} out of its reach)" if below else "")
 
-    mean = np.mean([row["PSNR"] for row in own])
-    cells = [str(error), f"{total('igpt'):,}", f"{total('igpt') / total('lossless'):.3f}", f"{mean:.1f}"]
+    lost = [row["PSNR"] for row in own if np.isfinite(row["PSNR"])]
+    without = f" ({len(own) - len(lost)} without loss)" if len(lost) < len(own) else ""
+    cells = [str(error), f"{total('igpt'):,}", f"{total('igpt') / total('lossless'):.3f}", f"{np.mean(lost):.1f}{without}"]
     cells += [f"{total('JPEG XL 9 of the same'):,}", lossy("AVIF", "AVIF PSNR"), lossy("JPEG XL lossy", "JPEG XL PSNR")]
     if "WebP error" in own[0]:
         worst, quality = max(row["WebP error"] for row in own), np.mean([row["WebP PSNR"] for row in own])
