@@ -24,7 +24,7 @@ from codec.many.planning import Plan, listed, planned
 from codec.many.stopping import leave_if_stopped, stop
 from codec.many.tasks import Compression, Decompression, Report, Result, Task, Verification
 from codec.messages import Bar, above_bar, say, show_log
-from codec.options import LARGEST_ERROR, Level, Options
+from codec.options import LARGEST_ERROR, Level, Lossy, Options
 
 if TYPE_CHECKING:
     from codec.pictures.picture import Picture
@@ -210,6 +210,13 @@ def compress(
             help="Lossy: no sample differs by more than K, 1 to 16, of 16 bits to 4096. JPEG files, palettes and alpha stay as they are.",
         ),
     ] = 0,
+    lossy: Annotated[
+        Lossy | None,
+        typer.Option(
+            "--lossy",
+            help="Lossy: pictures of 8 bits come near to what they were, in far fewer bytes. JPEG files, palettes and alpha stay.",
+        ),
+    ] = None,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave out metadata: colour profile, EXIF, XMP, text, resolution, time. Implies --pixels.")
     ] = False,
@@ -222,7 +229,7 @@ def compress(
 ) -> None:
     """Compress pictures: one, from IN to OUT; or many: with --out-dir, with -r, or of more than two names all are inputs.
 
-    JPEG files come back byte for byte, pictures of other formats pixel for pixel (but for --max-error), with their metadata.
+    JPEG files come back byte for byte, pictures of other formats pixel for pixel (but for --max-error and --lossy), with their metadata.
 
     Of two names the second is an input, too, if it has a picture's extension, or is a file with something else in it than an igpt file; -o
     names an output in any case.
@@ -236,8 +243,11 @@ def compress(
         if strip and delete_input:
             msg = "--strip and --delete-input together would lose the metadata"
             raise RequestError(msg)
-        if max_error and delete_input:
-            msg = "--max-error and --delete-input together would lose what the pictures were"
+        if (max_error or lossy) and delete_input:
+            msg = f"{'--max-error' if max_error else '--lossy'} and --delete-input together would lose what the pictures were"
+            raise RequestError(msg)
+        if lossy and (max_error or palette_only or not use_past):
+            msg = "--lossy does not go with --max-error, --palette-only or --no-past"
             raise RequestError(msg)
     options = Options(
         model=model,
@@ -250,6 +260,7 @@ def compress(
         verify=verify,
         preview=preview,
         max_error=max_error,
+        lossy=lossy or "",
         max_pixels=max_pixels,
     )
     task = Compression(

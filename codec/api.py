@@ -41,6 +41,7 @@ def compress(
     verify: bool = False,
     preview: bool = False,
     max_error: int = 0,
+    lossy: str = "",
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -68,12 +69,14 @@ def compress(
     * preview: put a lossy picture of an eighth of the sides into the file, too, which `thumbnail` shows at once.
     * max_error: how much a sample may differ from the picture's, 1 to 16, of samples of 16 bits to 4,096; 0: not at all. What is no larger
       without loss is kept without: JPEG files, palettes, few bits, alpha. `info` says what was done, and so do the metadata.
+    * lossy: low, medium or high: how near a picture of 8 bits has to come, for far fewer bytes; no bound holds for each sample. What is
+      no larger without loss is kept without, as above. It does not go with max_error, palette_only or past=False.
     * max_pixels: refuse larger pictures; the default is Pillow's limit for files, and none for images, arrays and JPEG files that are kept.
     * progress: called with the number of pixels just done.
 
     Raises TypeError for what is no picture, UnsupportedImageError for one that cannot be kept exactly, TooLargeError, ModelError for an
     unusable model, VerificationError where the result does not give back the picture, IgptError for a device that is unknown or not
-    there, an unknown level, or a largest error that is none, OSError where a file cannot be read.
+    there, an unknown level, or a loss that is none, OSError where a file cannot be read.
     """
     options = Options(
         model=model,
@@ -86,6 +89,7 @@ def compress(
         verify=verify,
         preview=preview,
         max_error=max_error,
+        lossy=lossy,
         max_pixels=max_pixels,
     )
     return compress_picture(picture_from(picture, max_pixels, options.of_pixels), options, progress or ignore)
@@ -104,6 +108,7 @@ def compress_many(
     verify: bool = False,
     preview: bool = False,
     max_error: int = 0,
+    lossy: str = "",
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> list[bytes]:
@@ -126,6 +131,7 @@ def compress_many(
         verify=verify,
         preview=preview,
         max_error=max_error,
+        lossy=lossy,
         max_pixels=max_pixels,
     )
     return compress_pictures(pictures, options, progress or ignore)
@@ -140,8 +146,8 @@ def decompress(
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """The image that `compress` was given, pixel for pixel (but for `max_error`), in the same mode, with its metadata; of a JPEG file what
-    Pillow decodes it to.
+    """The image that `compress` was given, pixel for pixel (but for `max_error` and `lossy`), in the same mode, with its metadata; of a
+    JPEG file what Pillow decodes it to.
 
     >>> data = igpt.compress("photo.png")
     >>> igpt.decompress(data).tobytes() == Image.open("photo.png").tobytes()

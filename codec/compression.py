@@ -11,11 +11,12 @@ from bitstream.container import PREVIEW, Head, written
 from bitstream.form import ALPHA
 from codec.checking import check_beginnings, check_whole
 from codec.devices import check_device
+from codec.lossy import Changed, forms
 from codec.methods import METHODS
 from codec.methods.method import Candidate, Coded, Samples, Source
 from codec.options import Level, Options
 from codec.pictures import sources
-from codec.pictures.near import near, require_within
+from codec.pictures.near import require_within
 from codec.pictures.picture import Picture
 from codec.pictures.preview import preview_of
 from codec.progress import Progress, heartbeat, ignore, one_at_a_time, scaled
@@ -103,12 +104,13 @@ class Compressed(NamedTuple):
     parts: Sequence[Coded]
 
 
-def ways(picture: Picture, options: Options, progress: Progress) -> list[Way]:
+def ways(changed: Changed, options: Options, progress: Progress) -> list[Way]:
     """At least one; only one where a palette is to code the colours, as they are. Raises UnsupportedImageError."""
     found: list[Way] = []
+    picture, antecedent = changed
     for representation in representations(picture):
         r = representation
-        whole = Source(r.samples, r.depth, options, r.indices, r.original, kept=r.kept)
+        whole = Source(r.samples, r.depth, options, r.indices, r.original, kept=r.kept, antecedent=antecedent)
         if options.palette_only:
             parts = _apart(whole) if picture.form.colour in ALPHA else [whole]
             return [Way(picture, representation, [offers(part, progress) for part in parts])]
@@ -131,8 +133,7 @@ def compressed(picture: Picture, options: Options, progress: Progress) -> Compre
     """Not checked yet. What may differ from the picture is what it is coded as, if that is smaller. Raises UnsupportedImageError,
     ModelError, IgptError for a bound that is too large."""
     check_device(options.device)
-    changed = near(picture, options.max_error)
-    possible = [way for one in ([picture] if changed is picture else [picture, changed]) for way in ways(one, options, progress)]
+    possible = [way for form in forms(picture, options) for way in ways(form, options, progress)]
     way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)
     picture = way.picture
     boxes = picture_boxes(picture)
@@ -155,7 +156,8 @@ def compress_picture(picture: Picture, options: Options, progress: Progress = ig
     """
     update = scaled(progress, picture.area, 2 * picture.area) if options.verify else progress
     found = compressed(picture, options, update)
-    require_within(found.picture, picture, options.max_error)
+    if options.max_error:
+        require_within(found.picture, picture, options.max_error)
     if options.verify:
         check_whole(found.data, found.picture, options, update)
     else:

@@ -7,7 +7,8 @@ from bitstream.constants import CONTAINER_VERSION
 from bitstream.container import COLOURS, LEVELS, PREVIEW, File, Front
 from codec.decompression import chunks_of, understood
 from codec.models import shipped_name
-from codec.options import Options
+from codec.options import Lossy, Options
+from codec.pictures.marks import LOSSY, marks
 from codec.pictures.near import max_error
 
 
@@ -32,7 +33,8 @@ class Info:
     * metadata: names of the PNG chunks that it keeps.
     * left_alone: parts that a newer igpt may understand.
     * level: at which it was made; empty where nobody can tell, or all levels do the same.
-    * max_error: how far a sample may be from what it was before compression, as the metadata say; 0: it is as it was.
+    * max_error: how far a sample may be from what it was before compression, as the metadata say; 0: they say nothing.
+    * lossy: how near it came to what it was, low, medium or high, as the metadata say; empty: they say nothing.
     * preview_bytes: of its preview; 0 where it has none.
     * digest: the first 16 hexadecimal digits of SHA-256 of the samples, so hashlib.sha256(igpt.decode(data)).hexdigest()[:16].
     * container_version: of the file's format.
@@ -52,6 +54,7 @@ class Info:
     left_alone: tuple[str, ...]
     level: str
     max_error: int
+    lossy: str
     preview_bytes: int
     digest: str
     container_version: int
@@ -78,6 +81,7 @@ def info_of(file: Front | File) -> Info:
         left_alone=tuple(front.unknown),
         level=", ".join(dict.fromkeys(filter(None, (method.level(part) for method, part in parts)))),
         max_error=max_error(is_meant.chunks),
+        lossy=next((name for name in marks(is_meant.chunks, LOSSY) if name in [*Lossy]), ""),
         preview_bytes=len(front.boxes.get(PREVIEW, b"")),
         digest=head.digest.hex(),
         container_version=CONTAINER_VERSION,

@@ -18,6 +18,14 @@ class Level(StrEnum):
     BEST = "best"
 
 
+class Lossy(StrEnum):
+    """How near a lossy picture comes to what it was, for its bytes."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Compressing and decompressing take what concerns them.
@@ -28,8 +36,8 @@ class Options:
     where it is recognised. pixels: of a JPEG file code the decoded pixels, not the file. verify: decompress all of the result and compare.
     max_pixels: refuse larger pictures; None: Pillow's limit. level: a Level, by its name. box: decompressing: only these pixels; of a kept
     JPEG file all. preview: put a small lossy picture into the file, for people. max_error: compressing: how much a sample may change; 0:
-    not at all.
-    Raises IgptError for another one.
+    not at all. lossy: compressing: how near a picture has to come, a Lossy, by its name; empty: it stays as it is.
+    Raises IgptError for another one, and for what does not go together.
     """
 
     model: str | Path | None = None
@@ -38,6 +46,7 @@ class Options:
     level: str = Level.DEFAULT
     preview: bool = False
     max_error: int = 0
+    lossy: str = ""
     box: Box | None = None
     device: str = "auto"
     past: bool = True
@@ -51,6 +60,12 @@ class Options:
             raise IgptError(msg)
         if not 0 <= self.max_error <= LARGEST_ERROR:
             msg = f"a largest error is a number from 0 to {LARGEST_ERROR:,}, not {self.max_error}"
+            raise IgptError(msg)
+        if self.lossy not in ("", *Lossy):
+            msg = f"lossy is {', '.join(Lossy)}, not {self.lossy!r}"
+            raise IgptError(msg)
+        if self.lossy and (self.max_error or self.palette_only or not self.past):
+            msg = "lossy does not go with a largest error, a palette, or without pasts: the picture is coded as the JPEG that it becomes"
             raise IgptError(msg)
 
     @property

@@ -25,6 +25,7 @@ OPTIONS = (
     "verify",
     "preview",
     "max_error",
+    "lossy",
 )  # of `save`, for the codec
 
 
@@ -102,8 +103,8 @@ def require_mode(form: Form) -> None:
 
 
 def save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
-    """Options of `Image.save`: model, revision, palette_only, level, device, past, verify, preview, max_error as of `compress`; exif,
-    icc_profile, dpi, xmp, transparency and pnginfo as of a PNG.
+    """Options of `Image.save`: model, revision, palette_only, level, device, past, verify, preview, max_error, lossy as of `compress`;
+    exif, icc_profile, dpi, xmp, transparency and pnginfo as of a PNG.
 
     Raises OSError for what cannot be kept.
     """

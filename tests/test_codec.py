@@ -38,12 +38,12 @@ READING = "*, model: str | Path | None = None, device: str = 'auto', max_pixels:
 SIGNATURES = {
     "compress": "(picture: Image | array | bytes | str | Path, *, model: str | Path | None = None, revision: str | None = None, "
     "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, "
-    "verify: bool = False, preview: bool = False, max_error: int = 0, "
+    "verify: bool = False, preview: bool = False, max_error: int = 0, lossy: str = '', "
     "max_pixels: int | None = None, progress: Progress | None = None) -> bytes",
     "compress_many": "(pictures: Sequence[Image | array | bytes | str | Path], *, model: str | Path | None = None, "
     "revision: str | None = None, "
     "palette_only: bool = False, level: str = 'default', device: str = 'auto', past: bool = True, pixels: bool = False, "
-    "verify: bool = False, preview: bool = False, max_error: int = 0, "
+    "verify: bool = False, preview: bool = False, max_error: int = 0, lossy: str = '', "
     "max_pixels: int | None = None, progress: Progress | None = None) -> list[bytes]",
     "decompress": f"(data: {DATA}, *, box: tuple[int, int, int, int] | None = None, {READING.removeprefix('*, ')}) -> Image",
     "decompress_many": f"(files: Sequence[{DATA}], {READING}) -> list[Image]",
@@ -53,7 +53,8 @@ SIGNATURES = {
     "register_igpt_opener": "() -> None",
     "thumbnail": f"(data: {DATA}, size: int = 256, {READING}) -> Image",
     "Info": "(width: int, height: int, mode: str, channels: int, bit_depth: int, coding: str, representation: str, chunks: int, "
-    "models: tuple[Model, ...], metadata: tuple[str, ...], left_alone: tuple[str, ...], level: str, max_error: int, preview_bytes: int, "
+    "models: tuple[Model, ...], metadata: tuple[str, ...], left_alone: tuple[str, ...], level: str, max_error: int, "
+    "lossy: str, preview_bytes: int, "
     "digest: str, container_version: int, front_bytes: int) -> None",
 }
 SHORT = {
@@ -118,6 +119,7 @@ def test_info_is_a_frozen_dataclass():
         left_alone=(),
         level="",
         max_error=0,
+        lossy="",
         preview_bytes=0,
         digest=found.digest,
         container_version=1,

@@ -14,6 +14,7 @@ import codec
 from bitstream.errors import IgptError, VerificationError
 from bitstream.form import GREY, PALETTE, RGB, Form
 from codec.pictures import near
+from codec.pictures.marks import MAX_ERROR
 from codec.pictures.picture import Picture
 from codec.pictures.sources import picture_of_array
 from tests.test_cli import igpt
@@ -82,7 +83,7 @@ def test_a_second_time_adds_up():
 
 
 def test_what_others_wrote_there_is_bounded():
-    hostile = Picture(WAVES, Form(RGB, 8), ((b"tEXt", near.KEYWORD + b"\x0099999"),) * 3)
+    hostile = Picture(WAVES, Form(RGB, 8), ((b"tEXt", MAX_ERROR + b"\x0099999"),) * 3)
     assert near.max_error(hostile.chunks) == near.max_error(near.near(hostile, 1).chunks) == 65535
 
 

@@ -215,13 +215,17 @@ class Compression(Task):
         raw, bpsp = picture.pixels.size * picture.form.depth / 8, 8 * len(compressed) / picture.pixels.size
         text = f"{len(compressed) / len(data):.3f} of the input file"
         text = f"{text}, byte for byte" if picture.is_file else f"{bpsp:.3f} bpsp, {text}, {len(compressed) / raw:.3f} of raw"
-        changed = self.options.max_error if self.options.max_error and says.digest != digest_of(picture.pixels).hex() else 0
-        text += f", lossy: no sample differs by more than {changed}" if changed else ", lossless" if self.options.max_error else ""
+        max_error, lossy = self.options.max_error, self.options.lossy
+        if max_error or lossy:
+            if says.digest == digest_of(picture.pixels).hex():
+                max_error, lossy = 0, ""
+            text += f", lossy: no sample differs by more than {max_error}" if max_error else f", lossy: {lossy}" if lossy else ", lossless"
         figures = {
             "input_bytes": len(data),
             "bytes": len(compressed),
             "bpsp": None if picture.is_file else round(bpsp, 4),
-            "max_error": changed,
+            "max_error": max_error,
+            "lossy": lossy,
             "seconds": round(seconds, 3),
             "left_out": [*left_out],
             "engine": engine,

@@ -98,10 +98,11 @@ class DecodedJpeg(MethodOfCoefficients):
 
     def offer(self, source: Source, progress: Progress) -> Sequence[Candidate]:
         samples = source.samples
-        fits = source.original and not source.indices and not source.alpha and samples.dtype == np.uint8
-        fits = fits and samples.shape[2] in (1, 3) and max(samples.shape[:2]) <= MOST_SIDE
-        if not source.options.past or not fits:
+        right = source.original and not source.indices and not source.alpha and samples.dtype == np.uint8
+        if not (source.options.past and right and samples.shape[2] in (1, 3) and max(samples.shape[:2]) <= MOST_SIDE):
             return []
+        if source.antecedent:
+            return [_Candidate(chosen_for_coefficients(source.options), source.antecedent)]
         past = source.past(progress)
         found = inside(samples, past, progress) if past or samples.shape[2] == 1 else None
         if found and blocks_of(found.layout) > MOST_BLOCKS:
@@ -199,6 +200,11 @@ class DecodedJpeg(MethodOfCoefficients):
         fields = self.fields(part)
         sampling = fields.layout.sampling
         return f"decoded JPEG, quality about {quality(fields.steps[0])}, {sampling.filter.name if sampling else 'grey'}"
+
+
+def fits(height: int, width: int) -> bool:
+    """Whether blocks can make a picture of this size."""
+    return max(height, width) <= MOST_SIDE and 3 * -(-height // 8) * -(-width // 8) <= MOST_BLOCKS
 
 
 def blocks_of(layout: Layout) -> int:

@@ -6,7 +6,7 @@ A method codes *samples*, (height, width, channels) of 8 or 16 bits, as a *codin
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from codec.progress import Progress, ignore
 from codec.threads import lasting
 from codec.tiling.planes import Planes
 
+if TYPE_CHECKING:
+    from codec.inside.antecedent import Antecedent
+
 Samples = npt.NDArray[Any]  # (height, width, channels), uint8 or uint16
 Bits = dict[str, npt.NDArray[np.float32]]  # of each pixel, (height, width), by what they are spent on
 Decoding = Generator[Request, Planes, Samples]  # asks for layers of a network, is sent their planes, and ends with the samples
@@ -34,7 +37,7 @@ class Source:
 
     samples: (height, width, channels), uint8 or uint16, of `depth` bits. indices: whether they are no brightnesses, or have few bits.
     original: whether they are the picture's own, in which a past shows. alpha: whether they are no colours, but how opaque these are. kept:
-    whether they are the bytes of a file, (1, bytes, 1).
+    whether they are the bytes of a file, (1, bytes, 1). antecedent: the JPEG that colours and greys are known to be of.
     """
 
     samples: Samples
@@ -44,6 +47,7 @@ class Source:
     original: bool = True
     alpha: bool = False
     kept: bool = False
+    antecedent: "Antecedent | None" = None
 
     @property
     def pixels(self) -> int:

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from bitstream.errors import IgptError, VerificationError
 from bitstream.form import ALPHA
+from bitstream.metadata import Chunks
 from codec.options import LARGEST_ERROR
+from codec.pictures.marks import MAX_ERROR, marked, marks
 from codec.pictures.picture import Picture
 
 Samples = npt.NDArray[Any]
@@ -20,7 +22,6 @@ SAMPLES_AT_ONCE = 1 << 20  # that are looked at together
 LATTICES = 64  # that are tried, at most
 LOOKED_AT, BAND = 1 << 18, 32  # pixels by which they are compared, in bands of so many rows
 MOST = (1 << 16) - 1  # that two samples can differ by
-KEYWORD = b"igpt max error"  # of a text chunk, which says the bound
 
 
 def near(picture: Picture, bound: int) -> Picture:
@@ -30,7 +31,7 @@ def near(picture: Picture, bound: int) -> Picture:
     they are returned. Raises IgptError for a bound above LARGEST_ERRORS.
     """
     form = picture.form
-    if not (bound and form.meaningful) or any(name == b"tRNS" for name, _ in picture.chunks):
+    if not (bound and changeable(picture)):
         return picture
     if bound > LARGEST_ERRORS[form.depth]:
         msg = f"of samples of {form.depth} bits a largest error is at most {LARGEST_ERRORS[form.depth]:,}, not {bound:,}"
@@ -40,7 +41,7 @@ def near(picture: Picture, bound: int) -> Picture:
         pixels[..., channel] = table[pixels[..., channel]]
     if np.array_equal(pixels, picture.pixels):
         return picture
-    return replace(picture, pixels=pixels, chunks=_marked(picture, bound))
+    return replace(picture, pixels=pixels, chunks=marked(picture.chunks, MAX_ERROR, str(min(MOST, max_error(picture.chunks) + bound))))
 
 
 def require_within(found: Picture, picture: Picture, bound: int) -> None:
@@ -52,18 +53,14 @@ def require_within(found: Picture, picture: Picture, bound: int) -> None:
                 raise VerificationError(msg)
 
 
-def max_error(chunks: tuple[tuple[bytes, bytes], ...]) -> int:
+def changeable(picture: Picture) -> bool:
+    """Whether samples are brightnesses, of 8 bits or more, of which none stands for transparency."""
+    return picture.form.meaningful and all(name != b"tRNS" for name, _ in picture.chunks)
+
+
+def max_error(chunks: Chunks) -> int:
     """What the metadata say of how far samples may be from what they once were; 0 where they say nothing."""
-    errors = [body.removeprefix(KEYWORD + b"\0") for name, body in chunks if name == b"tEXt" and body.startswith(KEYWORD + b"\0")]
-    return min(MOST, sum(int(error) for error in errors if error.isdigit() and len(error) <= 5))
-
-
-def _marked(picture: Picture, bound: int) -> tuple[tuple[bytes, bytes], ...]:
-    """Its chunks, before the pixels with one more, instead of an earlier one."""
-    body = KEYWORD + b"\0" + str(min(MOST, max_error(picture.chunks) + bound)).encode()
-    others = [chunk for chunk in picture.chunks if not (chunk[0] == b"tEXt" and chunk[1].startswith(KEYWORD + b"\0"))]
-    place = next((k for k, (name, _) in enumerate(others) if name == b"IDAT"), len(others))
-    return (*others[:place], (b"tEXt", body), *others[place:])
+    return min(MOST, sum(int(error) for error in marks(chunks, MAX_ERROR) if error.isascii() and error.isdigit()))
 
 
 def _tables(pixels: Samples, depth: int, bound: int) -> list[Samples]:
