@@ -168,6 +168,33 @@ def scaling(rows: Rows, path: Path) -> None:
     save(figure, path)
 
 
+def lossy(rows: Rows, path: Path) -> None:
+    """Of a table of `benchmarks.lossy`: means over all pictures, by codec and setting."""
+    names = list(dict.fromkeys(row["codec"] for row in rows))
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    for axes, measure in zip(both, ("PSNR", "MS-SSIM"), strict=True):
+        for k, name in enumerate(names):
+            own = [row for row in rows if row["codec"] == name]
+            points = []
+            for setting in dict.fromkeys(row["setting"] for row in own):
+                some = [row for row in own if row["setting"] == setting]
+                points.append((8 * numbers(some, "bytes").sum() / numbers(some, "pixels").sum(), np.nanmean(finite(some, measure))))
+            axes.plot(*zip(*points, strict=True), marker="osD^vP*"[k % 7], markersize=8 if name == "igpt" else 4, label=name)
+        axes.set(xscale="log", xlim=(0.15, 4), xlabel="bits per pixel (logarithmic)", ylabel=f"mean {measure}, dB")
+        axes.xaxis.set_major_locator(ticker.FixedLocator([0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4]))
+        axes.xaxis.set_major_formatter(PLAIN)
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        axes.grid(color="0.9", linewidth=0.6)
+    figure.legend(*both[0].get_legend_handles_labels(), ncols=len(names), fontsize=8, loc="outside upper center")
+    save(figure, path)
+
+
+def finite(rows: Rows, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Numbers, of which those that are infinite are none."""
+    found = numbers(rows, name)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
 def coder(row: dict[str, Any]) -> str:
     return str(row["codec"]).split(",")[0]
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, gpu, loader, measure, modes, near, pasts, plots, profile, rate, readme, speed
+from benchmarks import demo10, drawings, gpu, loader, lossy, measure, modes, near, pasts, plots, profile, rate, readme, speed
 from codec.methods import stored
 from codec.methods.mixing import Mixing
-from tests.conftest import picture
+from tests.conftest import picture, smooth
 
 
 @pytest.fixture
@@ -232,6 +232,22 @@ def test_loader(folder, tmp_path, monkeypatch):
     assert [row["codec"] for row in found] == ["igpt fast", "igpt", "PNG", "WebP"]
     assert all(float(row["images/s"]) > 0 and int(row["images"]) == 4 for row in found)
     assert "python -m benchmarks.loader" in (tmp_path / "out" / "loader.md").read_text()
+
+
+def test_lossy(tmp_path, monkeypatch):
+    photographs = tmp_path / "set"
+    photographs.mkdir()
+    Image.fromarray(smooth(180, 190, 1)).save(photographs / "a.png")
+    monkeypatch.setattr(lossy, "OTHERS", {"JPEG": (lossy.OTHERS["JPEG"][0], (20, 60, 95))})
+    run(lossy, monkeypatch, photographs, "--level", "fast", "--out", tmp_path / "out")
+    found = rows(tmp_path / "out" / "lossy-set.csv")
+    assert [(row["codec"], row["setting"]) for row in found] == [
+        *(("igpt", how) for how in ("low", "medium", "high")),
+        *(("JPEG", quality) for quality in ("20", "60", "95")),
+    ]
+    assert all(20 < float(row["PSNR"]) < 70 and 0 < float(row["MS-SSIM"]) < 90 for row in found)
+    assert "python -m benchmarks.lossy" in (tmp_path / "out" / "lossy-set.md").read_text()
+    assert (tmp_path / "out" / "lossy-set.png").exists()
 
 
 def test_near(folder, tmp_path, monkeypatch):

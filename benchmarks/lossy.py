@@ -1,0 +1,150 @@
+"""Lossy pictures beside other lossy codecs: `python -m benchmarks.lossy FOLDER [--level LEVEL]`.
+
+For every picture igpt's real file at low, medium and high, decoded again, and JPEG, WebP, AVIF and lossy JPEG XL at many qualities: bytes,
+PSNR of the RGB samples and MS-SSIM (of R, G and B; Wang, Simoncelli and Bovik 2003, by pytorch-msssim). Between its qualities a codec's
+bytes are taken from a line through the logarithms. Writes lossy-NAME.csv, .md and .png.
+"""
+
+import argparse
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+import codec
+from benchmarks import plots
+from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
+from codec.options import Level, Lossy
+from codec.pictures.pillow import image_of
+from codec.pictures.reading import MAX_PIXELS, open_picture
+
+Pixels = npt.NDArray[np.uint8]
+Encoder = Callable[[Image.Image, int], bytes]
+OTHERS: dict[str, tuple[Encoder, tuple[int, ...]]] = {
+    "JPEG": (lambda image, q: saved(image, "JPEG", quality=q, optimize=True, progressive=True), (10, 20, 35, 50, 65, 80, 88, 93, 96, 98)),
+    "WebP": (lambda image, q: saved(image, "WEBP", quality=q, method=6), (1, 10, 25, 45, 65, 80, 88, 94, 98, 100)),
+    "JPEG XL": (lambda image, q: _jpeg_xl(image, q), (10, 25, 40, 55, 70, 80, 88, 93, 96, 98)),
+    "AVIF 4:2:0": (lambda image, q: saved(image, "AVIF", quality=q, subsampling="4:2:0", speed=6), (10, 25, 40, 52, 64, 74, 82, 89, 95)),
+    "AVIF 4:4:4": (lambda image, q: saved(image, "AVIF", quality=q, subsampling="4:4:4", speed=6), (10, 25, 40, 52, 64, 74, 82, 89, 95)),
+}
+MEASURES = "PSNR", "MS-SSIM"
+FEWEST = 176  # pixels of a side, for MS-SSIM
+
+
+def _jpeg_xl(image: Image.Image, quality: int) -> bytes:
+    import pillow_jxl  # noqa: F401
+
+    return saved(image, "JXL", quality=quality, effort=7, num_threads=1)
+
+
+def psnr(found: Pixels, pixels: Pixels) -> float:
+    """dB."""
+    error = np.square(found.astype(np.float64) - pixels).mean()
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def ms_ssim(found: Pixels, pixels: Pixels) -> float:
+    """-10 log10(1 - MS-SSIM), dB; not a number for small pictures."""
+    from pytorch_msssim import ms_ssim
+
+    if min(pixels.shape[:2]) < FEWEST:
+        return float("nan")
+    first, second = (torch.from_numpy(of.astype(np.float32)).permute(2, 0, 1)[None] for of in (found, pixels))
+    return float(-10 * np.log10(max(1e-9, 1 - ms_ssim(first, second, data_range=255).item())))
+
+
+def row(name: str, of: str, setting: str, data: bytes, found: Pixels, pixels: Pixels) -> dict[str, Any]:
+    area = pixels.shape[0] * pixels.shape[1]
+    quality = {"PSNR": round(psnr(found, pixels), 3), "MS-SSIM": round(ms_ssim(found, pixels), 3)}
+    return {"picture": name, "pixels": area, "codec": of, "setting": setting, "bytes": len(data)} | quality
+
+
+def measure(path: Path, level: str) -> list[dict[str, Any]]:
+    with path.open("rb") as stream:
+        pixels = open_picture(stream, MAX_PIXELS).plain_pixels
+    rows = []
+    for how in Lossy:
+        data = codec.compress(pixels, lossy=how, level=level)
+        rows.append(row(path.name, "igpt", how, data, codec.decode(data).reshape(pixels.shape), pixels))
+    for name, (encode, qualities) in OTHERS.items():
+        for quality in qualities:
+            data = encode(image_of(pixels), quality)
+            with Image.open(io.BytesIO(data)) as back:
+                found = np.asarray(back.convert("RGB" if pixels.shape[2] == 3 else "L")).reshape(pixels.shape)
+            rows.append(row(path.name, name, str(quality), data, found, pixels))
+    return rows
+
+
+def bytes_at(rows: Sequence[dict[str, Any]], measure: str, wanted: float) -> float:
+    """Of a codec and a picture, for a quality: between two settings, or not a number where none reaches that far."""
+    points = sorted((row[measure], np.log(row["bytes"])) for row in rows)
+    reached, sizes = zip(*points, strict=True)
+    return float(np.exp(np.interp(wanted, reached, sizes))) if reached[0] <= wanted <= reached[-1] else float("nan")
+
+
+def compared(rows: Sequence[dict[str, Any]], how: str, other: str, measure: str) -> str:
+    """igpt's bytes, per cent of another codec's at the same quality; and of how many pictures, where not of all."""
+    pictures = list(dict.fromkeys(row["picture"] for row in rows))
+    own, theirs = 0.0, 0.0
+    reached = 0
+    for picture in pictures:
+        here = [row for row in rows if row["picture"] == picture]
+        (mine,) = (row for row in here if row["codec"] == "igpt" and row["setting"] == how)
+        size = bytes_at([row for row in here if row["codec"] == other], measure, mine[measure])
+        if np.isfinite(size):
+            own, theirs, reached = own + mine["bytes"], theirs + size, reached + 1
+    share = f"{own / theirs - 1:+.1%}" if reached else ""
+    return share + (f" ({reached} of {len(pictures)})" if reached < len(pictures) else "")
+
+
+def report(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: what igpt reaches, and what its files take against others of the same quality."""
+    lines = []
+    for measure in MEASURES:
+        lines += [f"| | bits per pixel | {measure}, dB | " + " | ".join(f"against {other}" for other in OTHERS) + " |"]
+        lines += ["|---|---:|---:|" + "---:|" * len(OTHERS)]
+        for how in Lossy:
+            own = [row for row in rows if row["codec"] == "igpt" and row["setting"] == how]
+            bpp = 8 * sum(row["bytes"] for row in own) / sum(row["pixels"] for row in own)
+            reached = np.mean([row[measure] for row in own if np.isfinite(row[measure])])
+            lines += [
+                f"| {how} | {bpp:.3f} | {reached:.2f} | " + " | ".join(compared(rows, how, other, measure) for other in OTHERS) + " |"
+            ]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="default: photographs that come with scikit-image")
+    parser.add_argument("--level", choices=[*Level], default=Level.DEFAULT)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    name = arguments.folder.name if arguments.folder else "scikit-image"
+    paths = pictures_in(arguments.folder)
+    rows = [row for path in tqdm(paths, desc=name) for row in measure(path, arguments.level)]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / f"lossy-{name}.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    command = f"python -m benchmarks.lossy {arguments.folder.name if arguments.folder else ''}".strip()
+    note = (
+        f"{len(paths)} pictures, level {arguments.level}. MS-SSIM is -10 log10(1 - MS-SSIM). Against others: by how much more or less igpt's "
+        "files take than theirs of the same quality."
+    )
+    text = f"# Lossy: {name}\n\n{circumstances(command)}\n{note}\n\n{report(rows)}\n![curves](lossy-{name}.png)\n"
+    (arguments.out / f"lossy-{name}.md").write_text(text)
+    plots.lossy(rows, arguments.out / f"lossy-{name}.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
