@@ -137,8 +137,8 @@ def main() -> None:
         writer.writerows(rows)
     command = f"python -m benchmarks.lossy {arguments.folder.name if arguments.folder else ''}".strip()
     note = (
-        f"{len(paths)} pictures, level {arguments.level}. MS-SSIM is -10 log10(1 - MS-SSIM). Against others: by how much more or less igpt's "
-        "files take than theirs of the same quality."
+        f"{len(paths)} pictures, level {arguments.level}. MS-SSIM is -10 log10(1 - MS-SSIM). Against others: by how much more or less "
+        "igpt's files take than theirs of the same quality."
     )
     text = f"# Lossy: {name}\n\n{circumstances(command)}\n{note}\n\n{report(rows)}\n![curves](lossy-{name}.png)\n"
     (arguments.out / f"lossy-{name}.md").write_text(text)
