@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codec.api import compress, compress_many, decode, decompress, decompress_many, info, jpeg_file, register_igpt_opener, thumbnail
     from codec.description import Info
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "DamagedError",

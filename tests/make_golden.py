@@ -29,6 +29,7 @@ from bitstream.reader import varint
 from codec import models
 from codec.compression import compress_picture
 from codec.jpeg.rest import unpack
+from codec.lossy import forms
 from codec.methods.inside import DecodedJpeg
 from codec.methods.method import Coded, Method
 from codec.methods.mixing import DeepMixing, Mixing
@@ -38,7 +39,7 @@ from codec.methods.past import NO_OUTLIERS, PastMethod
 from codec.methods.past import _Candidate as PastCandidate
 from codec.methods.stored import Stored
 from codec.network import layers
-from codec.options import Level, Options
+from codec.options import Level, Lossy, Options
 from codec.palette import coding
 from codec.palette.network import PaletteImageGPT
 from codec.pasts.chroma import FILTERS, Sampling
@@ -46,6 +47,7 @@ from codec.pasts.colour import FORMULAS
 from codec.pasts.past import Past
 from codec.pictures.png_writing import written
 from codec.pictures.reading import MAX_PIXELS, open_picture, picture_in
+from codec.pictures.sources import picture_of_array
 from codec.progress import ignore
 from tests.conformance import EXPECTED, digest
 from tests.conftest import (
@@ -90,7 +92,7 @@ class Golden(NamedTuple):
 
 def golden() -> dict[str, Golden]:
     """All of them, by their names."""
-    return {**networks(), **pasts(), **insides(), **files(), **palettes(), **mixed(), **stored(), **whole()}
+    return {**networks(), **pasts(), **insides(), **files(), **palettes(), **mixed(), **stored(), **whole(), **changed()}
 
 
 def png_of(pixels: np.ndarray, form: Form | None = None, chunks: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
@@ -333,6 +335,22 @@ def noise(shape: tuple[int, ...], depth: int) -> np.ndarray:
 
 
 # Whole pictures, as `compress` makes them
+
+
+def changed() -> dict[str, Golden]:
+    """Lossy ones: the pictures are what comes back."""
+    photograph = (smooth(48, 60) + np.random.default_rng(3).normal(0, 3, (48, 60, 3))).clip(0, 255).astype(np.uint8)
+    with_alpha = np.dstack([photograph[:20, :30], picture(20, 30, 1)])
+    found = {}
+    for name, pixels, options, folder in (
+        ("lossy-rgb.dct-1", photograph, Options(lossy=Lossy.MEDIUM), DCT_MODEL),
+        ("lossy-rgba.fast", with_alpha, Options(lossy=Lossy.HIGH, level=Level.FAST), None),
+        ("near-rgb.photo-3", photograph, Options(max_error=2), RGB_MODELS[0]),
+    ):
+        kept = forms(picture_of_array(pixels), options)[-1].picture
+        made = lambda pixels=pixels, options=options: compress_picture(picture_of_array(pixels), options)  # noqa: E731
+        found[name] = Golden(png_of(kept.pixels, kept.form, kept.chunks), made, (folder,) if folder else ())
+    return found
 
 
 def whole() -> dict[str, Golden]:

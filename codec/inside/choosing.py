@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from codec.inside import kernel
 from codec.inside.antecedent import Antecedent, Layout, Steps
-from codec.inside.choosing_kernel import AROUND, FREQUENCIES, KINDS, MOST, NEARBY, choose, count
+from codec.inside.choosing_kernel import AROUND, FINE, FREQUENCIES, KINDS, MOST, NEARBY, choose, count
 from codec.jit import run
 from codec.options import Lossy
 from codec.pasts.chroma import FULL, Bytes, Sampling
@@ -76,6 +76,7 @@ def _costs(counts: npt.NDArray[np.int64]) -> Reals:
         pooled[k] = counts[max(1, k - POOLED) : k + POOLED + 1].sum(0) if k else counts[0]
     pooled += 0.02 + 1e-4 * pooled.sum(0)
     shares = counts + TRUST * pooled / pooled.sum(-1, keepdims=True)
-    costs: Reals = -np.log2(shares / shares.sum(-1, keepdims=True))
-    costs[..., 1:] += 1
+    bits = -np.log2(shares / shares.sum(-1, keepdims=True))
+    bits[..., 1:] += 1
+    costs: Reals = np.rint(bits * FINE) / FINE  # the same on all machines, whatever their logarithms' last digit
     return costs

@@ -12,6 +12,7 @@ AROUND = np.array([0, 1, 2, 2, 3, 3, 3, *[4] * 10])  # kinds of surroundings, by
 NEARBY = np.array([0, 1, 2, 3, 3, 4, 4, 4, *[5] * 7])  # the same by that of the frequencies around
 KINDS = (int(AROUND[-1]) + 1) * (int(NEARBY[-1]) + 1)
 NONE = 64  # in the place of a frequency
+FINE = 1024  # of coefficients before they are compared
 
 
 def _frequencies() -> np.ndarray:
@@ -83,7 +84,7 @@ def choose(
                 block[k] = sample
             forward(block, basis, between, found)
             for k in range(64):
-                value = found[zigzag[k]]
+                value = np.floor(found[zigzag[k]] * FINE + 0.5) / FINE  # the same on all machines, whatever their cosines' last digit
                 size = abs(value) / steps[k]
                 best = np.int64(size + rounding[min(k, 1)])
                 if weight > 0.0 and k and best:
