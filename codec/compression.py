@@ -94,6 +94,11 @@ class Way(NamedTuple):
     def size(self) -> float:
         return self.representation.box_bytes + sum(part.size for part in self.parts)
 
+    @property
+    def metadata_bytes(self) -> int:
+        """As they are, before they are packed."""
+        return sum(len(body) for _, body in self.picture.chunks)
+
 
 class Compressed(NamedTuple):
     """An igpt file, and what it was made of. picture: that comes back."""
@@ -133,8 +138,8 @@ def compressed(picture: Picture, options: Options, progress: Progress) -> Compre
     """Not checked yet. What may differ from the picture is what it is coded as, if that is smaller. Raises UnsupportedImageError,
     ModelError, IgptError for a bound that is too large."""
     check_device(options.device)
-    possible = [way for form in forms(picture, options) for way in ways(form, options, progress)]
-    way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size)
+    possible = [way for form in forms(picture, options, progress) for way in ways(form, options, progress)]
+    way = possible[0] if len(possible) == 1 else min(possible, key=lambda way: way.size + way.metadata_bytes)
     picture = way.picture
     boxes = picture_boxes(picture)
     if options.preview and (preview := preview_of(picture)):

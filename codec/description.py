@@ -7,8 +7,8 @@ from bitstream.constants import CONTAINER_VERSION
 from bitstream.container import COLOURS, LEVELS, PREVIEW, File, Front
 from codec.decompression import chunks_of, understood
 from codec.models import shipped_name
-from codec.options import Lossy, Options
-from codec.pictures.marks import LOSSY, marks
+from codec.options import Options
+from codec.pictures.marks import lossy
 from codec.pictures.near import max_error
 
 
@@ -81,7 +81,7 @@ def info_of(file: Front | File) -> Info:
         left_alone=tuple(front.unknown),
         level=", ".join(dict.fromkeys(filter(None, (method.level(part) for method, part in parts)))),
         max_error=max_error(is_meant.chunks),
-        lossy=next((name for name in marks(is_meant.chunks, LOSSY) if name in [*Lossy]), ""),
+        lossy=next(iter(lossy(is_meant.chunks)), ""),
         preview_bytes=len(front.boxes.get(PREVIEW, b"")),
         digest=head.digest.hex(),
         container_version=CONTAINER_VERSION,

@@ -29,6 +29,7 @@ DESCRIPTIONS = {
             ("igpt compress --level best photo.png", "in four to six times the time, both ways"),
             ("igpt compress --preview -r photos/ --out-dir packed/", "with previews, which igpt thumbnail shows at once"),
             ("igpt compress --max-error 1 photo.png", "lossy: about 0.6 of the bytes, no sample differs by more than 1"),
+            ("igpt compress --lossy medium photo.png", "lossy: near to what it was, in about a tenth of the bytes"),
             ("igpt compress --strip photo.png small.igpt", "without metadata"),
             ("convert photo.tif png:- | igpt compress - - > photo.igpt", "through pipes"),
         ),

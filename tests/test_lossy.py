@@ -13,6 +13,8 @@ from bitstream.form import GREY, PALETTE, Form
 from codec.inside.choosing import chosen, steps_of
 from codec.lossy import forms
 from codec.options import Lossy, Options
+from codec.pictures.marks import lossy
+from codec.pictures.near import max_error, near
 from codec.pictures.picture import Picture
 from codec.pictures.sources import picture_of_array
 from codec.threads import use_threads
@@ -123,6 +125,23 @@ def test_coefficients_are_near_to_those_of_the_picture():
     luma = pixels @ [0.299, 0.587, 0.114]
     mean = luma[:8, :8].mean()
     assert abs(antecedent.coefficients[0][0, 0, 0] * antecedent.steps[0][0] / 8 + 128 - mean) <= antecedent.steps[0][0] / 16 + 0.1
+
+
+def test_what_the_metadata_say_stays_true():
+    """The coarsest way that a picture went, and no bound that does not hold."""
+    low = forms(picture_of_array(photo()), Options(lossy="low"))[-1].picture
+    high = forms(low, Options(lossy="high"))[-1].picture
+    assert [lossy(of.chunks) for of in (low, high)] == [["low"], ["low"]]
+    bounded = near(picture_of_array(photo()), 1)
+    assert max_error(bounded.chunks) == 1
+    then = forms(bounded, Options(lossy="high"))[-1].picture
+    assert (max_error(then.chunks), lossy(then.chunks)) == (0, ["high"])
+    assert max_error(near(low, 2).chunks) == 0
+
+
+def test_what_does_not_change_is_not_called_lossy():
+    (only,) = forms(picture_of_array(np.full((16, 24, 1), 128, np.uint8)), Options(lossy="low"))
+    assert not only.picture.chunks
 
 
 @pytest.mark.parametrize("options", [{"lossy": "none"}, {"lossy": "low", "max_error": 1}, {"lossy": "low", "past": False}])

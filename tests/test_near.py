@@ -74,6 +74,16 @@ def test_what_is_no_brightness_is_not_touched(picture):
     assert near.near(picture, 3) is picture
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (9000, 3000), (40, 3000), (32, 300_000), (3000, 40)])
+def test_what_is_looked_at_lies_all_over_and_is_not_too_much(shape):
+    rows = np.broadcast_to(np.arange(shape[0])[:, None], shape)
+    bands = near._spread(rows)
+    assert sum(band.size for band in bands) <= 2 * near.LOOKED_AT + 32 * min(shape[1], near.LOOKED_AT)
+    assert min(len(band) for band in bands[:-1] or bands) >= 2
+    seen = np.unique(np.concatenate([band[:, 0] for band in bands]) * 8 // shape[0])
+    assert len(seen) == min(8, shape[0]) or shape[1] > 100_000
+
+
 def test_a_second_time_adds_up():
     once = near.near(picture_of_array(WAVES), 1)
     twice = near.near(once, 2)
@@ -104,7 +114,7 @@ def test_of_8_bits_the_bound_is_smaller():
 
 
 def test_a_broken_bound_is_never_written(monkeypatch):
-    monkeypatch.setattr("codec.pictures.near._middles", lambda levels, counts: np.minimum(np.arange(256) + 2, 255))
+    monkeypatch.setattr("codec.pictures.near._middles", lambda levels, counts: np.arange(256) // 16 * 16 + 8)
     with pytest.raises(VerificationError, match="differ by more than 1"):
         codec.compress(WAVES + np.random.default_rng(0).integers(0, 9, WAVES.shape).astype(np.uint8), max_error=1)
 

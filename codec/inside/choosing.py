@@ -14,6 +14,7 @@ from codec.inside.choosing_kernel import AROUND, FINE, FREQUENCIES, KINDS, MOST,
 from codec.jit import run
 from codec.options import Lossy
 from codec.pasts.chroma import FULL, Bytes, Sampling
+from codec.progress import Progress, ignore
 
 Reals = npt.NDArray[np.float64]
 
@@ -30,14 +31,14 @@ POOLED = 4  # frequencies to both sides that tell of one that is rare, together 
 TRUST = 6.0
 
 
-def chosen(pixels: Bytes, how: Lossy) -> Antecedent:
-    """An antecedent of a picture near to (height, width, channels) pixels, grey or RGB."""
+def chosen(pixels: Bytes, how: Lossy, progress: Progress = ignore) -> Antecedent:
+    """An antecedent of a picture near to (height, width, channels) pixels, grey or RGB. progress: called with 0, now and then."""
     height, width, channels = pixels.shape
     layout = Layout(height, width, Sampling(FULL) if channels == 3 else None, 0, 0)
     steps = [steps_of(how, component > 0) for component in range(channels)]
     weights = COMPONENTS if channels == 3 else ((1.0,),)
     found = [
-        _component(pixels, np.array(of), layout.blocks[k], own) for k, (of, own) in enumerate(zip(weights, steps, strict=True))
+        _component(pixels, np.array(of), layout.blocks[k], own, progress) for k, (of, own) in enumerate(zip(weights, steps, strict=True))
     ]  # fmt: skip
     return Antecedent(layout, steps, found, np.zeros(0, np.int64), np.zeros((0, channels), np.uint8))
 
@@ -50,18 +51,19 @@ def steps_of(how: Lossy, chroma: bool) -> Steps:
     return steps
 
 
-def _component(pixels: Bytes, weights: Reals, blocks: tuple[int, int], steps: Steps) -> npt.NDArray[np.int16]:
+def _component(pixels: Bytes, weights: Reals, blocks: tuple[int, int], steps: Steps, progress: Progress) -> npt.NDArray[np.int16]:
     """(rows, columns, 64) coefficients, in steps."""
     offset = -128.0 if weights.sum() > 0.5 else 0.0  # chroma's samples are 128 where there is none
     found = np.empty((*blocks, 64), np.int16)
     before, after = np.zeros(found.shape, np.uint8), np.empty(found.shape, np.uint8)
     tables = AROUND, NEARBY, FREQUENCIES
     of_pixels = pixels, weights, offset, kernel.BASIS, kernel.ZIGZAG, steps.astype(np.float64)
-    costs, more = np.zeros((64, KINDS, MOST + 1)), np.concatenate([np.zeros(1), 2 * np.log2(np.arange(1, LARGEST)) + 1])
+    costs, more = np.zeros((64, KINDS, MOST + 1)), _rounded(np.append(0, 2 * np.log2(np.arange(1, LARGEST)) + 1))
     for turn in range(ROUNDS + 1):
         how = np.array(NEAREST if turn else LESS), before, *tables, costs, more, WEIGHT if turn else 0.0
         run(choose, blocks[0], *of_pixels, *how, found, after)
         before, after = after, before
+        progress(0)
         if turn < ROUNDS:
             counts = np.zeros(costs.shape, np.int64)
             count(-(-blocks[0] * blocks[1] // COUNTED), before, *tables, counts)
@@ -78,5 +80,10 @@ def _costs(counts: npt.NDArray[np.int64]) -> Reals:
     shares = counts + TRUST * pooled / pooled.sum(-1, keepdims=True)
     bits = -np.log2(shares / shares.sum(-1, keepdims=True))
     bits[..., 1:] += 1
-    costs: Reals = np.rint(bits * FINE) / FINE  # the same on all machines, whatever their logarithms' last digit
-    return costs
+    return _rounded(bits)
+
+
+def _rounded(bits: Reals) -> Reals:
+    """The same on all machines, whatever their logarithms' last digit."""
+    found: Reals = np.rint(bits * FINE) / FINE
+    return found

@@ -10,7 +10,8 @@ MOST = 8  # a magnitude whose cost is looked up; beyond it more is added
 BESIDE, WITHIN = 4, 2  # magnitudes that count, in the blocks around one and at the frequencies around one
 AROUND = np.array([0, 1, 2, 2, 3, 3, 3, *[4] * 10])  # kinds of surroundings, by the sum of magnitudes in the four blocks around
 NEARBY = np.array([0, 1, 2, 3, 3, 4, 4, 4, *[5] * 7])  # the same by that of the frequencies around
-KINDS = (int(AROUND[-1]) + 1) * (int(NEARBY[-1]) + 1)
+NEARBY_KINDS = int(NEARBY[-1]) + 1
+KINDS = (int(AROUND[-1]) + 1) * NEARBY_KINDS
 NONE = 64  # in the place of a frequency
 FINE = 1024  # of coefficients before they are compared
 
@@ -48,7 +49,7 @@ def _kind(magnitudes, row, column, k, around, nearby, frequencies):
         if other == NONE:
             break
         within += min(magnitudes[row, column, other], WITHIN)
-    return around[beside] * 6 + nearby[within]
+    return around[beside] * NEARBY_KINDS + nearby[within]
 
 
 @compiled

@@ -202,9 +202,9 @@ class DecodedJpeg(MethodOfCoefficients):
         return f"decoded JPEG, quality about {quality(fields.steps[0])}, {sampling.filter.name if sampling else 'grey'}"
 
 
-def fits(height: int, width: int) -> bool:
-    """Whether blocks can make a picture of this size."""
-    return max(height, width) <= MOST_SIDE and 3 * -(-height // 8) * -(-width // 8) <= MOST_BLOCKS
+def fits(height: int, width: int, channels: int) -> bool:
+    """Whether blocks, without sampling, can make a picture of this size."""
+    return max(height, width) <= MOST_SIDE and channels * -(-height // 8) * -(-width // 8) <= MOST_BLOCKS
 
 
 def blocks_of(layout: Layout) -> int:

@@ -11,7 +11,7 @@ from bitstream.errors import IgptError, VerificationError
 from bitstream.form import ALPHA
 from bitstream.metadata import Chunks
 from codec.options import LARGEST_ERROR
-from codec.pictures.marks import MAX_ERROR, marked, marks
+from codec.pictures.marks import LOSSY, MAX_ERROR, marked, marks
 from codec.pictures.picture import Picture
 
 Samples = npt.NDArray[Any]
@@ -20,12 +20,13 @@ Levels = npt.NDArray[np.int64]
 LARGEST_ERRORS = {8: 16, 16: LARGEST_ERROR}  # by bits per sample
 SAMPLES_AT_ONCE = 1 << 20  # that are looked at together
 LATTICES = 64  # that are tried, at most
-LOOKED_AT, BAND = 1 << 18, 32  # pixels by which they are compared, in bands of so many rows
+LOOKED_AT, BANDS = 1 << 18, 16  # pixels by which they are compared, about, and bands of rows where these lie, at least
 MOST = (1 << 16) - 1  # that two samples can differ by
 
 
 def near(picture: Picture, bound: int) -> Picture:
-    """The picture with samples of fewer levels, none of them further than `bound` from what it was. Its metadata say so.
+    """The picture with samples of fewer levels, none of them further than `bound` from what it was. Its metadata say so, unless they
+    say that it was lossy before, without a bound.
 
     Alpha stays as it is; so do pictures whose samples are no brightnesses (palettes, few bits, files) or have a colour that is transparent:
     they are returned. Raises IgptError for a bound above LARGEST_ERRORS.
@@ -41,7 +42,9 @@ def near(picture: Picture, bound: int) -> Picture:
         pixels[..., channel] = table[pixels[..., channel]]
     if np.array_equal(pixels, picture.pixels):
         return picture
-    return replace(picture, pixels=pixels, chunks=marked(picture.chunks, MAX_ERROR, str(min(MOST, max_error(picture.chunks) + bound))))
+    error = min(MOST, max_error(picture.chunks) + bound)
+    chunks = picture.chunks if marks(picture.chunks, LOSSY) else marked(picture.chunks, MAX_ERROR, str(error))
+    return replace(picture, pixels=pixels, chunks=chunks)
 
 
 def require_within(found: Picture, picture: Picture, bound: int) -> None:
@@ -68,7 +71,7 @@ def _tables(pixels: Samples, depth: int, bound: int) -> list[Samples]:
     level, that which leaves the least entropy of what a simple prediction leaves, beside the first channel decided, green's."""
     counts = [_counts(pixels[..., channel], depth) for channel in range(pixels.shape[2])]
     ways = [_ways(of, 2 * bound + 1) for of in counts]
-    bands = [pixels[rows].astype(np.int64) for rows in _spread(pixels)]
+    bands = [band.astype(np.int64) for band in _spread(pixels)]
     chosen: dict[int, Levels] = {}
     for channel in sorted(range(pixels.shape[2]), key=lambda channel: channel != 1):
 
@@ -128,11 +131,13 @@ def _counts(samples: Samples, depth: int) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _spread(pixels: Samples) -> list[slice]:
-    """Some rows, all over the picture, of about LOOKED_AT pixels."""
+def _spread(pixels: Samples) -> list[Samples]:
+    """Bands of some rows, all over the picture, of about LOOKED_AT pixels."""
+    pixels = pixels[:, : LOOKED_AT // 2]
     height, width = pixels.shape[:2]
-    step = max(1, -(-height * width // LOOKED_AT))
-    return [slice(first, first + BAND) for first in range(0, height, BAND * step)]
+    band = min(max(LOOKED_AT // (BANDS * width), 2), 32)
+    step = max(band, -(-height * width * band // LOOKED_AT))
+    return [pixels[first : first + band] for first in range(0, height, step)]
 
 
 def _cost(bands: list[Levels]) -> float:
@@ -145,4 +150,5 @@ def _cost(bands: list[Levels]) -> float:
     residuals = np.concatenate([*left, np.zeros(1, np.int64)])
     counts = np.bincount(residuals - residuals.min())
     some = counts[counts > 0]
-    return float(some.sum() * np.log2(some.sum()) - (some * np.log2(some)).sum())
+    bits = some.sum() * np.log2(some.sum()) - (some * np.log2(some)).sum()
+    return float(np.rint(bits))  # the same on all machines, and in whatever order they are summed
