@@ -129,7 +129,7 @@ def main(given: Sequence[str] | None = None) -> None:
     from benchmarks.measure import RESULTS, circumstances
 
     results = RESULTS / "exactness.md"
-    lines = [line for line in results.read_text().splitlines() if line.startswith("| Python")] if arguments.add else []
+    lines = [line for line in results.read_text().splitlines() if line.startswith("| Python")] if arguments.add and results.exists() else []
     for k, interpreter in enumerate(arguments.pythons):
         for kernels in arguments.kernels if k == 0 else [next(iter(KERNELS))]:
             lines.append(row(kernels, ran(interpreter, KERNELS[kernels], arguments.seconds)))
