@@ -6,8 +6,6 @@ bytes are taken from a line through the logarithms. Writes lossy-NAME.csv, .md a
 """
 
 import argparse
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,34 +18,21 @@ from tqdm import tqdm
 
 import codec
 from benchmarks import plots
-from benchmarks.measure import RESULTS, circumstances, pictures_in, saved
+from benchmarks.measure import RESULTS, jpeg_xl, pictures_in, plain_pixels, psnr, saved, shown, write_report
 from codec.options import Level, Lossy
 from codec.pictures.pillow import image_of
-from codec.pictures.reading import MAX_PIXELS, open_picture
 
 Pixels = npt.NDArray[np.uint8]
 Encoder = Callable[[Image.Image, int], bytes]
 OTHERS: dict[str, tuple[Encoder, tuple[int, ...]]] = {
     "JPEG": (lambda image, q: saved(image, "JPEG", quality=q, optimize=True, progressive=True), (10, 20, 35, 50, 65, 80, 88, 93, 96, 98)),
     "WebP": (lambda image, q: saved(image, "WEBP", quality=q, method=6), (1, 10, 25, 45, 65, 80, 88, 94, 98, 100)),
-    "JPEG XL": (lambda image, q: _jpeg_xl(image, q), (10, 25, 40, 55, 70, 80, 88, 93, 96, 98)),
+    "JPEG XL": (jpeg_xl, (10, 25, 40, 55, 70, 80, 88, 93, 96, 98)),
     "AVIF 4:2:0": (lambda image, q: saved(image, "AVIF", quality=q, subsampling="4:2:0", speed=6), (10, 25, 40, 52, 64, 74, 82, 89, 95)),
     "AVIF 4:4:4": (lambda image, q: saved(image, "AVIF", quality=q, subsampling="4:4:4", speed=6), (10, 25, 40, 52, 64, 74, 82, 89, 95)),
 }
 MEASURES = "PSNR", "MS-SSIM"
 FEWEST = 176  # pixels of a side, for MS-SSIM
-
-
-def _jpeg_xl(image: Image.Image, quality: int) -> bytes:
-    import pillow_jxl  # noqa: F401
-
-    return saved(image, "JXL", quality=quality, effort=7, num_threads=1)
-
-
-def psnr(found: Pixels, pixels: Pixels) -> float:
-    """dB."""
-    error = np.square(found.astype(np.float64) - pixels).mean()
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 def ms_ssim(found: Pixels, pixels: Pixels) -> float:
@@ -67,8 +52,7 @@ def row(name: str, of: str, setting: str, data: bytes, found: Pixels, pixels: Pi
 
 
 def measure(path: Path, level: str) -> list[dict[str, Any]]:
-    with path.open("rb") as stream:
-        pixels = open_picture(stream, MAX_PIXELS).plain_pixels
+    pixels = plain_pixels(path)
     rows = []
     for how in Lossy:
         data = codec.compress(pixels, lossy=how, level=level)
@@ -76,9 +60,7 @@ def measure(path: Path, level: str) -> list[dict[str, Any]]:
     for name, (encode, qualities) in OTHERS.items():
         for quality in qualities:
             data = encode(image_of(pixels), quality)
-            with Image.open(io.BytesIO(data)) as back:
-                found = np.asarray(back.convert("RGB" if pixels.shape[2] == 3 else "L")).reshape(pixels.shape)
-            rows.append(row(path.name, name, str(quality), data, found, pixels))
+            rows.append(row(path.name, name, str(quality), data, shown(data, pixels), pixels))
     return rows
 
 
@@ -130,20 +112,14 @@ def main() -> None:
     name = arguments.folder.name if arguments.folder else "scikit-image"
     paths = pictures_in(arguments.folder)
     rows = [row for path in tqdm(paths, desc=name) for row in measure(path, arguments.level)]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / f"lossy-{name}.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     command = f"python -m benchmarks.lossy {arguments.folder.name if arguments.folder else ''}".strip()
     note = (
         f"{len(paths)} pictures, level {arguments.level}. MS-SSIM is -10 log10(1 - MS-SSIM). Against others: by how much more or less "
         "igpt's files take than theirs of the same quality."
     )
-    text = f"# Lossy: {name}\n\n{circumstances(command)}\n{note}\n\n{report(rows)}\n![curves](lossy-{name}.png)\n"
-    (arguments.out / f"lossy-{name}.md").write_text(text)
-    plots.lossy(rows, arguments.out / f"lossy-{name}.png")
-    print(text)
+    prefix = arguments.out / f"lossy-{name}"
+    write_report(rows, prefix, f"Lossy: {name}", command, f"{note}\n\n{report(rows)}\n![curves](lossy-{name}.png)")
+    plots.lossy(rows, Path(f"{prefix}.png"))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from PIL import Image
 
 import codec
 from codec.pictures.pillow import image_of
+from codec.pictures.reading import MAX_PIXELS, open_picture
 
 Pixels = npt.NDArray[np.uint8]
 RESULTS = Path(__file__).parent / "results"
@@ -119,9 +120,44 @@ def lossless_bytes(pixels: Pixels, encode: Encoder) -> int:
 def jpeg(pixels: Pixels, quality: int) -> tuple[int, float]:
     """Bytes and PSNR (dB) of a JPEG: lossy, for orientation only."""
     data = saved(image_of(pixels), "JPEG", quality=quality)
+    return len(data), psnr(shown(data, pixels), pixels)
+
+
+def psnr(found: Pixels, pixels: Pixels) -> float:
+    """dB."""
+    error = np.square(found.astype(np.float64) - pixels).mean()
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def plain_pixels(path: Path) -> Pixels:
+    """(height, width, 3 or 1) of a picture file."""
+    with path.open("rb") as stream:
+        return open_picture(stream, MAX_PIXELS).plain_pixels
+
+
+def shown(data: bytes, pixels: Pixels) -> Pixels:
+    """What Pillow decodes of a file of a picture with these pixels, in their shape."""
     with Image.open(io.BytesIO(data)) as back:
-        error = np.square(np.asarray(back, np.float64).reshape(pixels.shape) - pixels).mean()
-    return len(data), float(10 * np.log10(255**2 / error)) if error else float("inf")
+        return np.asarray(back.convert("RGB" if pixels.shape[2] == 3 else "L")).reshape(pixels.shape)
+
+
+def jpeg_xl(image: Image.Image, quality: float) -> bytes:
+    """Lossy."""
+    import pillow_jxl  # noqa: F401
+
+    return saved(image, "JXL", quality=quality, effort=7, num_threads=1)
+
+
+def write_report(rows: Sequence[dict[str, Any]], prefix: Path, title: str, command: str, body: str) -> None:
+    """Rows as a CSV, and a text in Markdown, which is printed, too."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{prefix}.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    text = f"# {title}\n\n{circumstances(command)}\n{body}\n"
+    Path(f"{prefix}.md").write_text(text)
+    print(text)
 
 
 def circumstances(command: str) -> str:

@@ -7,7 +7,6 @@ changed pixels, without loss; and WebP's near_lossless, where cwebp is installed
 
 import argparse
 import csv
-import io
 import shutil
 import subprocess
 import tempfile
@@ -21,48 +20,45 @@ from PIL import Image
 from tqdm import tqdm
 
 import codec
-from benchmarks.measure import RESULTS, circumstances, lossless_bytes, lossless_encoders, pictures_in, saved
+from benchmarks.measure import (
+    RESULTS,
+    jpeg_xl,
+    lossless_bytes,
+    lossless_encoders,
+    pictures_in,
+    plain_pixels,
+    psnr,
+    saved,
+    shown,
+    write_report,
+)
 from codec.options import Level
 from codec.pictures.pillow import image_of
-from codec.pictures.reading import MAX_PIXELS, open_picture
 
 Pixels = npt.NDArray[np.uint8]
 NEAR_LOSSLESS = {1: 80, 2: 60, 4: 40}  # WebP's, for about such an error
 FINEST, BEST_LOSSY = 0.05, 99.95  # of JPEG XL's qualities: 100 would be without loss
 
 
-def psnr(found: Pixels, pixels: Pixels) -> float:
-    """dB."""
-    error = np.square(found.astype(np.float64) - pixels).mean()
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
-
-def decoded(data: bytes, pixels: Pixels) -> Pixels:
-    with Image.open(io.BytesIO(data)) as back:
-        return np.asarray(back.convert("RGB" if pixels.shape[2] == 3 else "L")).reshape(pixels.shape)
-
-
 def avif(image: Image.Image, quality: float) -> bytes:
     return saved(image, "AVIF", quality=round(quality), subsampling="4:4:4", speed=6)
 
 
-def jpeg_xl(image: Image.Image, quality: float) -> bytes:
-    import pillow_jxl  # noqa: F401
-
-    return saved(image, "JXL", quality=min(quality, BEST_LOSSY), effort=7, num_threads=1)
+def lossy_jpeg_xl(image: Image.Image, quality: float) -> bytes:
+    return jpeg_xl(image, min(quality, BEST_LOSSY))
 
 
 def smallest(encode: Callable[[Image.Image, float], bytes], pixels: Pixels, wanted: float, finest: float) -> tuple[int, float]:
     """Bytes and PSNR of the coarsest file that is not below the PSNR that is wanted, or of the finest file."""
     image, low, high = image_of(pixels), 50.0, 100.0
     best = encode(image, high)
-    found = len(best), psnr(decoded(best, pixels), pixels)
+    found = len(best), psnr(shown(best, pixels), pixels)
     if found[1] < wanted:
         return found
     while high - low > finest:
         quality = (low + high) / 2
         data = encode(image, quality)
-        reached = psnr(decoded(data, pixels), pixels)
+        reached = psnr(shown(data, pixels), pixels)
         if reached >= wanted:
             high, found = quality, (len(data), reached)
         else:
@@ -76,14 +72,13 @@ def webp(pixels: Pixels, near_lossless: int) -> tuple[int, float, int]:
         source, target = Path(folder) / "x.png", Path(folder) / "x.webp"
         image_of(pixels).save(source)
         subprocess.run(["cwebp", "-quiet", "-m", "6", "-near_lossless", str(near_lossless), source, "-o", target], check=True)
-        back = decoded(target.read_bytes(), pixels)
+        back = shown(target.read_bytes(), pixels)
         return target.stat().st_size, psnr(back, pixels), int(np.abs(back.astype(int) - pixels).max())
 
 
 def measure(path: Path, error: int, level: str, lossless: int) -> dict[str, Any]:
     """A row of the table. lossless: bytes; 0: not known."""
-    with path.open("rb") as stream:
-        pixels = open_picture(stream, MAX_PIXELS).plain_pixels
+    pixels = plain_pixels(path)
     data = codec.compress(pixels, max_error=error, level=level)
     back = codec.decode(data).reshape(pixels.shape)
     largest, wanted = int(np.abs(back.astype(int) - pixels).max()), psnr(back, pixels)
@@ -99,7 +94,9 @@ def measure(path: Path, error: int, level: str, lossless: int) -> dict[str, Any]
         "JPEG XL 9 of the same": lossless_bytes(back, lossless_encoders((9,))["JPEG XL 9"]),
     }
     row["AVIF"], row["AVIF PSNR"] = smallest(avif, pixels, wanted, 1)
-    row["JPEG XL lossy"], row["JPEG XL PSNR"] = smallest(jpeg_xl, pixels, wanted, FINEST)
+    row["JPEG XL lossy"], row["JPEG XL PSNR"] = smallest(
+        lambda image, quality: jpeg_xl(image, min(quality, BEST_LOSSY)), pixels, wanted, FINEST
+    )
     if shutil.which("cwebp") and error in NEAR_LOSSLESS:
         row["WebP near_lossless"], row["WebP PSNR"], row["WebP error"] = webp(pixels, NEAR_LOSSLESS[error])
     return row
@@ -144,12 +141,6 @@ def main() -> None:
             known = {row["picture"]: int(row[column]) for row in csv.DictReader(stream)}
     paths = pictures_in(arguments.folder)
     rows = [measure(path, error, arguments.level, known.get(path.name, 0)) for path in tqdm(paths, desc=name) for error in arguments.errors]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / f"near-{name}.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     head = (
         "K",
         "igpt, bytes",
@@ -166,9 +157,7 @@ def main() -> None:
         f"{len(paths)} pictures, level {arguments.level}. AVIF (speed 6) and lossy JPEG XL (effort 7): of each picture the smallest file "
         "that is not below igpt's PSNR, or the finest."
     )
-    text = f"# Near-lossless: {name}\n\n{circumstances(command)}\n{note}\n\n{table}\n"
-    (arguments.out / f"near-{name}.md").write_text(text)
-    print(text)
+    write_report(rows, arguments.out / f"near-{name}", f"Near-lossless: {name}", command, f"{note}\n\n{table}")
 
 
 if __name__ == "__main__":

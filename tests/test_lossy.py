@@ -121,7 +121,7 @@ def test_coefficients_are_near_to_those_of_the_picture():
     assert [tuple(blocks.shape[:2]) for blocks in antecedent.coefficients] == [(12, 15)] * 3
     assert antecedent.layout.sampling.filter.name == "4:4:4"
     assert (antecedent.steps[0] <= antecedent.steps[1]).all()
-    assert (np.diff(np.sort(steps_of(Lossy.LOW, False))) >= 0).all()
+    assert steps_of(Lossy.LOW, False)[[0, 1, 3, 6, 10, 63]].tolist() == [20, 24, 28, 32, 36, 40]
     luma = pixels @ [0.299, 0.587, 0.114]
     mean = luma[:8, :8].mean()
     assert abs(antecedent.coefficients[0][0, 0, 0] * antecedent.steps[0][0] / 8 + 128 - mean) <= antecedent.steps[0][0] / 16 + 0.1

@@ -90,13 +90,12 @@ def choose(
                 best = np.int64(size + rounding[min(k, 1)])
                 if weight > 0.0 and k and best:
                     kind = _kind(before, row, column, k, around, nearby, frequencies)
-                    lowest, highest, least = best, best, np.inf
+                    nearest, least = best, np.inf
                     for n in range(3):
-                        magnitude = max(highest - n, 0) if n < 2 else 0
+                        magnitude = nearest - n if n < 2 else 0
                         bits = costs[k, kind, min(magnitude, MOST)] + more[max(magnitude - MOST, 0)]
                         cost = (size - magnitude) * (size - magnitude) + weight * bits
                         if cost < least:
-                            least, lowest = cost, magnitude
-                    best = lowest
+                            least, best = cost, magnitude
                 after[row, column, k] = min(best, MOST)
                 chosen[row, column, k] = best if value > 0 else -best
