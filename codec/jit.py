@@ -109,6 +109,11 @@ def interpreted() -> bool:
     return numba is None or bool(numba.config.DISABLE_JIT)
 
 
+def _uncounted() -> dict[str, bool]:
+    """The option that stands for that, of all versions so far."""
+    return {"_nrt": False} if hasattr(numba.core.options.DefaultOptions, "_nrt") else {}
+
+
 kept = True  # whether what was compiled is there the next time
 
 
@@ -117,6 +122,7 @@ def compiled(function: Any) -> Any:
 
     It runs without the interpreter's lock, and does not look whether indices are within bounds or divisors are zero. What was compiled is
     kept for other processes, where there is a place for it; the logger "igpt" gets a line when that takes time, and when it is in vain.
+    Loops belong into parts: see there.
     """
     if numba is None:
         return function
@@ -131,10 +137,11 @@ def compiled(function: Any) -> Any:
 
 def part(function: Any) -> Any:
     """Decorator: the same for what only compiled functions call: nothing is made for calls from Python, which would crash, nor kept by
-    itself, as both take time."""
+    itself, as both take time. It makes no arrays and returns none: so nobody counts references to them, which takes longer than most parts
+    do, and has threads wait for each other."""
     if numba is None:
         return function
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_uncounted())(function)
 
 
 def run(kernel: Any, parts: int, *arguments: Any, fewest: int = 1) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitstream.errors import DamagedError, ModelError
+from codec import jit
 from codec.jpeg import coefficients
 from codec.jpeg.coefficients import Plane, bands, decode, encode
 from codec.jpeg.kernel import LARGEST
@@ -195,6 +196,17 @@ def test_without_numba() -> None:
     found = subprocess.run(run, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, check=True)
     planes = [Plane(STEPS, blocks(2, 2)), Plane(STEPS, blocks(1, 1, 1))]
     assert found.stdout.strip() == str([payload.hex() for payload in roundtrip(planes, network())])
+
+
+@pytest.mark.skipif(jit.interpreted(), reason="without numba there are no kernels")
+def test_parts_count_no_references() -> None:
+    """To arrays, which took longer than all else that a decision does."""
+    import numba
+
+    first = jit.part(lambda rows: rows[0][0])
+    whole = numba.njit(lambda rows: first(rows))
+    assert whole(np.arange(4.0).reshape(2, 2)) == 0
+    assert "NRT_incref" not in "".join(first.inspect_llvm().values())
 
 
 def test_networks_are_checked(tmp_path) -> None:

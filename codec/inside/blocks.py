@@ -278,7 +278,7 @@ def _inverted(matrix):
                     matrix[i, j] -= factor * matrix[p, j]
 
 
-@part
+@compiled
 def _decided(target, weights, freedom, steps, bases, variances, covariance, means, spare, whole, spare_whole, errors):
     """The likeliest whole coefficients, given samples, how certain each is, and what variances coefficients have, but for a factor:
     (DECIDED, 64), the best first. They are decided one after the other, the most certain first, each by what the ones before leave of it.

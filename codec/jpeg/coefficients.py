@@ -21,7 +21,7 @@ from bitstream.errors import DamagedError
 from codec.jpeg.kernel import LOGS, Constants, code
 from codec.jpeg.mixture import ALONE_CONTEXTS, CONTEXTS, FIRST_SETS, INPUTS, MOST_USES, RARE, SECOND_SETS, SLOTS, State
 from codec.jpeg.network import CoefficientNetwork
-from codec.jpeg.prediction import FEATURES, OUTPUTS, WIDTH, Network, Work
+from codec.jpeg.prediction import FEATURES, OUTPUTS, WIDTH, Layer, Network, Work
 from codec.mixing.bands import tables
 from codec.mixing.kernel import LIMIT, ONE, STEPS
 from codec.threads import threads
@@ -67,7 +67,7 @@ def constants() -> Constants:
 @cache
 def no_network() -> Network:
     shorts, integers = np.zeros((0, 0), np.int16), np.zeros((0, 0), np.int32)
-    return Network(shorts, *(3 * (shorts, shorts, integers)))
+    return Network(shorts, *(3 * (Layer(np.zeros((0, 0, 0, 0), np.int16), shorts, integers),)))
 
 
 def _state(alone: bool) -> State:
@@ -89,7 +89,7 @@ def _state(alone: bool) -> State:
 
 def _work() -> Work:
     features, scaled, first, second = (np.zeros(n, np.int16) for n in (FEATURES, WIDTH, WIDTH, WIDTH))
-    return Work(features, scaled, first, second, np.zeros(OUTPUTS, np.int64))
+    return Work(features, scaled, first, second, np.zeros(WIDTH, np.int32), np.zeros(OUTPUTS, np.int64))
 
 
 def _run(

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from bitstream.constants import MODEL_DIGEST_BYTES
 from bitstream.errors import ModelError
-from codec.jpeg.prediction import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH, Network
+from codec.jpeg.prediction import ACTIVE, FEATURES, OUTPUTS, PLACES, WIDTH, Network, layer_of
 
 LAYOUT = "dct"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "integer.safetensors"
@@ -102,12 +102,7 @@ class CoefficientNetwork:
         validate(config, arrays)
         self.config, self.arrays, self.name = config, arrays, name
         self.digest = model_digest(config, arrays)
-        layers = []
-        for layer in LAYERS:
-            weight = arrays[f"{layer}.weight"]
-            wide = np.zeros((len(weight), WIDTH), np.int16)
-            wide[:, : weight.shape[1]] = weight
-            layers += [wide, np.ascontiguousarray(arrays[f"{layer}.multiplier"]), np.ascontiguousarray(arrays[f"{layer}.offset"])]
+        layers = (layer_of(*(arrays[f"{layer}.{name}"] for name in ("weight", "multiplier", "offset"))) for layer in LAYERS)
         self.runnable = Network(np.ascontiguousarray(arrays["gains"]), *layers)
 
     @property

@@ -85,7 +85,7 @@ def coded(bit, probability, coder, stream, decoding, spent):
     return bit
 
 
-@part
+@compiled
 def started(stream, decoding):
     """The arithmetic coder before its first decision: low, high, value, position."""
     coder = np.zeros(4, np.int64)

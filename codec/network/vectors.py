@@ -312,6 +312,35 @@ def sum_of_rows(typing_context, rows, at, ahead, step, pairs, pairs_at, count, o
 
 
 @intrinsic
+def sums_of_pairs(typing_context, inputs, count, weights, at, out, out_at):
+    """3 * LANES sums, into `out`, int32, from out_at on: of the products of pairs of int16 inputs, an even count of them, with the weights
+    of each sum.
+
+    weights, from `at` on: (count, 3 * LANES, 2) int16. Places are counted in elements.
+    """
+    signature = types.void(inputs, types.intp, weights, types.intp, out, types.intp)
+
+    def generated(context, builder, signature, arguments):
+        inputs_type, _, weights_type, _, out_type, _ = signature.args
+        inputs, count, weights, at, out, out_at = arguments
+        totals = [[cgutils.alloca_once_value(builder, _NO_SUMS) for _ in range(3)] for _ in range(2)]  # a sum waits for the one before
+        with _steps(builder, count, 2) as (first, _):
+            for half, of_half in enumerate(totals):
+                number = _plus(builder, first, half)
+                pair = _pair(context, builder, inputs_type, inputs, _plus(builder, number, number))
+                for k, total in enumerate(of_half):
+                    place = _plus(builder, _plus(builder, at, number, 6 * LANES), 2 * LANES * k)
+                    row = builder.load(_address(context, builder, weights_type, weights, place, _PAIRS), align=2)
+                    _grow(builder, total, row, pair)
+        for k, both in enumerate(zip(*totals, strict=True)):
+            address = _address(context, builder, out_type, out, _plus(builder, out_at, LANES * k), _SUMS)
+            builder.store(builder.add(*map(builder.load, both)), address, align=4)
+        return context.get_dummy_value()
+
+    return signature, generated
+
+
+@intrinsic
 def keep(typing_context, kept, key_at, value_at, byte, qkv, key_from, value_from, dim):
     """A slot's key and value, dim int8 each, put where attention looks for them.
 
