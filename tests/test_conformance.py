@@ -194,6 +194,7 @@ def observed_decisions(seen):
 
         stack.enter_context(mock.patch.object(kernel, "coded", of_coded))
         stack.enter_context(mock.patch.object(mixture, "coded", of_coded))
+        stack.enter_context(mock.patch.object(prediction, "sums_of_pairs", prediction.plain_sums_of_pairs))
         stack.enter_context(mock.patch.multiple(of_coefficients, predict=of_predict, coefficient=of_coefficient))
         yield
 

@@ -85,11 +85,12 @@ def predict(place, network, work):
     _layer(work.second, network.third, place, -LIMIT, LIMIT, work.sums, work.logits)
 
 
-if interpreted():
+def sums_of_pairs(inputs, count, weights, at, out, out_at):
+    """As that of `codec.network.vectors`, which takes its place where it can."""
+    rows = weights.reshape(-1, 2)[at // 2 :][: count * COLUMNS].reshape(count, COLUMNS, 2)
+    out[out_at : out_at + COLUMNS] = (rows.astype(np.int32) * inputs[: 2 * count].reshape(count, 1, 2)).sum((0, 2))
 
-    def sums_of_pairs(inputs, count, weights, at, out, out_at):
-        rows = weights.reshape(-1, 2)[at // 2 :][: count * COLUMNS].reshape(count, COLUMNS, 2)
-        out[out_at : out_at + COLUMNS] = (rows.astype(np.int32) * inputs[: 2 * count].reshape(count, 1, 2)).sum((0, 2))
 
-else:
+plain_sums_of_pairs = sums_of_pairs
+if not interpreted():
     from codec.network.vectors import sums_of_pairs
