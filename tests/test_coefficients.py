@@ -199,14 +199,29 @@ def test_without_numba() -> None:
 
 
 @pytest.mark.skipif(jit.interpreted(), reason="without numba there are no kernels")
-def test_parts_count_no_references() -> None:
-    """To arrays, which took longer than all else that a decision does."""
+@pytest.mark.parametrize("decorator", [jit.part, jit.compiled])
+def test_parts_count_no_references(decorator) -> None:
+    """To arrays, which took longer than all else that a decision does; what may make arrays counts."""
     import numba
 
-    first = jit.part(lambda rows: rows[0][0])
-    whole = numba.njit(lambda rows: first(rows))
-    assert whole(np.arange(4.0).reshape(2, 2)) == 0
-    assert "NRT_incref" not in "".join(first.inspect_llvm().values())
+    @decorator
+    def grow(row, by):
+        for k in range(len(row)):
+            row[k] += by
+
+    @decorator
+    def each(rows):
+        for k in range(len(rows) - 1):
+            one, two = rows[k], rows[k + 1]
+            if two[1] > 0:
+                grow(one, two[0])
+            else:
+                grow(two, one[0])
+
+    rows = np.arange(8.0).reshape(4, 2)
+    numba.njit(lambda rows: each(rows))(rows)
+    assert rows[0].tolist() == [2, 3]
+    assert ("NRT_incref" in "".join(each.inspect_llvm().values())) == (decorator is jit.compiled)
 
 
 def test_networks_are_checked(tmp_path) -> None:

@@ -15,7 +15,7 @@ from codec.mixing.kernel import LIMIT
 KINDS = 3  # of planes: luma, first and second chroma
 FEATURES = 92
 WIDTH = 96  # inputs of a layer, some of which may be unused
-COLUMNS = 48  # sums made together
+COLUMNS = 48  # sums made together, 3 * `vectors.LANES`
 ACTIVE = 511  # the largest
 NETWORK_THRESHOLDS = 11  # of a magnitude, about which the network knows
 OUTPUTS = 2 + 2 * NETWORK_THRESHOLDS  # logits: is it not 0, has it the other sign; is it above each threshold, for both signs
