@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple, overload
 
 from bitstream.constants import CONTAINER_VERSION, CRC_BYTES, MAGIC, MAX_FRONT_BYTES, MAX_KEPT_BYTES, MAX_SIDE, SAMPLE_DIGEST_BYTES
-from bitstream.errors import DamagedError, NewerVersionError, NotIgptError, TruncatedError
+from bitstream.errors import DamagedError, NewerVersionError, NotIgptError, TooLargeError, TruncatedError
 from bitstream.form import ALPHA, KEPT, Form
 from bitstream.reader import FileReader, Reader, varint
 
@@ -147,7 +147,8 @@ def _crc(data: bytes | memoryview) -> bytes:
 
 
 def read(data: bytes) -> File:
-    """All checksums are compared. Raises NotIgptError, NewerVersionError, TruncatedError, or DamagedError where one or a value is wrong."""
+    """All checksums are compared. Raises NotIgptError, NewerVersionError, TooLargeError, TruncatedError, or DamagedError where one is
+    wrong, or a value."""
     file = file_in(io.BytesIO(data))
     for _ in file.chunks:
         pass
@@ -157,7 +158,11 @@ def read(data: bytes) -> File:
 def file_in(stream: IO[bytes]) -> File:
     """One that can be sought, whose chunks are read when they are asked for. Raises as `read`."""
     front = front_in(stream)
-    room = stream.seek(0, io.SEEK_END) - front.size - CRC_BYTES * front.chunks
+    size, most = stream.seek(0, io.SEEK_END), _largest(front.head)
+    if size > most:
+        msg = f"the file has more than {most:,} bytes, which no picture of its size needs"
+        raise TooLargeError(msg)
+    room = size - front.size - CRC_BYTES * front.chunks
     if room < 0:
         raise _ends_in_chunks()
     sizes = array("q", front.lengths())
@@ -251,7 +256,10 @@ def front_in(stream: IO[bytes]) -> Front:
 
 def largest_file(start: bytes) -> int:
     """A bound on the bytes of a file that begins with `start`, by its size in pixels. Raises as `read`."""
-    head, _ = _head(FileReader(start, "its beginning"))
+    return _largest(_head(FileReader(start, "its beginning"))[0])
+
+
+def _largest(head: Head) -> int:
     if head.form.colour == KEPT:
         return MAX_FRONT_BYTES + MAX_KEPT_BYTES * LARGEST_SAMPLE
     samples = head.pixels * head.form.channels if head.form.known else 0

@@ -306,6 +306,8 @@ def _image(picture: Picture, options: Options) -> Image.Image:
 def _file(data: Data) -> File:
     """All of it, with every checksum compared."""
     with _stream(data) as stream:
+        file_in(stream)  # is it no larger than it can be?
+        stream.seek(0)
         return read(stream.read())
 
 

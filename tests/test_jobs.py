@@ -45,7 +45,8 @@ class Copying(Task):
     def largest(self, start):
         return 1000
 
-    def transform(self, data, suffix, report):
+    def transform(self, source, suffix, report):
+        data = source.read()
         report(0, 10)
         report(4, 0)
         match data:
@@ -282,7 +283,9 @@ def test_what_comes_back_from_a_cluster_is_checked(tmp_path):
     task, job = Compression(options=Options(device="cpu")), Job(tmp_path / "x.png", tmp_path / "x.igpt")
     given, (model, expected) = task.load(job), cluster._models(task)
     assert model is None
-    other = sent(Compression(options=Options(model=TINY, device="cpu")), cluster.NamedModel(models.digest_of(TINY), "tiny"), given.data)
+    other = sent(
+        Compression(options=Options(model=TINY, device="cpu")), cluster.NamedModel(models.digest_of(TINY), "tiny"), given.source.read()
+    )
     refused = cluster._stored(task, job, given, other, expected)
     assert "another model" in refused.error
     assert models.digest_of(TINY).hex() in refused.error

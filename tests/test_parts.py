@@ -1,7 +1,9 @@
 """A part of a picture without the rest: its pixels, what is read and decoded for them; previews and thumbnails."""
 
 import io
+import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 import codec
 from bitstream import container
 from bitstream.container import PREVIEW, read, written
-from bitstream.errors import DamagedError, IgptError, TruncatedError, UnsupportedImageError
+from bitstream.errors import DamagedError, IgptError, TooLargeError, TruncatedError, UnsupportedImageError
 from bitstream.outliers import pack
 from codec.box import Box
 from codec.jpeg import coefficients
@@ -34,6 +36,7 @@ from codec.progress import ignore
 from codec.tiling.planes import kind_of, pixels_to_planes
 from codec.tiling.tiles import Grid, Shape
 from tests.conftest import CPU, TINY, TINY_YCC, coded_by, decoded_jpeg, file_of, picture, smooth, with_network
+from tests.test_cli import igpt
 
 SIZE = 100, 140  # height, width
 SHAPE = Shape(2, 2)
@@ -199,6 +202,43 @@ def test_only_what_a_part_needs_is_read(tiny, monkeypatch):
         codec.decode(bytes(wrong), box=(130, 90, 140, 100), model=TINY, device=CPU)
     with pytest.raises(TruncatedError):
         codec.decode(data[: len(data) // 2 - sum(chunks.sizes) // 2], box=(0, 0, 9, 9), model=TINY, device=CPU)
+
+
+def test_the_command_reads_only_what_a_part_needs(tiny, tmp_path, monkeypatch):
+    """Of several files, too; standard input is read to its end."""
+    pixels = picture(*SIZE, 3)
+    data = file_of(pixels, networked(pixels, tiny))
+    paths, opened, right = [tmp_path / f"{k}.igpt" for k in range(3)], [], Path.open
+    for path in paths:
+        path.write_bytes(data)
+
+    def watched(self, *args, **kwargs):
+        if self not in paths:
+            return right(self, *args, **kwargs)
+        opened.append(Watched(data))
+        return opened[-1]
+
+    monkeypatch.setattr(Path, "open", watched)
+    monkeypatch.setattr(container, "FIRST_BYTES", 200)  # of a file of that size
+    crop = ("decompress", "--crop", "64,64,64,36", "--model", TINY)
+    assert igpt(*crop, *paths, "--out-dir", tmp_path).exit_code == 0
+    needed = read(data).chunks.sizes[4] + 4
+    assert sum(stream.count for stream in opened) <= 3 * (needed + 4 * 200) < len(data)
+    expected = pixels[64:100, 64:128].tobytes()
+    assert all(Image.open(path.with_suffix(".png")).tobytes() == expected for path in paths)
+    assert igpt(*crop, "-", "-", data=data).stdout_bytes == paths[0].with_suffix(".png").read_bytes()
+
+
+def test_no_file_is_larger_than_a_picture_of_its_size_can_be(tmp_path):
+    """Which shows before much of it is read."""
+    path = tmp_path / "x.igpt"
+    for data in (codec.compress(np.zeros((9, 9), np.uint8), device=CPU), codec.compress(jpeg_file(smooth(9, 9)), device=CPU)):
+        path.write_bytes(data)
+        os.truncate(path, 1 << 40)
+        for box in (None, (0, 0, 3, 3)):
+            with pytest.raises(TooLargeError, match="which no picture of its size needs"):
+                codec.decode(path, box=box, device=CPU)
+    assert "which no picture of its size needs" in igpt("decompress", "--crop", "0,0,3,3", path).stderr
 
 
 def test_file_objects_and_paths(tiny, tmp_path):

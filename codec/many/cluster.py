@@ -8,6 +8,7 @@ written, nothing is written twice.
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import socket
@@ -56,15 +57,16 @@ def on_ray(task: Task, batches: Sequence[Batch], address: str, count: int, repor
     work = ray.remote(transform_all).options(num_cpus=max(1, task.threads), num_gpus=gpus, max_retries=RETRIES)
     slots = max(1, int(ray.cluster_resources().get("CPU", 1)) // max(1, task.threads))
     waiting, on_their_way = deque(batches), dict[Any, Sent]()
+    whole = replace(task, options=replace(task.options, box=None))  # as files travel
     try:
         while waiting or on_their_way:
             leave_if_stopped()
             while waiting and len(on_their_way) < AHEAD * slots:
-                files, results = _loaded(task, waiting.popleft())
+                files, results = _loaded(whole, waiting.popleft())
                 yield from results
                 if files:
-                    data = [(given.data, job.target.suffix) for job, given in files]
-                    sent = Sent([job for job, _ in files], [given._replace(data=b"") for _, given in files])
+                    data = [(given.source.read(), job.target.suffix) for job, given in files]
+                    sent = Sent([job for job, _ in files], [given._replace(source=io.BytesIO()) for _, given in files])
                     on_their_way[work.remote(codec.__version__, task, model, data)] = sent
             if not on_their_way:
                 continue
@@ -147,7 +149,7 @@ def transform_all(version: str, task: Task, model: NamedModel | None, files: lis
     outputs: list[Output | Exception] = []
     for data, suffix in files:
         try:
-            outputs.append(task.transform(data, suffix, lambda _, __: None))
+            outputs.append(task.transform(io.BytesIO(data), suffix, lambda _, __: None))
         except Exception as error:
             outputs.append(error)
     return outputs

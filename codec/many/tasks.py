@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
 
 from bitstream import container
 from bitstream.errors import IgptError
 from bitstream.form import KEPT
 from bitstream.reader import Reader
-from codec.many.files import FIRST_BYTES, PIPE, RequestError, destination, is_file, is_passing, is_up_to_date, read, sentence, write
+from codec.many.files import PIPE, RequestError, destination, is_file, is_passing, is_up_to_date, read, sentence, write
 from codec.options import Options
 from codec.threads import use_threads
 
@@ -43,9 +43,9 @@ Batch = list[Job]  # what is done at once
 
 
 class Input(NamedTuple):
-    """data: of the source; target: where the output goes; state: the source's, as it was then."""
+    """source: open at its start; target: where the output goes; state: the source's, as it was then."""
 
-    data: bytes
+    source: BinaryIO
     target: Path
     state: tuple[int, ...]
 
@@ -71,7 +71,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """What is done with each file: `load` reads it, `transform` needs neither its name nor a disk, `store` writes the output.
+    """What is done with each file: `load` opens it, `transform` needs neither its name nor a disk, `store` writes the output.
 
     options: of the codec. threads: of each process, 0: share the cores. force: overwrite outputs. skip_existing: leave outputs alone that
     are not older than their inputs. preserve: copy the modification time and the mode bits. folders: make those of outputs. verbose: print
@@ -101,15 +101,15 @@ class Task(ABC):
         """A bound in bytes on an input that begins with `start`. Raises IgptError for what is none."""
 
     @abstractmethod
-    def transform(self, data: bytes, suffix: str, report: Report) -> Output:
-        """Input file -> output file, of the format that the suffix says. Raises IgptError."""
+    def transform(self, source: BinaryIO, suffix: str, report: Report) -> Output:
+        """Input file, at its start -> output file, of the format that the suffix says. Raises IgptError or OSError."""
 
     def measured(self, job: Job) -> Job:
         """With its source's pixels. What can be read only once is not touched."""
         return job._replace(pixels=self.pixels_in(job.source) if is_file(job.source) else 0)
 
     def load(self, job: Job) -> Input | None:
-        """Reads the source; None where there is nothing to do. Raises RequestError, IgptError or OSError."""
+        """Opens the source; None where there is nothing to do. Raises RequestError, IgptError or OSError."""
         if self.skip_existing and is_file(job.source) and is_up_to_date(job.source, job.target):
             return None
         target = destination(job.source, job.target, self.force, self.folders)
@@ -117,7 +117,11 @@ class Task(ABC):
             msg = "--delete-input needs an input and an output that are files"
             raise RequestError(msg)
         state = _state(job.source) if job.source != PIPE else ()
-        return Input(read(job.source, self.largest), target, state)
+        return Input(self.opened(job.source), target, state)
+
+    def opened(self, source: Path) -> BinaryIO:
+        """A file for `transform`: all of it is in memory. Raises IgptError or OSError."""
+        return io.BytesIO(read(source, self.largest))
 
     def store(self, job: Job, given: Input, output: Output) -> Result:
         """Writes the output of what `load` gave. Raises RequestError, IgptError or OSError."""
@@ -150,7 +154,9 @@ class Task(ABC):
             if given is None:
                 return Result(job)
             counted(0, -expected)
-            return self.store(job, given, self.transform(given.data, job.target.suffix, counted))
+            with given.source:
+                output = self.transform(given.source, job.target.suffix, counted)
+            return self.store(job, given, output)
         except Exception as error:
             return self.failure(job, error)
         finally:
@@ -189,11 +195,11 @@ class Compression(Task):
 
         return largest_picture_file(start, self.max_pixels)
 
-    def transform(self, data: bytes, suffix: str, report: Report) -> Output:
+    def transform(self, source: BinaryIO, suffix: str, report: Report) -> Output:
         from codec.compression import compress_picture
         from codec.pictures.reading import picture_in
 
-        start = time.perf_counter()
+        start, data = time.perf_counter(), source.read()
         picture = picture_in(data, self.options.max_pixels, self.options.of_pixels or self.strip)
         left_out = picture.left_out
         if self.delete_input and left_out:
@@ -270,16 +276,20 @@ class Decompression(Task):
             raise RequestError(msg)
         if is_file(job.source):  # what it is comes before where it goes
             with job.source.open("rb") as stream:
-                self.largest(stream.read(FIRST_BYTES))
+                self.largest(stream.read(container.FIRST_BYTES))
         return super().load(job)
 
-    def transform(self, data: bytes, suffix: str, report: Report) -> Output:
+    def opened(self, source: Path) -> BinaryIO:
+        """Of a part of a picture, what it does not touch is not read."""
+        return source.open("rb") if self.options.box and is_file(source) else super().opened(source)
+
+    def transform(self, source: BinaryIO, suffix: str, report: Report) -> Output:
         from codec.decompression import decompress_file
         from codec.pictures.outputs import require_output
 
         start = time.perf_counter()
         box = self.options.box
-        file = container.file_in(io.BytesIO(data)) if box else container.read(data)
+        file = container.file_in(source) if box else container.read(source.read())
         require_output(file.head.form, suffix, whole=not box)
         use_threads(self.threads)
         report(0, box.pixels if box else file.head.pixels)
@@ -300,7 +310,7 @@ class Decompression(Task):
         return Output(written, picture.described, f"{seconds:.2f} s{_by(engine)}", note, figures)
 
     def batch_files(self, jobs: int, count: int) -> int:
-        return min(BATCH_FILES, -(-jobs // max(1, count)))
+        return 1 if self.options.box else min(BATCH_FILES, -(-jobs // max(1, count)))
 
     def run_batch(self, batch: Batch, report: Report) -> Iterator[Result]:
         """Decodes the files together, but for those with much metadata, and where anything unexpected happens."""
@@ -311,7 +321,7 @@ class Decompression(Task):
         for job in batch:
             try:
                 given = self.load(job)
-                loaded = _Loaded(job, given._replace(data=b""), container.read(given.data)) if given else None
+                loaded = _Loaded(job, given, container.read(given.source.read())) if given else None
                 apart = loaded is not None and loaded.metadata_bytes > BATCH_METADATA
             except Exception as error:
                 report(0, -job.pixels)
@@ -362,7 +372,7 @@ class Verification(Decompression):
     """igpt files are decompressed, and their pixels compared with the digest; nothing is written. The target of a job is its source."""
 
     def load(self, job: Job) -> Input:
-        return Input(read(job.source, self.largest), job.target, ())
+        return Input(self.opened(job.source), job.target, ())
 
     def _output(self, file: "File", picture: "Picture", suffix: str, seconds: float) -> Output:
         from codec.description import engines_of
@@ -376,7 +386,7 @@ class Verification(Decompression):
 
 
 class _Loaded(NamedTuple):
-    """A file that is about to be decompressed. input: without its data."""
+    """A file that is about to be decompressed."""
 
     job: Job
     input: Input
