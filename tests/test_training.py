@@ -21,7 +21,7 @@ from codec.tiling.context import STRIPS
 from codec.tiling.planes import GREY, LAYOUTS, RGB
 from codec.training import coefficients, loop, state
 from codec.training.card import finish
-from codec.training.data import Pictures, TrainingData
+from codec.training.data import Pictures, TrainingData, as_ranks
 from codec.training.records import planes_of
 from codec.training.reference import ImageGPT
 from tests.conftest import CPU, picture, smooth, with_network
@@ -43,6 +43,22 @@ def test_batches(folder):
     assert batch[RGB][0].shape[1:] == (3, 1024)
     assert batch[GREY][0].shape[1:] == (1, 1024)
     assert sum(len(samples) for samples, _ in batch.values()) == 40
+
+
+def test_ranks_are_those_of_values_that_far_apart():
+    """As many values next to each other have each rank, but for the first and the last, from wherever they begin."""
+    ramp, rng, found = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3), np.random.default_rng(0), set()
+    for _ in range(200):
+        for of in as_ranks(ramp, rng).reshape(256, 3).T:
+            ranks, counts = np.unique(of, return_counts=True)
+            assert (np.diff(of.astype(int)) >= 0).all()
+            assert ranks[0] <= 1
+            assert (np.diff(ranks) == 1).all()
+            assert len(set(counts[1:-1])) == 1
+            assert max(counts[0], counts[-1]) <= counts[1]
+            found.add((int(counts[1]), int(counts[0])))
+    assert {apart for apart, _ in found} == {3, 5, 7, 9}
+    assert len(found) == 3 + 5 + 7 + 9
 
 
 def test_batches_of_luma_and_chroma(folder):

@@ -29,6 +29,7 @@ HISTORIES = {RGB: ((histories.film, 0.12), (histories.jpeg, 0.08)), GREY: ((hist
 Simulate = Callable[[npt.NDArray[np.uint8], np.random.Generator], histories.History]
 Shares = Sequence[tuple[Simulate, float]]
 Report = Callable[[int, int], None]
+RANKS_SHARE, LARGEST_ERROR = 0.12, 4  # of the tiles of pixels, which are as --max-error has them, 1 to so much
 SECOND_SHARE = 0.5  # of the tiles, which see what was coded around them
 SIDE_SHARE = 0.94  # of the sides of these, which are not the picture's edges
 Batch = dict[Kind, tuple[Tensor, Around[Tensor]]]  # samples (tiles, channels, POSITIONS) uint8, and what is around
@@ -115,6 +116,7 @@ class TrainingData:
         windows = None
         if kind in (RGB, GREY):
             crops = [cropped(folder, pasts, rng) for folder in chosen]
+            crops = [as_ranks(crop, rng) if pasts and rng.random() < RANKS_SHARE else crop for crop in crops]
             spans = [pixels_to_planes(crop if kind == RGB else as_grey(crop, rng)) for crop in crops]
         else:
             simulate = histories.jpeg if kind in (JPEG_LUMA, JPEG_CHROMA) else histories.film
@@ -126,6 +128,12 @@ class TrainingData:
         sides = ((rng.random((count, len(SIDES))) < SIDE_SHARE) @ np.array(SIDES) * second).astype(np.uint8)
         strips = np.concatenate([strips_from_planes(span, [(REACH, REACH)]) for span in spans])
         return torch.from_numpy(samples), as_tensors(Known(sides, strips, windows))
+
+
+def as_ranks(tile: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """(side, side, 3) -> what is coded of it where samples may be wrong by a bound: ranks among values that far apart."""
+    apart = 2 * int(rng.integers(1, LARGEST_ERROR + 1)) + 1
+    return ((tile + rng.integers(apart, size=3)) // apart).astype(np.uint8)
 
 
 def as_tensors(around: Known) -> Around[Tensor]:
