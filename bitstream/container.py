@@ -256,7 +256,12 @@ def front_in(stream: IO[bytes]) -> Front:
 
 def largest_file(start: bytes) -> int:
     """A bound on the bytes of a file that begins with `start`, by its size in pixels. Raises as `read`."""
-    return _largest(_head(FileReader(start, "its beginning"))[0])
+    return _largest(head_of(start))
+
+
+def head_of(start: bytes) -> Head:
+    """Of a file that begins with `start`. Raises as `read`."""
+    return _head(FileReader(start, "its beginning"))[0]
 
 
 def _largest(head: Head) -> int:

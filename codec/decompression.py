@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitstream.container import Chunks, File, Front, require
+from bitstream.container import Chunks, File, Front, Head, require
 from bitstream.errors import DamagedError, IgptError
 from bitstream.form import KEPT
 from codec.devices import check_device
@@ -122,11 +122,16 @@ class Reading(NamedTuple):
     parts: Channels
 
 
+def check_head(head: Head, options: Options) -> None:
+    """Raises TooLargeError for more pixels than the limit; of a kept file none are made."""
+    default = None if head.form.colour == KEPT else MAX_PIXELS
+    check_size(head.width, head.height, default if options.max_pixels is None else options.max_pixels)
+
+
 def _read(file: File, options: Options) -> Reading:
     """Nothing is decoded yet. Raises as `decompress_file`."""
     head = file.head
-    default = None if head.form.colour == KEPT else MAX_PIXELS  # of a kept file no pixels are made
-    check_size(head.width, head.height, default if options.max_pixels is None else options.max_pixels)
+    check_head(head, options)
     is_meant, parts = understood(file.front)
     if options.box and head.form.colour != KEPT:
         options.box.require_in(head.width, head.height)

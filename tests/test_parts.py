@@ -15,6 +15,7 @@ import codec
 from bitstream import container
 from bitstream.container import PREVIEW, read, written
 from bitstream.errors import DamagedError, IgptError, TooLargeError, TruncatedError, UnsupportedImageError
+from bitstream.form import GREY, Form
 from bitstream.outliers import pack
 from codec.box import Box
 from codec.jpeg import coefficients
@@ -239,6 +240,13 @@ def test_no_file_is_larger_than_a_picture_of_its_size_can_be(tmp_path):
             with pytest.raises(TooLargeError, match="which no picture of its size needs"):
                 codec.decode(path, box=box, device=CPU)
     assert "which no picture of its size needs" in igpt("decompress", "--crop", "0,0,3,3", path).stderr
+    for command in ("decompress", "verify", "info"):
+        assert "which no picture within the limit on pixels needs" in igpt(command, path).stderr
+    head = container.head_of(data)._replace(width=1 << 24, height=1 << 24, form=Form(GREY, 8))
+    path.write_bytes(head.to_bytes())
+    os.truncate(path, 1 << 40)
+    for command in (["decompress"], ["verify"], ["decompress", "--crop", "0,0,3,3"]):
+        assert "more than the limit of 178,956,970" in igpt(*command, path).stderr
 
 
 def test_file_objects_and_paths(tiny, tmp_path):

@@ -80,7 +80,7 @@ def read(source: Path, largest: Callable[[bytes], int]) -> bytes:
     with _opened(source) as stream, _named(source, "standard input"):
         blocks = [stream.read(FIRST_BYTES)]
         bound = largest(blocks[0])
-        left = bound - len(blocks[0]) + 1
+        left = 0 if is_file(source) and source.stat().st_size > bound else bound - len(blocks[0]) + 1
         while left > 0 and (block := stream.read(min(left, BLOCK_BYTES))):
             blocks.append(block)
             left -= len(block)

@@ -71,7 +71,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """What is done with each file: `load` opens it, `transform` needs neither its name nor a disk, `store` writes the output.
+    """What is done with each file: `load` opens it, `transform` needs no more than that, `store` writes the output.
 
     options: of the codec. threads: of each process, 0: share the cores. force: overwrite outputs. skip_existing: leave outputs alone that
     are not older than their inputs. preserve: copy the modification time and the mode bits. folders: make those of outputs. verbose: print
@@ -265,6 +265,9 @@ class Decompression(Task):
             return 0
 
     def largest(self, start: bytes) -> int:
+        from codec.decompression import check_head
+
+        check_head(container.head_of(start), self.options)
         return container.largest_file(start)
 
     def load(self, job: Job) -> Input | None:
@@ -289,7 +292,7 @@ class Decompression(Task):
 
         start = time.perf_counter()
         box = self.options.box
-        file = container.file_in(source) if box else container.read(source.read())
+        file = self._file(source)
         require_output(file.head.form, suffix, whole=not box)
         use_threads(self.threads)
         report(0, box.pixels if box else file.head.pixels)
@@ -309,19 +312,26 @@ class Decompression(Task):
         note = f"not written: {', '.join(left_out)}" if left_out else ""
         return Output(written, picture.described, f"{seconds:.2f} s{_by(engine)}", note, figures)
 
+    def _file(self, source: BinaryIO) -> "File":
+        return container.file_in(source) if self.options.box else container.read(source.read())
+
     def batch_files(self, jobs: int, count: int) -> int:
-        return 1 if self.options.box else min(BATCH_FILES, -(-jobs // max(1, count)))
+        return min(BATCH_FILES, -(-jobs // max(1, count)))
 
     def run_batch(self, batch: Batch, report: Report) -> Iterator[Result]:
         """Decodes the files together, but for those with much metadata, and where anything unexpected happens."""
         if len(batch) == 1:
             yield self.run(batch[0], report)
             return
+        with contextlib.ExitStack() as sources:
+            yield from self._run_batch(batch, report, sources)
+
+    def _run_batch(self, batch: Batch, report: Report, sources: contextlib.ExitStack) -> Iterator[Result]:
         together: list[_Loaded] = []
         for job in batch:
             try:
                 given = self.load(job)
-                loaded = _Loaded(job, given, container.read(given.source.read())) if given else None
+                loaded = _Loaded(job, given, self._file(sources.enter_context(given.source))) if given else None
                 apart = loaded is not None and loaded.metadata_bytes > BATCH_METADATA
             except Exception as error:
                 report(0, -job.pixels)
