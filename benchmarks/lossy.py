@@ -71,14 +71,14 @@ def bytes_at(rows: Sequence[dict[str, Any]], measure: str, wanted: float) -> flo
     return float(np.exp(np.interp(wanted, reached, sizes))) if reached[0] <= wanted <= reached[-1] else float("nan")
 
 
-def compared(rows: Sequence[dict[str, Any]], how: str, other: str, measure: str) -> str:
-    """igpt's bytes, per cent of another codec's at the same quality; and of how many pictures, where not of all."""
+def compared(rows: Sequence[dict[str, Any]], how: str, other: str, measure: str, of: str = "igpt") -> str:
+    """A codec's bytes, per cent of another one's at the same quality; and of how many pictures, where not of all."""
     pictures = list(dict.fromkeys(row["picture"] for row in rows))
     own, theirs = 0.0, 0.0
     reached = 0
     for picture in pictures:
         here = [row for row in rows if row["picture"] == picture]
-        (mine,) = (row for row in here if row["codec"] == "igpt" and row["setting"] == how)
+        (mine,) = (row for row in here if row["codec"] == of and row["setting"] == how)
         size = bytes_at([row for row in here if row["codec"] == other], measure, mine[measure])
         if np.isfinite(size):
             own, theirs, reached = own + mine["bytes"], theirs + size, reached + 1
@@ -86,19 +86,18 @@ def compared(rows: Sequence[dict[str, Any]], how: str, other: str, measure: str)
     return share + (f" ({reached} of {len(pictures)})" if reached < len(pictures) else "")
 
 
-def report(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: what igpt reaches, and what its files take against others of the same quality."""
-    lines = []
+def report(rows: Sequence[dict[str, Any]], of: str = "igpt") -> str:
+    """Markdown: what a codec reaches, and what its files take against others of the same quality."""
+    lines, others = list[str](), [name for name in dict.fromkeys(row["codec"] for row in rows) if name != of]
     for measure in MEASURES:
-        lines += [f"| | bits per pixel | {measure}, dB | " + " | ".join(f"against {other}" for other in OTHERS) + " |"]
-        lines += ["|---|---:|---:|" + "---:|" * len(OTHERS)]
+        lines += [f"| | bits per pixel | {measure}, dB | " + " | ".join(f"against {other}" for other in others) + " |"]
+        lines += ["|---|---:|---:|" + "---:|" * len(others)]
         for how in Lossy:
-            own = [row for row in rows if row["codec"] == "igpt" and row["setting"] == how]
+            own = [row for row in rows if row["codec"] == of and row["setting"] == how]
             bpp = 8 * sum(row["bytes"] for row in own) / sum(row["pixels"] for row in own)
             reached = np.mean([row[measure] for row in own if np.isfinite(row[measure])])
-            lines += [
-                f"| {how} | {bpp:.3f} | {reached:.2f} | " + " | ".join(compared(rows, how, other, measure) for other in OTHERS) + " |"
-            ]
+            shares = " | ".join(compared(rows, how, other, measure, of) for other in others)
+            lines += [f"| {how} | {bpp:.3f} | {reached:.2f} | {shares} |"]
         lines += [""]
     return "\n".join(lines)
 

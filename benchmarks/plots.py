@@ -189,6 +189,34 @@ def lossy(rows: Rows, path: Path) -> None:
     save(figure, path)
 
 
+def trained(log: Rows, names: Sequence[str], path: Path) -> None:
+    """Of `benchmarks.transform`: bits per pixel and PSNR of the validation by minutes, and their way from the first to the last."""
+    figure, (rates, qualities, both) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    for name in names:
+        bits, reached = numbers(log, f"{name}, bits per pixel"), numbers(log, f"{name}, PSNR")
+        rates.plot(numbers(log, "minutes"), bits, label=name)
+        qualities.plot(numbers(log, "minutes"), reached)
+        both.plot(bits, reached, marker=".")
+    rates.set(yscale="log", xlabel="minutes of training", ylabel="bits per pixel (logarithmic)")
+    qualities.set(xlabel="minutes of training", ylabel="PSNR, dB")
+    both.set(xscale="log", xlabel="bits per pixel (logarithmic)", ylabel="PSNR, dB")
+    for axes in (rates, qualities, both):
+        axes.grid(color="0.9", linewidth=0.6)
+    figure.legend(*rates.get_legend_handles_labels(), ncols=len(names), fontsize=8, loc="outside upper center")
+    save(figure, path)
+
+
+def side_by_side(pictures: dict[str, np.ndarray[Any, np.dtype[np.uint8]]], path: Path) -> None:
+    """By title: the middle of each, (height, width, 3), enlarged."""
+    figure, places = plt.subplots(2, -(-len(pictures) // 2), figsize=(13, 8.4), layout="constrained")
+    for axes, (title, pixels) in zip(places.flat, pictures.items(), strict=True):
+        top, left = (side // 2 - 110 for side in pixels.shape[:2])
+        axes.imshow(pixels[top : top + 220, left : left + 220], interpolation="nearest")
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    save(figure, path)
+
+
 def finite(rows: Rows, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Numbers, of which those that are infinite are none."""
     found = numbers(rows, name)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import codec
-from benchmarks import demo10, drawings, gpu, loader, lossy, measure, modes, near, pasts, plots, profile, rate, readme, speed
+from benchmarks import demo10, drawings, gpu, loader, lossy, measure, modes, near, pasts, plots, profile, rate, readme, speed, transform
 from codec.methods import stored
 from codec.methods.mixing import Mixing
 from codec.pictures.pillow import image_of
@@ -249,6 +249,33 @@ def test_lossy(tmp_path, monkeypatch):
     assert all(20 < float(row["PSNR"]) < 70 and 0 < float(row["MS-SSIM"]) < 90 for row in found)
     assert "python -m benchmarks.lossy" in (tmp_path / "out" / "lossy-set.md").read_text()
     assert (tmp_path / "out" / "lossy-set.png").exists()
+
+
+def test_transform(tmp_path, monkeypatch):
+    """A training of moments, and its real files."""
+    photographs = tmp_path / "set"
+    photographs.mkdir()
+    Image.fromarray(smooth(180, 190, 3)).save(photographs / "a.png")
+    Image.fromarray(smooth(176, 200, 1)[..., 0]).save(photographs / "b.png")
+    small = {"OUTER": 8, "INNER": 8, "LATENTS": 8, "HYPER": 4, "WIDTH": 24, "HELD_OUT": 2, "CROPS": 2, "VALIDATIONS": 1}
+    for name, value in small.items():
+        monkeypatch.setattr(transform, name, value)
+    monkeypatch.setattr(transform, "RESULTS", tmp_path)
+    monkeypatch.setattr(lossy, "OTHERS", {"JPEG": (lossy.OTHERS["JPEG"][0], (1, 95))})
+    run(lossy, monkeypatch, photographs, "--level", "fast", "--out", tmp_path)
+    there = ("--weights", tmp_path / "weights" / "model.pt", "--out", tmp_path)
+    run(transform, monkeypatch, "train", photographs, "--validation", photographs, "--minutes", 0.01, *there)
+    log = rows(tmp_path / "transform-training.csv")
+    assert int(log[-1]["step"]) >= 1
+    assert float(log[-1]["low, bits per pixel"]) > 0
+    run(transform, monkeypatch, "measure", photographs, *there)
+    found = rows(tmp_path / "transform-set.csv")
+    assert [(row["picture"], row["setting"]) for row in found] == [(name, how) for name in ("a.png", "b.png") for how in transform.REGIMES]
+    assert all(5 < float(row["PSNR"]) < 50 and int(row["bytes"]) > 5 for row in found)
+    assert "against igpt | against JPEG" in (tmp_path / "transform-set.md").read_text()
+    monkeypatch.setattr(transform, "pictures_in", lambda _: [photographs / "a.png"] * 5)
+    run(transform, monkeypatch, "measure", *there)
+    assert {path.stem for path in tmp_path.glob("transform-*.png")} == {"transform-training", "transform-set", "transform-coffee"}
 
 
 def test_near(folder, tmp_path, monkeypatch):
