@@ -136,7 +136,8 @@ def main(given: Sequence[str] | None = None) -> None:
             print(lines[-1], flush=True)
     text = (
         f"# Exactness\n\n{circumstances('python -m benchmarks.exactness PYTHON...')}\n"
-        "Golden files whose samples and metadata are as expected, and one digest of all files that are made of their pictures.\n\n"
+        "Golden files whose samples and metadata are as expected (without torch those five that need it are left out), and one digest of "
+        "all files that are made of their pictures.\n\n"
         "| environment | kernels for | decoded | compressed | seconds |\n|---|---|---:|---|---:|\n" + "\n".join(lines) + "\n"
     )
     results.write_text(text)

@@ -22,11 +22,13 @@ import codec
 from benchmarks import plots
 from benchmarks.measure import RESULTS, Pixels, circumstances, jpeg, lossless_bytes, lossless_encoders, pictures_in, real_bytes
 from benchmarks.theory import Theory, theory_of
+from bitstream.container import read
 from bitstream.errors import TooLargeError, UnsupportedImageError
 from codec import models
 from codec.analysis import bits_per_pixel, heat_map
 from codec.compression import compressed
-from codec.methods.past import MadeOf as PastMade
+from codec.methods.inside import DecodedJpeg
+from codec.methods.past import PastMethod
 from codec.network.layers import Layer, group_shape
 from codec.options import Level, Options
 from codec.pictures.reading import MAX_PIXELS, open_picture
@@ -81,9 +83,10 @@ def measure(path: Path, green: bool, encoders: dict[str, Any], references: dict[
     """One picture's row of the table, and what its samples cost. known: what other codecs made of it before."""
     pixels = pixels_of(path, green)
     found = compressed(picture_of_array(pixels), Options(), ignore)
-    size, past = real_bytes(found.data, pixels), isinstance(found.parts[0].made_of, PastMade)
-    without = real_bytes(codec.compress(pixels, past=False), pixels) if past else size
     theory, says = theory_of(found), codec.info(found.data)
+    past = read(found.data).front.codings[0].method in (PastMethod.number, DecodedJpeg.number)
+    size = real_bytes(found.data, pixels)
+    without = real_bytes(codec.compress(pixels, past=False), pixels) if past else size
     row: Row = {
         "picture": path.name,
         "width": pixels.shape[1],

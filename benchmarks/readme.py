@@ -11,17 +11,17 @@ README = Path(__file__).parents[1] / "README.md"
 DOCUMENT = README.with_name("docs") / "results.md"
 START, END = "<!-- results -->\n", "<!-- end results -->\n"
 IN_SHORT = {  # titles, and columns, of the README's table
-    "clic2025_crop512": "26 photographs (CLIC 2025), 512x512",
-    "val": "43 more photographs",
+    "clic2025_crop512": "26 pictures (CLIC 2025), nearly all photographs, 512x512",
+    "val": "43 photographs held out of the training data",
     "kodak": "24 PhotoCD pictures (Kodak)",
-    "drawings": "11 drawings: text, windows, charts",
+    "drawings": "11 drawings made by programs: text, windows, charts",
 }
-SHORT_COLUMNS = {"igpt": "igpt", "JPEG XL 9": "JPEG XL, effort 9", "WebP": "WebP, lossless", "oxipng 6": "PNG, optimised"}
+SHORT_COLUMNS = {"igpt": "igpt", "JPEG XL 9": "JPEG XL, effort 9", "WebP": "WebP, lossless", "oxipng 6": "PNG, oxipng 6"}
 COLUMNS = ("igpt", "igpt fast", "igpt best", "igpt --no-past", "theory", "JPEG XL 10", "JPEG XL 9", "WebP", "oxipng 6", "as stored")
 SETS = {
     "kodak": "Kodak, 24 pictures",
     "clic2025_crop512": "CLIC 2025, 26 crops of 512x512",
-    "val": "43 more photographs",
+    "val": "43 photographs held out of the training data",
     "scikit-image": "10 pictures of scikit-image",
     "drawings": "11 drawings: text, windows, charts",
 }
