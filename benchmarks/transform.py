@@ -38,7 +38,7 @@ from codec.training.curves import Curves
 from codec.training.data import Pictures
 
 REGIMES = {"low": 0.0045, "medium": 0.018, "high": 0.07}  # bits per pixel that a squared error of one step (of 255) is worth
-WEIGHTS = Path("checkpoints/transform/model.pt")
+WEIGHTS = Path("build/transform/model.pt")
 OUTER, INNER, LATENTS, HYPER, WIDTH, LAYERS, HEADS = 96, 160, 128, 32, 192, 3, 6
 SIDE, CELLS = 128, 64  # of a tile: pixels of its side, latents
 CROPS, RATE, WARM_UP = 16, 8e-4, 200  # per step; of learning; steps
@@ -317,7 +317,8 @@ def measure(folder: Path, weights: Path, out: Path) -> None:
 
 def side_by_side(weights: Path, out: Path) -> None:
     """A photograph of scikit-image's at the lowest rate, beside others of about as many bytes; igpt's own has a rate of its own."""
-    pixels, model = plain_pixels(pictures_in(None)[4]), loaded(weights)
+    (path,) = (path for path in pictures_in(None) if path.stem == "coffee")
+    pixels, model = plain_pixels(path), loaded(weights)
     data, own = compress(model, pixels, "low"), codec.compress(pixels, lossy="low")
     shows = {"transform": (data, decompress(model, data)), "igpt --lossy low": (own, codec.decode(own))}
     for name in ("JPEG", "WebP", "AVIF 4:2:0"):

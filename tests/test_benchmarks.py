@@ -273,7 +273,8 @@ def test_transform(tmp_path, monkeypatch):
     assert [(row["picture"], row["setting"]) for row in found] == [(name, how) for name in ("a.png", "b.png") for how in transform.REGIMES]
     assert all(5 < float(row["PSNR"]) < 50 and int(row["bytes"]) > 5 for row in found)
     assert "against igpt | against JPEG" in (tmp_path / "transform-set.md").read_text()
-    monkeypatch.setattr(transform, "pictures_in", lambda _: [photographs / "a.png"] * 5)
+    (photographs / "a.png").rename(photographs / "coffee.png")
+    monkeypatch.setattr(transform, "pictures_in", lambda _: sorted(photographs.iterdir()))
     run(transform, monkeypatch, "measure", *there)
     assert {path.stem for path in tmp_path.glob("transform-*.png")} == {"transform-training", "transform-set", "transform-coffee"}
 

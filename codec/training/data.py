@@ -110,7 +110,8 @@ class TrainingData:
         }
 
     def tiles(self, kind: Kind, count: int, rng: np.random.Generator, pasts: Shares = ()) -> tuple[Tensor, Around[Tensor]]:
-        """`count` random tiles of a kind; pasts: what share of pixels shows the traces of which past."""
+        """`count` random tiles of a kind; pasts: what share of pixels shows the traces of which past; where any does, some are as
+        `--max-error` has them, too."""
         chosen = [self.folders[k] for k in rng.choice(len(self.folders), size=count, p=self.shares / self.shares.sum())]
         spans: Sequence[npt.NDArray[np.uint8]]
         windows = None
